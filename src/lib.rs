@@ -3,5 +3,6 @@
 pub mod error;
 pub mod gpu;
 pub mod kernels;
+pub mod stages;
 
 pub use error::{Error, Result};

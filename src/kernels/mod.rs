@@ -3,3 +3,4 @@
 #[cfg(test)]
 mod field;
 pub mod poseidon2;
+pub mod transcript;
