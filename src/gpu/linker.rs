@@ -16,6 +16,9 @@ const MODULES: &[(&str, &str)] = &[
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
+    ("rap/columns", include_str!("../../wgsl/rap/columns.wgsl")),
+    ("rap/eq_uni", include_str!("../../wgsl/rap/eq_uni.wgsl")),
+    ("rap/round_sum", include_str!("../../wgsl/rap/round_sum.wgsl")),
 ];
 
 /// Links `source` with all that it imports.
