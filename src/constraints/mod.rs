@@ -32,6 +32,8 @@ pub mod host;
 mod program;
 mod schedule;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod tile;
 pub mod wgsl;
@@ -232,4 +234,3 @@ fn logup_units(
     }
     Ok((summed, emitted))
 }
-
