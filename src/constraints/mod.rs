@@ -17,9 +17,9 @@
 //!
 //! # Part 2: this implementation
 //!
-//! [`compile`] lowers the DAG ([`graph`]), cuts the terms in their order into chunks of about
-//! [`MAX_CHUNK_COST`] operations, which recompute what they share ([`chunk`]), orders each depth-first
-//! and allocates registers ([`schedule`]). A chunk is the unit of work: its result is a partial sum, so
+//! [`compile`] lowers the DAG (`graph`), cuts the terms in their order into chunks of about
+//! [`MAX_CHUNK_COST`] operations, which recompute what they share (`chunk`), orders each depth-first
+//! and allocates registers (`schedule`). A chunk is the unit of work: its result is a partial sum, so
 //! chunks run in parallel where rows are few, and each becomes one generated kernel.
 //! [`encode`] writes the interpreter's instruction stream, [`wgsl`] the generated kernel's body.
 //! [`host`] runs a program on the host for tests.

@@ -66,8 +66,8 @@ fn check_row<V>(
 
 fn check_dag(dag: &SymbolicConstraintsDag<F>, widths: &PartWidths, public_values: usize) {
     let programs = compile(dag, widths, public_values).expect("valid DAG");
-    check_row(dag, &programs, public_values, |rng| random_base(rng));
-    check_row(dag, &programs, public_values, |rng| random_ext(rng));
+    check_row(dag, &programs, public_values, random_base);
+    check_row(dag, &programs, public_values, random_ext);
     for program in [&programs.zerocheck, &programs.logup, &programs.interactions] {
         check_structure(program);
     }
@@ -380,6 +380,6 @@ fn keccak_figures() {
     assert!(zerocheck.chunks.len() <= 46);
     assert!(zerocheck.num_operations() * 100 <= operations * 112);
     assert!(registers <= Some(24));
-    check_row(&dag, &programs, 0, |rng| random_base(rng));
+    check_row(&dag, &programs, 0, random_base);
     check_structure(zerocheck);
 }
