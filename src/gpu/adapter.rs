@@ -196,7 +196,8 @@ fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
         mappable_storage: features.contains(Features::MAPPABLE_PRIMARY_BUFFERS),
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         software: info.device_type == DeviceType::Cpu,
-        unified_memory: info.backend == Backend::Metal || info.device_type == DeviceType::IntegratedGpu,
+        unified_memory: info.backend == Backend::Metal
+            || matches!(info.device_type, DeviceType::IntegratedGpu | DeviceType::Cpu),
         max_buffer_bytes,
         max_segment_bytes: max_buffer_bytes,
         workgroup_bytes: limits.max_compute_workgroup_storage_size,

@@ -27,12 +27,7 @@ pub struct Segment<T> {
 
 impl<T> Clone for DeviceMatrix<T> {
     fn clone(&self) -> Self {
-        Self {
-            height: self.height,
-            width: self.width,
-            segments: self.segments.clone(),
-            failure: self.failure.clone(),
-        }
+        Self { height: self.height, width: self.width, segments: self.segments.clone(), failure: self.failure.clone() }
     }
 }
 
@@ -156,7 +151,7 @@ mod tests {
     #[test]
     fn matrices_come_back_as_they_went() {
         let gpu = testing::gpu();
-        for (height, width) in [(0, 3), (1, 1), (1, 5000), (8, 0), (1024, 3), (2048, 7), (64, 129)] {
+        for (height, width) in [(0, 3), (1, 1), (1, 5000), (8, 0), (1024, 3), (2048, 7), (64, 129), (1 << 18, 5)] {
             let values: Vec<u32> = (0..(height * width) as u32).collect();
             let matrix = DeviceMatrix::upload(&gpu, &values, height, width, "test").unwrap();
             assert_eq!((matrix.height(), matrix.width()), (height, width));
