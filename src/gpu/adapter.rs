@@ -41,8 +41,8 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Memory budget in bytes; by default what the adapter seems to have.
     pub memory_budget: Option<u64>,
-    /// Limits to stay within.
-    pub profile: LimitProfile,
+    /// Limits to stay within; else the variable [`LimitProfile::VARIABLE`].
+    pub profile: Option<LimitProfile>,
 }
 
 impl AdapterSummary {
@@ -109,7 +109,8 @@ impl Gpu {
             return Err(Error::UnsupportedAdapter { adapter: info.name, missing });
         }
         let mut capabilities = capabilities(&adapter);
-        capabilities.restrict(options.profile);
+        let from_env = || LimitProfile::from_env().map_err(Error::Unsupported);
+        capabilities.restrict(options.profile.map_or_else(from_env, Ok)?);
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("openvm-wgpu-backend"),
             required_features: adapter.features() & WANTED,
@@ -195,7 +196,8 @@ fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
         mappable_storage: features.contains(Features::MAPPABLE_PRIMARY_BUFFERS),
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         software: info.device_type == DeviceType::Cpu,
-        unified_memory: info.backend == Backend::Metal || info.device_type == DeviceType::IntegratedGpu,
+        unified_memory: info.backend == Backend::Metal
+            || matches!(info.device_type, DeviceType::IntegratedGpu | DeviceType::Cpu),
         max_buffer_bytes,
         max_segment_bytes: max_buffer_bytes,
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
