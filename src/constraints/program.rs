@@ -7,6 +7,7 @@ use super::{
     graph::Graph,
     schedule::schedule,
     tile::TileColumn,
+    ConstraintError,
 };
 
 /// Where an instruction finds a value.
@@ -125,6 +126,7 @@ pub(super) struct Shape {
     pub(super) accumulators: u32,
     pub(super) weights: usize,
     pub(super) outputs: usize,
+    pub(super) max_chunk_cost: usize,
 }
 
 /// A compiled sum (or list) of terms. The sum of its chunks' accumulators is the result.
@@ -147,14 +149,17 @@ pub struct Program {
 }
 
 impl Program {
-    pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Self {
-        let mut chunks: Vec<Chunk> = cut(graph, units)
+    pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Result<Self, ConstraintError> {
+        let mut chunks: Vec<Chunk> = cut(graph, units, shape.max_chunk_cost)
             .into_iter()
             .flat_map(|range| schedule(graph, &units[range]))
             .collect();
         chunks.sort_by_key(|chunk| register_file(chunk.registers));
+        if let Some(chunk) = chunks.last().filter(|chunk| chunk.registers > super::MAX_REGISTER_FILE) {
+            return Err(ConstraintError::TooManyRegisters { registers: chunk.registers });
+        }
         let columns = compact_columns(graph, &mut chunks);
-        Self {
+        Ok(Self {
             chunks,
             columns,
             constants: graph.constants.clone(),
@@ -162,7 +167,7 @@ impl Program {
             num_accumulators: shape.accumulators,
             num_weights: shape.weights,
             num_outputs: shape.outputs,
-        }
+        })
     }
 
     /// Whether there is nothing to evaluate.
@@ -187,10 +192,7 @@ impl Program {
             let registers = register_file(chunk.registers);
             match classes.last_mut() {
                 Some(class) if class.registers == registers => class.chunks.end = i + 1,
-                _ => classes.push(RegisterClass {
-                    registers,
-                    chunks: i..i + 1,
-                }),
+                _ => classes.push(RegisterClass { registers, chunks: i..i + 1 }),
             }
         }
         classes
@@ -208,9 +210,7 @@ fn register_file(registers: u32) -> u32 {
 
 /// Replaces graph columns by indices into the sorted list of those that `chunks` read.
 fn compact_columns(graph: &Graph, chunks: &mut [Chunk]) -> Vec<TileColumn> {
-    let operands = |chunk: &Chunk| -> Vec<Operand> {
-        chunk.instrs.iter().flat_map(|i| i.operands()).collect()
-    };
+    let operands = |chunk: &Chunk| -> Vec<Operand> { chunk.instrs.iter().flat_map(|i| i.operands()).collect() };
     let mut columns: Vec<TileColumn> = chunks
         .iter()
         .flat_map(operands)
@@ -309,13 +309,8 @@ impl LogupWeights {
     pub fn entries(&self) -> Vec<[u32; 2]> {
         let of_interaction = |i: usize| {
             let len = self.message_len(i) as u32;
-            [0, len]
-                .into_iter()
-                .chain(0..len)
-                .map(move |e| [i as u32, e])
+            [0, len].into_iter().chain(0..len).map(move |e| [i as u32, e])
         };
-        (0..self.num_interactions())
-            .flat_map(of_interaction)
-            .collect()
+        (0..self.num_interactions()).flat_map(of_interaction).collect()
     }
 }

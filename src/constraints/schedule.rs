@@ -13,6 +13,9 @@ use super::{
 /// those left run with a file of 4, 16, .. times the size.
 pub const REGISTER_FILE: u32 = 32;
 
+/// Largest register file that the interpreter is compiled for (128 KiB of private memory a thread in EF).
+pub const MAX_REGISTER_FILE: u32 = 8192;
+
 /// Turns units into chunks: one, or several where one would need more than [`REGISTER_FILE`] registers.
 pub(super) fn schedule(graph: &Graph, units: &[Unit]) -> Vec<Chunk> {
     let mut done = Vec::new();
@@ -49,10 +52,7 @@ impl<'a> Scheduler<'a> {
             uses: HashMap::new(),
             registers: HashMap::new(),
             free: BinaryHeap::new(),
-            chunk: Chunk {
-                instrs: vec![],
-                registers: 0,
-            },
+            chunk: Chunk { instrs: vec![], registers: 0 },
         }
     }
 
@@ -63,10 +63,7 @@ impl<'a> Scheduler<'a> {
             let value = self.read(step.value());
             self.chunk.instrs.push(match step {
                 Step::Accumulate { acc, weight, .. } => Instr::Accumulate { acc, weight, value },
-                Step::Emit { output, .. } => Instr::Emit {
-                    output,
-                    numerator: value,
-                },
+                Step::Emit { output, .. } => Instr::Emit { output, numerator: value },
             });
         }
         debug_assert!(self.registers.is_empty(), "a value outlives its uses");

@@ -19,6 +19,8 @@ const MODULES: &[(&str, &str)] = &[
     ("rap/columns", include_str!("../../wgsl/rap/columns.wgsl")),
     ("rap/eq_uni", include_str!("../../wgsl/rap/eq_uni.wgsl")),
     ("rap/round_sum", include_str!("../../wgsl/rap/round_sum.wgsl")),
+    ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
+    ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
 ];
 
 /// Links `source` with all that it imports.
