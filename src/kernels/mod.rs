@@ -5,4 +5,5 @@ pub mod constraints;
 mod field;
 pub(crate) mod openings;
 pub mod poseidon2;
+pub mod rap;
 pub mod transcript;

@@ -10,7 +10,7 @@
 // state (EF): eq, eq_sharp, tail, claim, then head(0..=degree) of this round. When `challenge` is not NONE it is first advanced over
 // the round before, whose challenge r is at that word of the transcript's log:
 //   claim = s(r), eq and eq_sharp times eq(xi_before, r), tail times r.
-// sums (EF): for AIR a at 3 degree a: numerator, denominator, zerocheck, `degree` values each (only the first where it ends this round).
+// sums (EF): for AIR a at sums_offset + 3 degree a: numerator, denominator, zerocheck, `degree` values each (only the first where it ends this round).
 // lifts: (n_lift, shift) per AIR. weights: 1 / prod_{k != i} (i - k) over k <= degree, for the interpolation of head.
 // One workgroup of 64 threads, AIRs in strides. Host reference: kernels::rap::rounds::tests (upstream's prove_zerocheck_and_logup).
 #import field/ext
@@ -26,6 +26,7 @@ struct Params {
     xi_index: u32,
     challenge: u32,
     poly_offset: u32,
+    sums_offset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
@@ -81,7 +82,7 @@ fn div_2exp(a: Ext, k: u32) -> Ext {
 
 /// The combination of the three sums of AIR a at X = x + 1.
 fn combination(a: u32, x: u32) -> Ext {
-    let at = 3u * params.degree * a + x;
+    let at = params.sums_offset + 3u * params.degree * a + x;
     let numerator = div_2exp(e_mul(mu[2u * a], sums[at]), lifts[a].y);
     let denominator = e_mul(mu[2u * a + 1u], sums[at + params.degree]);
     let zerocheck = e_mul(mu[2u * params.airs + a], sums[at + 2u * params.degree]);

@@ -56,7 +56,7 @@ fn place(e: u32) -> Place {
     return Place(true, entry.x, row, entry.y * params.stride + x * params.cosets * n + (r & (n - 1u)));
 }
 
-fn read(p: Place) -> u32 {
+fn value_at(p: Place) -> u32 {
     if p.live {
         return column_value(p.source, p.row, params.height);
     }
@@ -111,8 +111,8 @@ fn main(
     let e = linear_workgroup(workgroup_id, num_workgroups) * 512u + t;
     let p0 = place(e);
     let p1 = place(e + HALF);
-    values[t] = read(p0);
-    values[t + HALF] = read(p1);
+    values[t] = value_at(p0);
+    values[t + HALF] = value_at(p1);
     inverse_transform(t);
     let c0 = values[t];
     let c1 = values[t + HALF];
