@@ -1,0 +1,226 @@
+//! Finding an adapter and opening it.
+
+use wgpu::{AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
+
+use super::{Capabilities, Gpu, LimitProfile};
+use crate::error::{Error, Result};
+
+const INSTALL_HINT: &str = "install a Vulkan driver (on Linux without a GPU: Mesa's software driver, package \
+     mesa-vulkan-drivers or mesa-vulkan-swrast), or set WGPU_BACKEND / WGPU_ADAPTER_NAME to what is there";
+
+/// An adapter's identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterSummary {
+    /// Name as the driver reports it.
+    pub name: String,
+    /// `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// Driver name and version.
+    pub driver: String,
+    /// `discrete`, `integrated`, `software` or `other`.
+    pub kind: &'static str,
+    vendor: u32,
+    device: u32,
+}
+
+/// An adapter and whether the prover runs on it.
+#[derive(Clone, Debug)]
+pub struct AdapterReport {
+    /// The adapter.
+    pub summary: AdapterSummary,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// What it lacks, `None` if the prover runs on it.
+    pub missing: Option<String>,
+}
+
+/// What to look for and how to open it.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Part of the adapter's name, case-insensitive; else the variable `WGPU_ADAPTER_NAME`.
+    pub adapter: Option<String>,
+    /// Memory budget in bytes; by default what the adapter seems to have.
+    pub memory_budget: Option<u64>,
+    /// Limits to stay within.
+    pub profile: LimitProfile,
+}
+
+impl AdapterSummary {
+    fn new(info: &AdapterInfo) -> Self {
+        Self {
+            name: info.name.clone(),
+            backend: info.backend.to_str().into(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+            kind: match info.device_type {
+                DeviceType::DiscreteGpu => "discrete",
+                DeviceType::IntegratedGpu => "integrated",
+                DeviceType::Cpu => "software",
+                _ => "other",
+            },
+            vendor: info.vendor,
+            device: info.device,
+        }
+    }
+
+    /// A file name that changes with adapter, driver and version of this crate.
+    pub(super) fn cache_key(&self) -> String {
+        let text = format!(
+            "{}-{:x}-{:x}-{}-{}",
+            self.backend,
+            self.vendor,
+            self.device,
+            self.driver,
+            env!("CARGO_PKG_VERSION")
+        );
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+    }
+}
+
+impl std::fmt::Display for AdapterSummary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({}, {}, {})", self.name, self.backend, self.kind, self.driver)
+    }
+}
+
+/// Every adapter that wgpu finds on the enabled backends.
+pub fn adapters() -> Vec<AdapterReport> {
+    let instance = instance();
+    let found = pollster::block_on(instance.enumerate_adapters(backends()));
+    found
+        .iter()
+        .map(|adapter| AdapterReport {
+            summary: AdapterSummary::new(&adapter.get_info()),
+            capabilities: capabilities(adapter),
+            missing: missing(&adapter.get_info(), &adapter.limits()),
+        })
+        .collect()
+}
+
+impl Gpu {
+    /// Opens the best adapter that matches: discrete before integrated before software.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`], [`Error::Gpu`] when the driver refuses.
+    pub fn new(options: &GpuOptions) -> Result<Self> {
+        let adapter = choose(options)?;
+        let info = adapter.get_info();
+        if let Some(missing) = missing(&info, &adapter.limits()) {
+            return Err(Error::UnsupportedAdapter { adapter: info.name, missing });
+        }
+        let mut capabilities = capabilities(&adapter);
+        capabilities.restrict(options.profile);
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("openvm-wgpu-backend"),
+            required_features: adapter.features() & WANTED,
+            required_limits: adapter.limits(),
+            experimental_features: wgpu::ExperimentalFeatures::disabled(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        }))
+        .map_err(|error| Error::Gpu { context: format!("opening {}", info.name), message: error.to_string() })?;
+        let budget = options.memory_budget.unwrap_or_else(|| default_budget(&info));
+        let summary = AdapterSummary::new(&info);
+        tracing::debug!(adapter = %summary, budget, ?capabilities, "device opened");
+        Ok(Self::open(device, queue, summary, capabilities, budget))
+    }
+}
+
+/// Features that are used where they are there.
+const WANTED: Features = Features::SHADER_INT64
+    .union(Features::SUBGROUP)
+    .union(Features::IMMEDIATES)
+    .union(Features::TIMESTAMP_QUERY)
+    .union(Features::PIPELINE_CACHE)
+    .union(Features::MAPPABLE_PRIMARY_BUFFERS);
+
+fn backends() -> Backends {
+    Backends::from_env().unwrap_or(Backends::VULKAN | Backends::METAL | Backends::DX12)
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends();
+    // the validation flags of the default clamp buffer sizes to 32 bits
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    wgpu::Instance::new(descriptor)
+}
+
+fn choose(options: &GpuOptions) -> Result<wgpu::Adapter> {
+    let wanted = options.adapter.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
+    let matches = |adapter: &wgpu::Adapter| {
+        let name = adapter.get_info().name.to_lowercase();
+        wanted.as_ref().is_none_or(|w| name.contains(&w.to_lowercase()))
+    };
+    let found = pollster::block_on(instance().enumerate_adapters(backends()));
+    let rank = |adapter: &wgpu::Adapter| match adapter.get_info().device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Cpu => 3,
+        DeviceType::Other => 4,
+    };
+    found.into_iter().filter(matches).min_by_key(rank).ok_or_else(|| Error::NoAdapter {
+        searched: match &wanted {
+            Some(name) => format!("{:?} for a name with `{name}`", backends()),
+            None => format!("{:?}", backends()),
+        },
+        hint: INSTALL_HINT,
+    })
+}
+
+/// What an adapter must have: storage buffers, workgroups of 256 threads with 16 KiB, and the bindings of the largest kernel.
+fn missing(info: &AdapterInfo, limits: &Limits) -> Option<String> {
+    let needs = [
+        ("storage buffers per stage", limits.max_storage_buffers_per_shader_stage as u64, 12),
+        ("bytes of workgroup memory", limits.max_compute_workgroup_storage_size as u64, 16 << 10),
+        ("threads per workgroup", limits.max_compute_invocations_per_workgroup as u64, 256),
+        ("bytes in a storage binding", limits.max_storage_buffer_binding_size as u64, 128 << 20),
+    ];
+    if info.backend == Backend::Gl {
+        return Some("OpenGL has no usable compute limits".into());
+    }
+    let lacking = needs.iter().find(|(_, has, needed)| has < needed)?;
+    Some(format!("{} {}, at least {} are needed", lacking.1, lacking.0, lacking.2))
+}
+
+fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
+    let (features, limits, info) = (adapter.features(), adapter.limits(), adapter.get_info());
+    let max_buffer_bytes = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size as u64);
+    Capabilities {
+        int64: features.contains(Features::SHADER_INT64),
+        min_subgroup_size: if features.contains(Features::SUBGROUP) { info.subgroup_min_size } else { 0 },
+        immediates: features.contains(Features::IMMEDIATES) && limits.max_immediate_size >= 128,
+        pipeline_cache: features.contains(Features::PIPELINE_CACHE),
+        mappable_storage: features.contains(Features::MAPPABLE_PRIMARY_BUFFERS),
+        timestamps: features.contains(Features::TIMESTAMP_QUERY),
+        software: info.device_type == DeviceType::Cpu,
+        unified_memory: info.backend == Backend::Metal || info.device_type == DeviceType::IntegratedGpu,
+        max_buffer_bytes,
+        max_segment_bytes: max_buffer_bytes,
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        runtime_checks: false,
+    }
+}
+
+/// wgpu does not tell how much memory there is. A discrete card is trusted with its largest buffers (the driver still refuses what it
+/// does not have); a device that shares the host's memory gets three quarters of that.
+fn default_budget(info: &AdapterInfo) -> u64 {
+    match info.device_type {
+        DeviceType::DiscreteGpu => u64::MAX / 2,
+        _ => host_memory().map_or(8 << 30, |bytes| bytes / 4 * 3),
+    }
+}
+
+/// Physical memory of the host in bytes, where it is easy to know.
+fn host_memory() -> Option<u64> {
+    if cfg!(target_os = "macos") {
+        let output = std::process::Command::new("sysctl").args(["-n", "hw.memsize"]).output().ok()?;
+        return String::from_utf8(output.stdout).ok()?.trim().parse().ok();
+    }
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find(|l| l.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib << 10)
+}

@@ -1,0 +1,132 @@
+//! Typed device buffers that return to the pool when the last handle goes.
+
+use std::{
+    marker::PhantomData,
+    sync::{Arc, Weak},
+};
+
+use super::{
+    device::Shared,
+    pool::{size_class, Reservation},
+    Element, Gpu,
+};
+use crate::error::{Error, Result};
+
+/// A buffer from the pool, without an element type.
+pub struct Allocation {
+    pub(super) buffer: wgpu::Buffer,
+    class: u64,
+    // weak, because the device keeps tables itself
+    shared: Weak<Shared>,
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            let mut pool = shared.pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            pool.release(self.class, self.buffer.clone());
+        }
+    }
+}
+
+/// `len` elements on the device. Clones share the memory.
+///
+/// Contents are undefined until something is written: the pool hands out used memory.
+pub struct DeviceBuffer<T> {
+    allocation: Arc<Allocation>,
+    len: usize,
+    element: PhantomData<T>,
+}
+
+impl<T> Clone for DeviceBuffer<T> {
+    fn clone(&self) -> Self {
+        Self { allocation: self.allocation.clone(), len: self.len, element: PhantomData }
+    }
+}
+
+impl<T: Element> DeviceBuffer<T> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        (self.len * T::WORDS * 4) as u64
+    }
+
+    /// The same memory seen as elements of another type.
+    ///
+    /// # Panics
+    ///
+    /// When the bytes do not divide into elements of `U`.
+    pub fn cast<U: Element>(&self) -> DeviceBuffer<U> {
+        let words = self.len * T::WORDS;
+        assert_eq!(words % U::WORDS, 0, "cast leaves a partial element");
+        DeviceBuffer { allocation: self.allocation.clone(), len: words / U::WORDS, element: PhantomData }
+    }
+
+    pub(super) fn raw(&self) -> &Arc<Allocation> {
+        &self.allocation
+    }
+}
+
+impl Gpu {
+    /// Allocates `len` elements; `what` names the buffer in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BufferTooLarge`], [`Error::OutOfBudget`], [`Error::OutOfMemory`].
+    pub fn alloc<T: Element>(&self, len: usize, what: &str) -> Result<DeviceBuffer<T>> {
+        let bytes = (len * T::WORDS * 4) as u64;
+        let limit = self.capabilities().max_buffer_bytes;
+        if bytes > limit {
+            return Err(Error::BufferTooLarge { what: what.into(), requested: bytes, limit });
+        }
+        let (buffer, class) = self.reserve(bytes.min(limit), what)?;
+        Ok(DeviceBuffer {
+            allocation: Arc::new(Allocation { buffer, class, shared: Arc::downgrade(&self.shared) }),
+            len,
+            element: PhantomData,
+        })
+    }
+
+    fn reserve(&self, bytes: u64, what: &str) -> Result<(wgpu::Buffer, u64)> {
+        let class = size_class(bytes);
+        let reservation = self.pool().reserve(bytes).map_err(|e| Error::OutOfBudget {
+            what: what.into(),
+            requested: e.requested,
+            in_use: e.in_use,
+            budget: e.budget,
+        })?;
+        match reservation {
+            Reservation::Reused(buffer) => Ok((buffer, class)),
+            Reservation::Create { bytes, evicted } => {
+                evicted.iter().for_each(wgpu::Buffer::destroy);
+                let size = bytes.min(self.capabilities().max_buffer_bytes);
+                self.create_buffer(size, what).map(|b| (b, class)).inspect_err(|_| {
+                    self.pool().cancel(class);
+                })
+            }
+        }
+    }
+
+    fn create_buffer(&self, size: u64, what: &str) -> Result<wgpu::Buffer> {
+        let scope = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        match pollster::block_on(scope.pop()) {
+            None => Ok(buffer),
+            Some(_) => Err(Error::OutOfMemory { what: what.into(), requested: size, in_use: self.pool().in_use() }),
+        }
+    }
+}

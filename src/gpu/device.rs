@@ -1,0 +1,202 @@
+//! The open device: what is shared by everything that runs on it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard,
+    },
+};
+
+use super::{
+    adapter::AdapterSummary, pipeline::PipelineCache, pool::Pool, staging::FreeChunks, Capabilities, DeviceBuffer,
+    Element, Recorder,
+};
+use crate::error::{Error, Result};
+
+/// A handle to an open GPU. Clones share the device, its pool and its pipelines.
+#[derive(Clone)]
+pub struct Gpu {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub adapter: AdapterSummary,
+    pub capabilities: Capabilities,
+    pub pool: Mutex<Pool<wgpu::Buffer>>,
+    pub pipelines: PipelineCache,
+    pub faults: Arc<Faults>,
+    pub host_waits: AtomicU64,
+    pub submissions: Mutex<Sequence>,
+    pub free_downloads: FreeChunks,
+    pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
+}
+
+/// Errors that wgpu reports aside from return values.
+#[derive(Default)]
+pub(super) struct Faults {
+    error: Mutex<Option<String>>,
+    lost: Mutex<Option<String>>,
+}
+
+/// The number of the last submission and the device word that every submission advances.
+///
+/// A driver may report success for work that never ran (wgpu #9545 on Metal); a word that lags behind tells.
+#[derive(Default)]
+pub(super) struct Sequence {
+    pub submitted: u32,
+    pub word: Option<DeviceBuffer<u32>>,
+}
+
+/// Counters of a device since [`Gpu::reset_metrics`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceMetrics {
+    /// Times the host waited for the device.
+    pub host_waits: u64,
+    /// The most device memory in use at once, bytes.
+    pub peak_bytes: u64,
+    /// Device memory in use now, bytes.
+    pub bytes_in_use: u64,
+}
+
+impl Faults {
+    pub fn record(&self, error: String) {
+        self.error.lock().expect("no panic while held").get_or_insert(error);
+    }
+
+    pub fn record_lost(&self, reason: String) {
+        self.lost.lock().expect("no panic while held").get_or_insert(reason);
+    }
+
+    /// The first error since the last call; a lost device stays lost.
+    pub fn check(&self, context: &str) -> Result<()> {
+        if let Some(reason) = self.lost.lock().expect("no panic while held").clone() {
+            return Err(Error::DeviceLost(reason));
+        }
+        match self.error.lock().expect("no panic while held").take() {
+            None => Ok(()),
+            Some(message) => Err(Error::Gpu { context: context.into(), message }),
+        }
+    }
+}
+
+impl Sequence {
+    /// The device's counter, zero at first.
+    pub fn word(&mut self, gpu: &Gpu) -> Result<DeviceBuffer<u32>> {
+        if let Some(word) = &self.word {
+            return Ok(word.clone());
+        }
+        let word = gpu.upload(&[self.submitted], "sequence")?;
+        Ok(self.word.insert(word).clone())
+    }
+}
+
+impl Gpu {
+    pub(super) fn open(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        adapter: AdapterSummary,
+        capabilities: Capabilities,
+        budget: u64,
+    ) -> Self {
+        let faults = Arc::new(Faults::default());
+        let (on_error, on_lost) = (faults.clone(), faults.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.record(error.to_string())));
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                on_lost.record_lost(message);
+            }
+        });
+        let pipelines = PipelineCache::open(&device, &adapter, &capabilities);
+        Self {
+            shared: Arc::new(Shared {
+                device,
+                queue,
+                adapter,
+                capabilities,
+                pool: Mutex::new(Pool::new(budget)),
+                pipelines,
+                faults,
+                host_waits: AtomicU64::new(0),
+                submissions: Mutex::default(),
+                free_downloads: Mutex::default(),
+                tables: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Starts recording work; `stage` names it in errors.
+    pub fn recorder(&self, stage: &'static str) -> Recorder {
+        Recorder::new(self.clone(), stage)
+    }
+
+    /// What the device can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    /// Name, driver and kind of the adapter.
+    pub fn adapter(&self) -> &AdapterSummary {
+        &self.shared.adapter
+    }
+
+    /// Counters since [`Gpu::reset_metrics`].
+    pub fn metrics(&self) -> DeviceMetrics {
+        let pool = self.pool();
+        DeviceMetrics {
+            host_waits: self.shared.host_waits.load(Ordering::Relaxed),
+            peak_bytes: pool.peak(),
+            bytes_in_use: pool.in_use(),
+        }
+    }
+
+    /// Sets the counters to zero and the high-water mark to what is in use.
+    pub fn reset_metrics(&self) {
+        self.shared.host_waits.store(0, Ordering::Relaxed);
+        self.pool().reset_peak();
+    }
+
+    /// The memory budget, bytes.
+    pub fn memory_budget(&self) -> u64 {
+        self.pool().budget()
+    }
+
+    /// Gives all cached free memory back to the driver.
+    pub fn trim_memory(&self) {
+        self.pool().trim().iter().for_each(wgpu::Buffer::destroy);
+    }
+
+    /// A constant table that is made once per device and kept, found again by `key`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn table<T: Element>(&self, key: &str, make: impl FnOnce() -> Vec<T>) -> Result<DeviceBuffer<T>> {
+        let mut tables = self.shared.tables.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(table) = tables.get(key) {
+            return Ok(table.cast());
+        }
+        let table = self.upload(&make(), key)?;
+        tables.insert(key.to_owned(), table.cast());
+        Ok(table)
+    }
+
+    /// Stores the compiled pipelines on disk where the device supports it, so that the next process starts fast.
+    pub fn store_pipelines(&self) {
+        self.shared.pipelines.store();
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.shared.queue
+    }
+
+    pub(super) fn pool(&self) -> MutexGuard<'_, Pool<wgpu::Buffer>> {
+        self.shared.pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

@@ -1,0 +1,106 @@
+//! A small WGSL linker: `#import`, `#if` and nothing else.
+//!
+//! ```wgsl
+//! #import field/ext        // the module wgsl/field/ext.wgsl, once, before this file
+//! #if INT64                // lines kept when the flag is set; #else and #endif as usual, nesting allowed
+//! ```
+//!
+//! The flags are the device's ([`Capabilities::flags`](super::Capabilities)) and the kernel variant's own.
+
+use std::collections::BTreeSet;
+
+/// Shared WGSL modules by import path.
+const MODULES: &[(&str, &str)] = &[
+    ("grid", include_str!("../../wgsl/grid.wgsl")),
+    ("field/baby_bear", include_str!("../../wgsl/field/baby_bear.wgsl")),
+    ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
+    ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
+];
+
+/// Links `source` with all that it imports.
+///
+/// # Errors
+///
+/// Names the unknown import or the unbalanced conditional; both are bugs in a kernel file.
+pub fn link(source: &str, flags: &BTreeSet<&str>) -> Result<String, String> {
+    let mut out = String::with_capacity(source.len() * 2);
+    let mut done = BTreeSet::new();
+    append(source, flags, &mut done, &mut out)?;
+    Ok(out)
+}
+
+fn append<'m>(
+    source: &'m str,
+    flags: &BTreeSet<&str>,
+    done: &mut BTreeSet<&'m str>,
+    out: &mut String,
+) -> Result<(), String> {
+    // Whether the lines of each open conditional are kept.
+    let mut open: Vec<bool> = vec![];
+    for line in source.lines() {
+        let directive = line.trim_start();
+        let kept = open.iter().all(|k| *k);
+        let mut words = directive.split_whitespace();
+        match words.next() {
+            Some("#import") if kept => {
+                let path = words.next().unwrap_or_default();
+                let (name, module) =
+                    MODULES.iter().find(|(name, _)| *name == path).ok_or_else(|| format!("unknown import `{path}`"))?;
+                if done.insert(name) {
+                    append(module, flags, done, out)?;
+                }
+            }
+            Some("#import") => {}
+            Some("#if") => open.push(flags.contains(words.next().unwrap_or_default())),
+            Some("#else") => {
+                let last = open.last_mut().ok_or("#else without #if")?;
+                *last = !*last;
+            }
+            Some("#endif") => {
+                open.pop().ok_or("#endif without #if")?;
+            }
+            _ if kept => {
+                out.push_str(line);
+                out.push('\n');
+            }
+            _ => {}
+        }
+    }
+    if open.is_empty() {
+        Ok(())
+    } else {
+        Err("#if without #endif".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(names: &[&'static str]) -> BTreeSet<&'static str> {
+        names.iter().copied().collect()
+    }
+
+    #[test]
+    fn conditionals_nest_and_exclude() {
+        let source = "a\n#if X\nb\n#if Y\nc\n#else\nd\n#endif\n#else\ne\n#endif\nf";
+        assert_eq!(link(source, &flags(&[])).unwrap(), "a\ne\nf\n");
+        assert_eq!(link(source, &flags(&["X"])).unwrap(), "a\nb\nd\nf\n");
+        assert_eq!(link(source, &flags(&["X", "Y"])).unwrap(), "a\nb\nc\nf\n");
+    }
+
+    #[test]
+    fn imports_come_once() {
+        let text = link("#import field/ext\n#import field/baby_bear\n", &flags(&[])).unwrap();
+        assert_eq!(text.matches("fn f_add(").count(), 1);
+        assert_eq!(text.matches("fn e_add(").count(), 1);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(link("#import nope", &flags(&[])).unwrap_err().contains("nope"));
+        assert!(link("#if A\n", &flags(&[])).is_err());
+        assert!(link("#endif\n", &flags(&[])).is_err());
+        assert!(link("#else\n", &flags(&[])).is_err());
+    }
+}

@@ -1,0 +1,248 @@
+//! Compiled pipelines, in memory by (kernel, variant) and on disk where the backend supports it.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use super::{adapter::AdapterSummary, Access, Capabilities, Gpu, KernelDecl, Variant};
+use crate::error::{Error, Result};
+
+/// A compiled kernel variant.
+pub(super) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group_layout: wgpu::BindGroupLayout,
+}
+
+/// A kernel given as generated text rather than as a file.
+#[derive(Clone, Debug)]
+pub struct GeneratedKernel {
+    /// Name in errors and labels; with the text it identifies the pipeline.
+    pub name: String,
+    /// WGSL (imports are linked) with entry point `main`, parameters (if any) as `var<immediate>`.
+    pub wgsl: String,
+    /// Bindings in order.
+    pub bindings: Vec<Access>,
+    /// Number of parameter words.
+    pub params: usize,
+    /// Threads per workgroup.
+    pub workgroup: u32,
+}
+
+/// A compiled [`GeneratedKernel`].
+#[derive(Clone)]
+pub struct CompiledKernel {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) params: usize,
+    pub(super) workgroup: u32,
+    pub(super) bindings: usize,
+}
+
+/// The WGSL of a pipeline that a device has compiled, for translation tests.
+#[derive(Clone, Debug)]
+pub struct CompiledSource {
+    /// Kernel path or generated name.
+    pub name: String,
+    /// Values of overrides.
+    pub overrides: Vec<(&'static str, u32)>,
+    /// Linked WGSL.
+    pub wgsl: String,
+}
+
+type Key = (&'static str, Variant);
+
+pub(super) struct PipelineCache {
+    pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    sources: Mutex<Vec<CompiledSource>>,
+    disk: Option<DiskCache>,
+}
+
+struct DiskCache {
+    cache: wgpu::PipelineCache,
+    path: PathBuf,
+}
+
+/// What of a kernel goes into a pipeline.
+struct Description<'a> {
+    name: &'a str,
+    wgsl: &'a str,
+    overrides: &'a [(&'static str, u32)],
+    bindings: Vec<Access>,
+    params: usize,
+}
+
+impl PipelineCache {
+    pub fn open(device: &wgpu::Device, adapter: &AdapterSummary, capabilities: &Capabilities) -> Self {
+        let disk = capabilities.pipeline_cache.then(|| DiskCache::open(device, adapter)).flatten();
+        Self { pipelines: Mutex::default(), sources: Mutex::default(), disk }
+    }
+
+    pub fn store(&self) {
+        if let Some(disk) = &self.disk {
+            disk.store();
+        }
+    }
+}
+
+impl DiskCache {
+    /// The cache file of this adapter and driver; `None` where the user has no cache directory.
+    fn open(device: &wgpu::Device, adapter: &AdapterSummary) -> Option<Self> {
+        let path = cache_directory()?.join(format!("{}.bin", adapter.cache_key()));
+        let data = std::fs::read(&path).ok();
+        // SAFETY: the data was written by `store` below from `PipelineCache::get_data` of the same adapter and driver (both are in
+        // the file's name); wgpu and the driver check their own headers, and `fallback` starts empty when they reject it.
+        let cache = unsafe {
+            device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
+                label: Some("openvm-wgpu-backend"),
+                data: data.as_deref(),
+                fallback: true,
+            })
+        };
+        Some(Self { cache, path })
+    }
+
+    /// Writes the cache beside its final name first, so that a reader never sees half of it. A failure only costs time later.
+    fn store(&self) {
+        let Some(data) = self.cache.get_data() else {
+            return;
+        };
+        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        let written = self
+            .path
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&temporary, data))
+            .and_then(|()| std::fs::rename(&temporary, &self.path));
+        if let Err(error) = written {
+            tracing::debug!(path = %self.path.display(), %error, "pipeline cache not stored");
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME`, `~/.cache`, or `%LOCALAPPDATA%`, below which the pipelines are kept.
+fn cache_directory() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .or_else(|| std::env::var_os("LOCALAPPDATA").map(PathBuf::from))?;
+    Some(base.join("openvm-wgpu-backend"))
+}
+
+impl Gpu {
+    /// The pipeline of a kernel variant, compiled at its first use.
+    pub(super) fn pipeline(&self, decl: &'static KernelDecl, variant: Variant) -> Result<Arc<Pipeline>> {
+        let cache = &self.shared.pipelines;
+        let key = (decl.path, variant);
+        if let Some(pipeline) = cache.pipelines.lock().unwrap_or_else(|p| p.into_inner()).get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let wgsl = self
+            .capabilities()
+            .link(decl.source, &key.1.flags, decl.bindings.len())
+            .map_err(|message| Error::Gpu { context: decl.path.into(), message })?;
+        let pipeline = self.compile(Description {
+            name: decl.path,
+            wgsl: &wgsl,
+            overrides: &key.1.overrides,
+            bindings: decl.bindings.iter().map(|(_, access)| *access).collect(),
+            params: decl.params.len(),
+        })?;
+        let mut pipelines = cache.pipelines.lock().unwrap_or_else(|p| p.into_inner());
+        Ok(pipelines.entry(key).or_insert(pipeline).clone())
+    }
+
+    /// Compiles a generated kernel. May be called from several threads at once.
+    ///
+    /// # Errors
+    ///
+    /// What the shader compiler reports.
+    pub fn compile_generated(&self, kernel: &GeneratedKernel) -> Result<CompiledKernel> {
+        let wgsl = self
+            .capabilities()
+            .link(&kernel.wgsl, &[], kernel.bindings.len())
+            .map_err(|message| Error::Gpu { context: kernel.name.clone(), message })?;
+        let pipeline = self.compile(Description {
+            name: &kernel.name,
+            wgsl: &wgsl,
+            overrides: &[],
+            bindings: kernel.bindings.clone(),
+            params: kernel.params,
+        })?;
+        Ok(CompiledKernel {
+            pipeline,
+            params: kernel.params,
+            workgroup: kernel.workgroup,
+            bindings: kernel.bindings.len(),
+        })
+    }
+
+    /// Everything that was compiled on this device so far.
+    pub fn compiled_sources(&self) -> Vec<CompiledSource> {
+        self.shared.pipelines.sources.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    fn compile(&self, kernel: Description<'_>) -> Result<Arc<Pipeline>> {
+        let scope = self.device().push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = self.shader_module(kernel.name, kernel.wgsl);
+        let bind_group_layout = self.bind_group_layout(&kernel);
+        let immediates = self.capabilities().immediates;
+        let layout = self.device().create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(kernel.name),
+            bind_group_layouts: &[Some(&bind_group_layout)],
+            immediate_size: if immediates { 4 * kernel.params as u32 } else { 0 },
+        });
+        let constants: Vec<_> = kernel.overrides.iter().map(|(n, v)| (*n, f64::from(*v))).collect();
+        let pipeline = self.device().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name),
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                zero_initialize_workgroup_memory: self.capabilities().runtime_checks,
+            },
+            cache: self.shared.pipelines.disk.as_ref().map(|disk| &disk.cache),
+        });
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            return Err(Error::Gpu { context: kernel.name.into(), message: error.to_string() });
+        }
+        self.shared.pipelines.sources.lock().unwrap_or_else(|p| p.into_inner()).push(CompiledSource {
+            name: kernel.name.into(),
+            overrides: kernel.overrides.to_vec(),
+            wgsl: kernel.wgsl.into(),
+        });
+        Ok(Arc::new(Pipeline { pipeline, bind_group_layout }))
+    }
+
+    fn shader_module(&self, name: &str, wgsl: &str) -> wgpu::ShaderModule {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(name), source: wgpu::ShaderSource::Wgsl(wgsl.into()) };
+        if self.capabilities().runtime_checks {
+            return self.device().create_shader_module(descriptor);
+        }
+        // SAFETY: all kernels are this crate's own; the launchers derive grids and offsets from checked shapes, every kernel is also
+        // tested with the checks on, and no kernel has an unbounded loop.
+        unsafe { self.device().create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    }
+
+    fn bind_group_layout(&self, kernel: &Description<'_>) -> wgpu::BindGroupLayout {
+        let storage = kernel
+            .bindings
+            .iter()
+            .map(|access| wgpu::BufferBindingType::Storage { read_only: *access == Access::Read });
+        let uniform = !self.capabilities().immediates && kernel.params > 0;
+        let types = storage.chain(uniform.then_some(wgpu::BufferBindingType::Uniform));
+        let entries: Vec<_> = types
+            .enumerate()
+            .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+                binding: binding as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                count: None,
+            })
+            .collect();
+        self.device()
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries })
+    }
+}

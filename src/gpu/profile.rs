@@ -1,0 +1,153 @@
+//! What a device can do, and the profiles that pretend it can do less.
+
+use std::collections::BTreeSet;
+
+/// A set of limits to stay within, so that any adapter can stand in for a lesser one.
+///
+/// Tests choose one by `OPENVM_WGPU_PROFILE` (the names are those of [`LimitProfile::NAMES`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitProfile {
+    /// The adapter as it is.
+    #[default]
+    Native,
+    /// An Apple M1 under Metal: 29 storage buffers a stage, 32 KiB of workgroup memory, 1024 threads, no pipeline cache,
+    /// no timestamps inside passes.
+    AppleM1,
+    /// No 64-bit integers in shaders.
+    NoInt64,
+    /// No subgroup operations.
+    NoSubgroup,
+    /// No immediates, so kernel parameters travel through uniform buffers.
+    NoImmediates,
+    /// Segments of 4 KiB, so that small matrices span several.
+    TinySegments,
+    /// Bounds and loop checks in shaders, and workgroup memory zeroed.
+    RuntimeChecks,
+}
+
+impl LimitProfile {
+    /// Every profile with its name.
+    pub const NAMES: [(&'static str, LimitProfile); 7] = [
+        ("native", LimitProfile::Native),
+        ("apple-m1", LimitProfile::AppleM1),
+        ("no-int64", LimitProfile::NoInt64),
+        ("no-subgroup", LimitProfile::NoSubgroup),
+        ("no-immediates", LimitProfile::NoImmediates),
+        ("tiny-segments", LimitProfile::TinySegments),
+        ("runtime-checks", LimitProfile::RuntimeChecks),
+    ];
+
+    /// The environment variable that [`LimitProfile::from_env`] reads.
+    pub const VARIABLE: &'static str = "OPENVM_WGPU_PROFILE";
+
+    /// The profile named by [`LimitProfile::VARIABLE`], [`LimitProfile::Native`] when it is unset.
+    ///
+    /// # Errors
+    ///
+    /// An unknown name, with the list of known ones.
+    pub fn from_env() -> Result<Self, String> {
+        match std::env::var(Self::VARIABLE) {
+            Ok(name) => name.parse(),
+            Err(_) => Ok(Self::Native),
+        }
+    }
+}
+
+impl std::str::FromStr for LimitProfile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::NAMES.iter().find(|(n, _)| *n == name);
+        known.map(|(_, profile)| *profile).ok_or_else(|| {
+            let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).collect();
+            format!("unknown {} `{name}`, expected one of {}", Self::VARIABLE, names.join(", "))
+        })
+    }
+}
+
+/// What kernels and stages may rely on: the adapter's abilities under the chosen [`LimitProfile`].
+#[derive(Clone, Debug)]
+pub struct Capabilities {
+    /// 64-bit integers in shaders: the fast form of the field product.
+    pub int64: bool,
+    /// Subgroup operations, and the smallest subgroup that may occur (0 without).
+    pub min_subgroup_size: u32,
+    /// Kernel parameters as immediates rather than through uniform buffers.
+    pub immediates: bool,
+    /// Compiled pipelines can be stored on disk.
+    pub pipeline_cache: bool,
+    /// Storage buffers can be mapped by the host.
+    pub mappable_storage: bool,
+    /// Timestamps at the borders of passes.
+    pub timestamps: bool,
+    /// A software driver: dispatches are as expensive as on a GPU, arithmetic is a thousand times slower.
+    pub software: bool,
+    /// Host and device share memory.
+    pub unified_memory: bool,
+    /// Largest buffer and binding, bytes.
+    pub max_buffer_bytes: u64,
+    /// Segments of matrices end at this size (a segment holds one column at least), bytes.
+    pub max_segment_bytes: u64,
+    /// Workgroup memory, bytes.
+    pub workgroup_bytes: u32,
+    /// Storage buffers a kernel may bind.
+    pub storage_buffers: u32,
+    /// Compile shaders with bounds checks, loop bounds and zeroed workgroup memory.
+    pub runtime_checks: bool,
+}
+
+impl Capabilities {
+    /// The linker flags that select the textual variants of kernels.
+    pub fn flags(&self) -> BTreeSet<&'static str> {
+        let mut flags = BTreeSet::new();
+        if self.int64 {
+            flags.insert("INT64");
+        }
+        if self.min_subgroup_size > 0 {
+            flags.insert("SUBGROUP");
+        }
+        if self.immediates {
+            flags.insert("IMMEDIATES");
+        }
+        flags
+    }
+
+    /// Links WGSL for this device with further flags; `bindings` counts the storage buffers, behind which the parameters are bound
+    /// where there are no immediates.
+    ///
+    /// # Errors
+    ///
+    /// What the linker reports.
+    pub fn link(&self, source: &str, flags: &[&str], bindings: usize) -> Result<String, String> {
+        let mut all: BTreeSet<&str> = self.flags();
+        all.extend(flags);
+        let text = super::linker::link(source, &all)?;
+        if self.immediates {
+            return Ok(text);
+        }
+        Ok(text.replace("var<immediate>", &format!("@group(0) @binding({bindings}) var<uniform>")))
+    }
+
+    /// How many elements of `words` 32-bit words a segment holds, rounded down to a power of two (at least 1).
+    pub fn segment_elements(&self, words: usize) -> usize {
+        let fit = (self.max_segment_bytes / (4 * words as u64)).max(1) as usize;
+        1 << fit.ilog2()
+    }
+
+    pub(super) fn restrict(&mut self, profile: LimitProfile) {
+        match profile {
+            LimitProfile::Native => {}
+            LimitProfile::AppleM1 => {
+                self.storage_buffers = self.storage_buffers.min(29);
+                self.workgroup_bytes = self.workgroup_bytes.min(32 << 10);
+                self.pipeline_cache = false;
+                self.timestamps = false;
+            }
+            LimitProfile::NoInt64 => self.int64 = false,
+            LimitProfile::NoSubgroup => self.min_subgroup_size = 0,
+            LimitProfile::NoImmediates => self.immediates = false,
+            LimitProfile::TinySegments => self.max_segment_bytes = 4 << 10,
+            LimitProfile::RuntimeChecks => self.runtime_checks = true,
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Recording: dispatches and copies in order, one compute pass for as long as nothing but dispatches comes.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    element,
+    pipeline::Pipeline,
+    staging::{Completed, Downloads, Ticket, Uploads},
+    CompiledKernel, DeviceBuffer, Element, Gpu, Grid, Kernel, RawBuffer,
+};
+use crate::{
+    error::{Error, Result},
+    kernel,
+};
+
+kernel! {
+    /// Advances the device's submission counter.
+    struct AdvanceSequence("sequence.wgsl", workgroup = 1) {
+        buffers { write word: u32 }
+        params { number }
+    }
+}
+
+/// Bytes of parameters in one uniform buffer, where there are no immediates; entries are 256 bytes apart.
+const UNIFORM_BYTES: u64 = 64 << 10;
+const UNIFORM_STRIDE: u64 = 256;
+
+/// Records work for the device. Errors are kept and returned by [`Recorder::submit`] or [`Recorder::wait`], so that recording code
+/// reads as a list of steps.
+///
+/// Buffers used in a recording stay alive until it is submitted, even when all handles are dropped before.
+pub struct Recorder {
+    gpu: Gpu,
+    stage: &'static str,
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    used: Vec<RawBuffer>,
+    uploads: Uploads,
+    downloads: Downloads,
+    uniforms: Uniforms,
+    error: Option<Error>,
+}
+
+#[derive(Default)]
+struct Uniforms {
+    buffers: Vec<(wgpu::Buffer, Vec<u8>)>,
+}
+
+impl Recorder {
+    pub(super) fn new(gpu: Gpu, stage: &'static str) -> Self {
+        Self {
+            gpu,
+            stage,
+            encoder: None,
+            pass: None,
+            used: vec![],
+            uploads: Uploads::default(),
+            downloads: Downloads::default(),
+            uniforms: Uniforms::default(),
+            error: None,
+        }
+    }
+
+    /// The device that this records for.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Records a kernel. A grid without threads records nothing.
+    pub fn dispatch<K: Kernel>(&mut self, kernel: &K, grid: Grid) {
+        let decl = K::DECL;
+        let Some(size) = grid.dispatch(decl.workgroup) else {
+            return;
+        };
+        match self.gpu.pipeline(decl, kernel.variant()) {
+            Ok(pipeline) => {
+                self.record(&pipeline, &kernel.bindings(), &kernel.params(), size);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Records a generated kernel with its buffers in binding order.
+    ///
+    /// # Panics
+    ///
+    /// When the number of buffers or parameters is not what the kernel was compiled for.
+    pub fn dispatch_generated(
+        &mut self,
+        kernel: &CompiledKernel,
+        bindings: &[DeviceBuffer<u32>],
+        params: &[u32],
+        grid: Grid,
+    ) {
+        assert_eq!(bindings.len(), kernel.bindings, "bindings of a generated kernel");
+        assert_eq!(params.len(), kernel.params, "parameters of a generated kernel");
+        if let Some(size) = grid.dispatch(kernel.workgroup) {
+            let buffers: Vec<_> = bindings.iter().map(DeviceBuffer::raw).collect();
+            self.record(&kernel.pipeline, &buffers, params, size);
+        }
+    }
+
+    /// A new buffer with these values, as part of the recording.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn upload<T: Element>(&mut self, values: &[T], what: &str) -> Result<DeviceBuffer<T>> {
+        let buffer = self.gpu.alloc(values.len(), what)?;
+        self.write(&buffer, 0, values);
+        Ok(buffer)
+    }
+
+    /// Writes `values` at element `offset` of `buffer`, in the order of the recording.
+    pub fn write<T: Element>(&mut self, buffer: &DeviceBuffer<T>, offset: usize, values: &[T]) {
+        assert!(offset + values.len() <= buffer.len(), "write past the end");
+        if values.is_empty() {
+            return;
+        }
+        let bytes: &[u8] = bytemuck::cast_slice(element::as_words(values));
+        let at = (offset * T::WORDS * 4) as u64;
+        let target = self.keep(buffer);
+        match self.uploads.push(&self.gpu, bytes) {
+            Ok((staging, from)) => {
+                self.encoder().copy_buffer_to_buffer(&staging, from, &target, at, bytes.len() as u64);
+            }
+            Err(message) => self.fail(self.gpu_error(message)),
+        }
+    }
+
+    /// Sets `buffer` to zero.
+    pub fn clear<T: Element>(&mut self, buffer: &DeviceBuffer<T>) {
+        if !buffer.is_empty() {
+            let target = self.keep(buffer);
+            self.encoder().clear_buffer(&target, 0, Some(buffer.bytes()));
+        }
+    }
+
+    /// Copies `len` elements; for little data (kernels copy faster on some drivers).
+    pub fn copy<T: Element>(
+        &mut self,
+        (source, from): (&DeviceBuffer<T>, usize),
+        (target, to): (&DeviceBuffer<T>, usize),
+        len: usize,
+    ) {
+        assert!(from + len <= source.len() && to + len <= target.len(), "copy past the end");
+        if len > 0 {
+            let size = (T::WORDS * 4) as u64;
+            let (a, b) = (self.keep(source), self.keep(target));
+            self.encoder().copy_buffer_to_buffer(&a, from as u64 * size, &b, to as u64 * size, len as u64 * size);
+        }
+    }
+
+    /// Asks for the contents of `buffer` as they are at this point of the recording.
+    pub fn download<T: Element>(&mut self, buffer: &DeviceBuffer<T>) -> Ticket<T> {
+        self.download_range(buffer, 0..buffer.len())
+    }
+
+    /// Asks for a range of elements of `buffer` as they are at this point of the recording.
+    pub fn download_range<T: Element>(&mut self, buffer: &DeviceBuffer<T>, range: std::ops::Range<usize>) -> Ticket<T> {
+        assert!(range.end <= buffer.len(), "download past the end");
+        let size = (T::WORDS * 4) as u64;
+        let bytes = range.len() as u64 * size;
+        let (staging, ticket) = self.downloads.push(&self.gpu, bytes);
+        if bytes > 0 {
+            let source = self.keep(buffer);
+            let from = range.start as u64 * size;
+            self.encoder().copy_buffer_to_buffer(&source, from, &staging, ticket.offset(), bytes);
+        }
+        ticket
+    }
+
+    /// Hands the recorded work to the device without waiting and leaves an empty recording.
+    ///
+    /// # Errors
+    ///
+    /// The first error of the recording, or what the device reported.
+    pub fn submit(&mut self) -> Result<()> {
+        self.finish().map(|_| ())
+    }
+
+    /// Hands the recorded work to the device and waits until it has run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::submit`]; [`Error::StaleSequence`] when the device did not run it to its end.
+    pub fn wait(mut self) -> Result<Completed> {
+        let (number, index, word) = self.finish()?;
+        let completed = self.downloads.map(&self.gpu);
+        self.gpu.shared.host_waits.fetch_add(1, Ordering::Relaxed);
+        let waited = self.gpu.device().poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None });
+        self.gpu.shared.faults.check(self.stage)?;
+        waited.map_err(|error| self.gpu_error(error.to_string()))?;
+        match completed.take(word)?[0] {
+            found if found == number => Ok(completed),
+            found => Err(Error::StaleSequence { expected: number, found }),
+        }
+    }
+
+    /// Closes the recording with the next sequence number and submits it. Also reads the number back, for who waits.
+    fn finish(&mut self) -> Result<(u32, wgpu::SubmissionIndex, Ticket<u32>)> {
+        let gpu = self.gpu.clone();
+        // held over the submission, so that numbers follow the order of the queue
+        let mut sequence = gpu.shared.submissions.lock().unwrap_or_else(|p| p.into_inner());
+        let word = sequence.word(&gpu)?;
+        let number = sequence.submitted.wrapping_add(1);
+        self.dispatch(&AdvanceSequence { word: &word, number }, Grid::threads(1));
+        let ticket = self.download(&word);
+        if let Some(error) = self.error.take() {
+            self.discard();
+            return Err(error);
+        }
+        self.pass = None;
+        let commands = self.encoder.take().map(wgpu::CommandEncoder::finish);
+        self.uploads.close();
+        for (buffer, bytes) in self.uniforms.buffers.drain(..) {
+            gpu.queue().write_buffer(&buffer, 0, &bytes);
+        }
+        let index = gpu.queue().submit(commands);
+        self.used.clear();
+        sequence.submitted = number;
+        gpu.shared.faults.check(self.stage)?;
+        Ok((number, index, ticket))
+    }
+
+    fn discard(&mut self) {
+        self.pass = None;
+        self.encoder = None;
+        self.uploads.close();
+        self.downloads.clear();
+        self.uniforms.buffers.clear();
+        self.used.clear();
+    }
+
+    /// Holds a buffer back from the pool until submission, so that no other thread's recording can be given it before.
+    fn keep<T: Element>(&mut self, buffer: &DeviceBuffer<T>) -> wgpu::Buffer {
+        self.used.push(buffer.raw().clone());
+        buffer.raw().buffer.clone()
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+
+    fn gpu_error(&self, message: String) -> Error {
+        Error::Gpu { context: self.stage.into(), message }
+    }
+
+    /// The encoder outside of a pass.
+    fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        let (gpu, stage) = (&self.gpu, self.stage);
+        self.encoder.get_or_insert_with(|| {
+            gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(stage) })
+        })
+    }
+
+    fn record(&mut self, pipeline: &Pipeline, buffers: &[&RawBuffer], params: &[u32], [x, y, z]: [u32; 3]) {
+        let immediates = self.gpu.capabilities().immediates;
+        let uniform = (!immediates && !params.is_empty()).then(|| self.uniforms.push(&self.gpu, params));
+        let mut entries: Vec<_> = buffers
+            .iter()
+            .map(|b| b.buffer.as_entire_binding())
+            .enumerate()
+            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
+            .collect();
+        if let Some((buffer, offset)) = &uniform {
+            entries.push(wgpu::BindGroupEntry {
+                binding: buffers.len() as u32,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer,
+                    offset: *offset,
+                    size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
+                }),
+            });
+        }
+        self.used.extend(buffers.iter().map(|b| (*b).clone()));
+        let group = self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.bind_group_layout,
+            entries: &entries,
+        });
+        if self.pass.is_none() {
+            let pass = self.encoder().begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            self.pass = Some(pass.forget_lifetime());
+        }
+        let pass = self.pass.as_mut().expect("just begun");
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        if immediates && !params.is_empty() {
+            pass.set_immediates(0, bytemuck::cast_slice(params));
+        }
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+impl Uniforms {
+    /// A place for one kernel's parameters; written at submission.
+    fn push(&mut self, gpu: &Gpu, params: &[u32]) -> (wgpu::Buffer, u64) {
+        let full = |(_, bytes): &(_, Vec<u8>)| bytes.len() as u64 == UNIFORM_BYTES;
+        if self.buffers.last().is_none_or(full) {
+            let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("parameters"),
+                size: UNIFORM_BYTES,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            self.buffers.push((buffer, vec![]));
+        }
+        let (buffer, bytes) = self.buffers.last_mut().expect("just pushed");
+        let offset = bytes.len();
+        bytes.extend_from_slice(bytemuck::cast_slice(params));
+        bytes.resize(offset + UNIFORM_STRIDE as usize, 0);
+        (buffer.clone(), offset as u64)
+    }
+}

@@ -1,0 +1,17 @@
+// Advances the device's submission counter: word = number, if word is number - 1.
+//
+// One thread. A submission that was lost leaves the word behind for good, so every later readback shows it.
+
+struct Params {
+    number: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> word: array<u32>;
+var<immediate> params: Params;
+
+@compute @workgroup_size(1)
+fn main() {
+    if word[0] + 1u == params.number {
+        word[0] = params.number;
+    }
+}
