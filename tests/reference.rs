@@ -14,9 +14,7 @@ use openvm_stark_backend::{
     test_utils::{FibFixture, TestFixture},
     FiatShamirTranscript, StarkEngine,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{
-    poseidon2_perm, BabyBearPoseidon2CpuEngine, F,
-};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{poseidon2_perm, BabyBearPoseidon2CpuEngine, F};
 use p3_field::PrimeCharacteristicRing;
 use proptest::{prelude::*, test_runner::TestCaseError};
 
@@ -43,10 +41,7 @@ fn smallest_witness_is_the_smallest() {
         for i in 0..absorbed {
             transcript.observe(F::from_u32(i));
         }
-        let smallest = (0..)
-            .map(F::from_u32)
-            .find(|&witness| transcript.clone().check_witness(9, witness))
-            .unwrap();
+        let smallest = (0..).map(F::from_u32).find(|&witness| transcript.clone().check_witness(9, witness)).unwrap();
         assert_eq!(transcript.grind(9), smallest);
     }
 }
@@ -88,10 +83,7 @@ fn first_difference_names_the_field() {
     other.stacking_proof.stacking_openings[0][0] += F::ONE;
     other.whir_proof.final_poly.pop();
     let difference = first_difference(&proof, &other).unwrap();
-    assert!(
-        difference.starts_with("stacking_proof.stacking_openings[0][0]"),
-        "{difference}"
-    );
+    assert!(difference.starts_with("stacking_proof.stacking_openings[0][0]"), "{difference}");
 }
 
 proptest! {
@@ -112,33 +104,20 @@ proptest! {
 /// Each workload's traces satisfy its AIRs.
 #[test]
 fn workloads_prove_and_verify() {
-    for (kind, log_n) in [
-        (WorkloadKind::Keccak, 0),
-        (WorkloadKind::Dummy, 5),
-        (WorkloadKind::Vm, 4),
-    ] {
+    for (kind, log_n) in [(WorkloadKind::Keccak, 0), (WorkloadKind::Dummy, 5), (WorkloadKind::Vm, 4)] {
         let workload = Workload { kind, log_n };
         let params = SmallParams::new(4, 12).build();
         let engine: BabyBearPoseidon2CpuEngine = StarkEngine::new(params);
         let (pk, vk) = engine.keygen(&workload.airs());
-        let contexts = workload
-            .traces(7)
-            .into_iter()
-            .map(AirProvingContext::simple_no_pis);
+        let contexts = workload.traces(7).into_iter().map(AirProvingContext::simple_no_pis);
         let ctx = ProvingContext::new(contexts.enumerate().collect());
         let proof = prove_on(&engine, &pk, &ctx).unwrap();
-        engine
-            .verify(&vk, &proof)
-            .unwrap_or_else(|e| panic!("{}: {e}", workload.name()));
+        engine.verify(&vk, &proof).unwrap_or_else(|e| panic!("{}: {e}", workload.name()));
     }
 }
 
 fn span(path: &str, ms: u64, count: u32) -> SpanTime {
-    SpanTime {
-        path: path.to_string(),
-        total: Duration::from_millis(ms),
-        count,
-    }
+    SpanTime { path: path.to_string(), total: Duration::from_millis(ms), count }
 }
 
 fn record(prove_ms: f64, spans: Vec<SpanTime>) -> ProofRecord {
@@ -171,47 +150,18 @@ fn records_survive_json() {
 
 #[test]
 fn span_tables_show_medians() {
-    let runs = [10, 30, 20].map(|ms| {
-        record(
-            ms as f64,
-            vec![span("prove", ms, 1), span("prove/whir", ms / 2, 4)],
-        )
-    });
+    let runs = [10, 30, 20].map(|ms| record(ms as f64, vec![span("prove", ms, 1), span("prove/whir", ms / 2, 4)]));
     let tree = span_tree(&runs);
     assert_eq!(tree.lines().count(), 2);
-    assert!(
-        tree.lines()
-            .next()
-            .unwrap()
-            .trim_start()
-            .starts_with("20.000 ms"),
-        "{tree}"
-    );
+    assert!(tree.lines().next().unwrap().trim_start().starts_with("20.000 ms"), "{tree}");
     assert!(tree.contains("10.000 ms    whir  x4"), "{tree}");
 
-    let after = [record(
-        15.0,
-        vec![span("prove", 15, 1), span("prove/gkr", 1, 1)],
-    )];
+    let after = [record(15.0, vec![span("prove", 15, 1), span("prove/gkr", 1, 1)])];
     let table = comparison(&runs, &after).unwrap();
-    let prove = table
-        .lines()
-        .find(|line| line.ends_with("  prove"))
-        .unwrap();
-    assert!(
-        prove.contains("20.000") && prove.contains("-5.000") && prove.contains("-25.0%"),
-        "{table}"
-    );
-    assert!(
-        table
-            .lines()
-            .any(|line| line.ends_with("gkr") && line.contains(" - ")),
-        "{table}"
-    );
-    assert!(
-        table.lines().any(|line| line.ends_with("prove/whir")),
-        "{table}"
-    );
+    let prove = table.lines().find(|line| line.ends_with("  prove")).unwrap();
+    assert!(prove.contains("20.000") && prove.contains("-5.000") && prove.contains("-25.0%"), "{table}");
+    assert!(table.lines().any(|line| line.ends_with("gkr") && line.contains(" - ")), "{table}");
+    assert!(table.lines().any(|line| line.ends_with("prove/whir")), "{table}");
 
     let mut other = after[0].clone();
     other.log_n = 11;
@@ -222,12 +172,7 @@ fn span_tables_show_medians() {
 
 #[test]
 fn amounts_of_memory() {
-    for (text, expected) in [
-        ("4GiB", 4 << 30),
-        (" 512 MiB", 512 << 20),
-        ("1.5g", 3 << 29),
-        ("1000", 1000),
-    ] {
+    for (text, expected) in [("4GiB", 4 << 30), (" 512 MiB", 512 << 20), ("1.5g", 3 << 29), ("1000", 1000)] {
         assert_eq!(parse_bytes(text), Ok(expected), "{text}");
     }
     for text in ["", "GiB", "4 GB/s", "-1"] {

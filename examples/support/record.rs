@@ -37,11 +37,8 @@ pub struct ProofRecord {
 
 impl ProofRecord {
     pub fn to_json(&self) -> Value {
-        let spans: Map<String, Value> = self
-            .spans
-            .iter()
-            .map(|span| (span.path.clone(), json!([rounded(span.ms()), span.count])))
-            .collect();
+        let spans: Map<String, Value> =
+            self.spans.iter().map(|span| (span.path.clone(), json!([rounded(span.ms()), span.count]))).collect();
         json!({
             "adapter": self.adapter,
             "workload": self.workload,
@@ -58,29 +55,19 @@ impl ProofRecord {
 
     pub fn from_json(value: &Value) -> Result<Self> {
         let field = |name: &str| value.get(name).ok_or_else(|| eyre!("`{name}` is missing"));
-        let number = |name: &str| {
-            field(name)?
-                .as_f64()
-                .ok_or_else(|| eyre!("`{name}` is not a number"))
-        };
+        let number = |name: &str| field(name)?.as_f64().ok_or_else(|| eyre!("`{name}` is not a number"));
         let text = |name: &str| {
-            let text = field(name)?
-                .as_str()
-                .ok_or_else(|| eyre!("`{name}` is not a string"))?;
+            let text = field(name)?.as_str().ok_or_else(|| eyre!("`{name}` is not a string"))?;
             Ok::<_, eyre::Report>(text.to_string())
         };
-        let spans = field("spans")?
-            .as_object()
-            .ok_or_else(|| eyre!("`spans` is not an object"))?;
+        let spans = field("spans")?.as_object().ok_or_else(|| eyre!("`spans` is not an object"))?;
         Ok(Self {
             adapter: text("adapter")?,
             workload: text("workload")?,
             log_n: number("log_n")? as usize,
             prove_ms: number("prove_ms")?,
             spans: spans.iter().map(span_from_json).collect::<Result<_>>()?,
-            verified: field("verified")?
-                .as_bool()
-                .ok_or_else(|| eyre!("`verified` is no bool"))?,
+            verified: field("verified")?.as_bool().ok_or_else(|| eyre!("`verified` is no bool"))?,
             proof_bytes: number("proof_bytes")? as usize,
             host_waits: number("host_waits")? as u64,
             peak_device_bytes: number("peak_device_bytes")? as u64,
@@ -113,8 +100,7 @@ pub struct RecordFile(BufWriter<File>);
 impl RecordFile {
     /// Creates or empties the file, so that an unwritable path fails before the work.
     pub fn create(path: &Path) -> Result<Self> {
-        let file =
-            File::create(path).wrap_err_with(|| format!("cannot write {}", path.display()))?;
+        let file = File::create(path).wrap_err_with(|| format!("cannot write {}", path.display()))?;
         Ok(Self(BufWriter::new(file)))
     }
 
@@ -127,19 +113,14 @@ impl RecordFile {
 
 /// Reads the records of a file that [`RecordFile`] wrote, or a JSON array of them.
 pub fn read_records(path: &Path) -> Result<Vec<ProofRecord>> {
-    let text = std::fs::read_to_string(path)
-        .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).wrap_err_with(|| format!("cannot read {}", path.display()))?;
     let values: Vec<Value> = serde_json::Deserializer::from_str(&text)
         .into_iter::<Value>()
         .collect::<Result<_, _>>()
         .wrap_err_with(|| format!("{} is not JSON", path.display()))?;
     let records = values
         .iter()
-        .flat_map(|value| {
-            value
-                .as_array()
-                .map_or(std::slice::from_ref(value), Vec::as_slice)
-        })
+        .flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice))
         .map(ProofRecord::from_json)
         .collect::<Result<Vec<_>>>()
         .wrap_err_with(|| format!("{} holds something else than proofs", path.display()))?;
@@ -171,15 +152,9 @@ impl Medians {
             .spans
             .iter()
             .map(|span| {
-                let same = records
-                    .iter()
-                    .flat_map(|r| &r.spans)
-                    .filter(|s| s.path == span.path);
+                let same = records.iter().flat_map(|r| &r.spans).filter(|s| s.path == span.path);
                 let ms = median(same.map(SpanTime::ms).collect()).unwrap_or_default();
-                SpanTime {
-                    total: Duration::from_secs_f64(ms / 1e3),
-                    ..span.clone()
-                }
+                SpanTime { total: Duration::from_secs_f64(ms / 1e3), ..span.clone() }
             })
             .collect();
         let prove_ms = median(records.iter().map(|record| record.prove_ms).collect())?;
@@ -194,20 +169,10 @@ pub fn span_tree(records: &[ProofRecord]) -> String {
         return text;
     };
     for span in &medians.spans {
-        let times = if span.count == 1 {
-            String::new()
-        } else {
-            format!("  x{}", span.count)
-        };
+        let times = if span.count == 1 { String::new() } else { format!("  x{}", span.count) };
         let indent = 2 * span.depth();
         // writing to a string cannot fail
-        let _ = writeln!(
-            text,
-            "{:>12.3} ms  {:indent$}{}{times}",
-            span.ms(),
-            "",
-            span.name()
-        );
+        let _ = writeln!(text, "{:>12.3} ms  {:indent$}{}{times}", span.ms(), "", span.name());
     }
     text
 }
@@ -230,47 +195,23 @@ pub fn comparison(before: &[ProofRecord], after: &[ProofRecord]) -> Result<Strin
     };
     let mut text = String::new();
     let _ = writeln!(text, "before: {}, after: {}", first.adapter, second.adapter);
-    let _ = writeln!(
-        text,
-        "{:>12} {:>12} {:>12} {:>8}",
-        "before ms", "after ms", "difference", ""
-    );
+    let _ = writeln!(text, "{:>12} {:>12} {:>12} {:>8}", "before ms", "after ms", "difference", "");
     let mut row = |label: &str, indent: usize, old: Option<f64>, new: Option<f64>| {
         let show = |ms: Option<f64>| ms.map_or("-".to_string(), |ms| format!("{ms:.3}"));
         let both = old.zip(new);
         let difference = both.map_or(String::new(), |(old, new)| format!("{:+.3}", new - old));
         let percent = both
             .filter(|(old, _)| *old > 0.0)
-            .map_or(String::new(), |(old, new)| {
-                format!("{:+.1}%", (new / old - 1.0) * 100.0)
-            });
+            .map_or(String::new(), |(old, new)| format!("{:+.1}%", (new / old - 1.0) * 100.0));
         let (old, new) = (show(old), show(new));
-        let _ = writeln!(
-            text,
-            "{old:>12} {new:>12} {difference:>12} {percent:>8}  {:indent$}{label}",
-            ""
-        );
+        let _ = writeln!(text, "{old:>12} {new:>12} {difference:>12} {percent:>8}  {:indent$}{label}", "");
     };
     row("prove", 0, Some(old.prove_ms), Some(new.prove_ms));
-    let find = |spans: &[SpanTime], path: &str| {
-        spans
-            .iter()
-            .find(|span| span.path == path)
-            .map(SpanTime::ms)
-    };
+    let find = |spans: &[SpanTime], path: &str| spans.iter().find(|span| span.path == path).map(SpanTime::ms);
     for span in &new.spans {
-        row(
-            span.name(),
-            2 * span.depth() + 2,
-            find(&old.spans, &span.path),
-            Some(span.ms()),
-        );
+        row(span.name(), 2 * span.depth() + 2, find(&old.spans, &span.path), Some(span.ms()));
     }
-    for span in old
-        .spans
-        .iter()
-        .filter(|span| find(&new.spans, &span.path).is_none())
-    {
+    for span in old.spans.iter().filter(|span| find(&new.spans, &span.path).is_none()) {
         row(&span.path, 2, Some(span.ms()), None);
     }
     Ok(text)
@@ -288,9 +229,7 @@ pub fn bytes(bytes: u64) -> String {
 /// Reads `4GiB`, `512 MiB`, `1.5G`, `1000000`.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let size = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1u64,
@@ -299,8 +238,6 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         "g" | "gib" => 1 << 30,
         other => return Err(format!("unknown unit `{other}`: use KiB, MiB or GiB")),
     };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` is not an amount of memory"))?;
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is not an amount of memory"))?;
     Ok((number * size as f64) as u64)
 }

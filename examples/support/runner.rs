@@ -6,10 +6,7 @@ use eyre::{eyre, Result};
 use openvm_stark_backend::{
     codec::Encode,
     keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
-    prover::{
-        AirProvingContext, ColMajorMatrix, DeviceDataTransporter, DeviceMultiStarkProvingKey,
-        ProvingContext,
-    },
+    prover::{AirProvingContext, ColMajorMatrix, DeviceDataTransporter, DeviceMultiStarkProvingKey, ProvingContext},
     StarkEngine,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
@@ -59,42 +56,24 @@ pub struct Outcome {
 impl<'a, E: StarkEngine<SC = SC>> Runner<'a, E> {
     /// Hands the proving key to the engine's device, which may compile kernels for its constraints.
     /// `name` is what the progress lines call the engine.
-    pub fn new(
-        engine: &'a E,
-        keys: &'a Keys,
-        name: &'a str,
-        progress: &'a Progress,
-        spans: &'a SpanCollector,
-    ) -> Self {
-        let device_pk = progress.step(format!("{name}: proving key to the device"), || {
-            engine.device().transport_pk_to_device(&keys.pk)
-        });
-        Self {
-            engine,
-            vk: &keys.vk,
-            device_pk,
-            name,
-            progress,
-            spans,
-        }
+    pub fn new(engine: &'a E, keys: &'a Keys, name: &'a str, progress: &'a Progress, spans: &'a SpanCollector) -> Self {
+        let device_pk = progress
+            .step(format!("{name}: proving key to the device"), || engine.device().transport_pk_to_device(&keys.pk));
+        Self { engine, vk: &keys.vk, device_pk, name, progress, spans }
     }
 
     /// Uploads the traces, proves, and has upstream's verifier check the proof.
     pub fn prove(&self, traces: &[ColMajorMatrix<F>]) -> Result<Outcome> {
         let (engine, name) = (self.engine, self.name);
         let at = Instant::now();
-        let ctx = self
-            .progress
-            .step(format!("{name}: trace upload"), || self.upload(traces));
+        let ctx = self.progress.step(format!("{name}: trace upload"), || self.upload(traces));
         let upload = at.elapsed();
 
         self.spans.take();
         let at = Instant::now();
         let proof = self
             .progress
-            .step(format!("{name}: proof"), || {
-                engine.prove(&self.device_pk, ctx)
-            })
+            .step(format!("{name}: proof"), || engine.prove(&self.device_pk, ctx))
             .map_err(|error| eyre!("{name}: {error}"))?;
         let prove = at.elapsed();
         let spans = self.spans.take();
@@ -102,17 +81,9 @@ impl<'a, E: StarkEngine<SC = SC>> Runner<'a, E> {
         let proof_bytes = proof.encode_to_vec()?.len();
         let verification = self
             .progress
-            .step(format!("{name}: verification"), || {
-                engine.verify(self.vk, &proof)
-            })
+            .step(format!("{name}: verification"), || engine.verify(self.vk, &proof))
             .map_err(|error| eyre!("{name}: the verifier rejects the proof: {error}"));
-        Ok(Outcome {
-            prove,
-            upload,
-            spans,
-            proof_bytes,
-            verification,
-        })
+        Ok(Outcome { prove, upload, spans, proof_bytes, verification })
     }
 
     fn upload(&self, traces: &[ColMajorMatrix<F>]) -> ProvingContext<E::PB> {

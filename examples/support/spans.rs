@@ -12,9 +12,7 @@ use std::{
 };
 
 use tracing::{span, Subscriber};
-use tracing_subscriber::{
-    filter::EnvFilter, layer::Context, prelude::*, registry::LookupSpan, Layer,
-};
+use tracing_subscriber::{filter::EnvFilter, layer::Context, prelude::*, registry::LookupSpan, Layer};
 
 /// All the spans with one path: the names from the root on, joined by `/`.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,12 +60,8 @@ impl SpanCollector {
     /// which spans are collected.
     pub fn install() -> Self {
         let collector = Self::default();
-        let filter =
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,p3_=warn"));
-        tracing_subscriber::registry()
-            .with(filter)
-            .with(collector.clone())
-            .init();
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,p3_=warn"));
+        tracing_subscriber::registry().with(filter).with(collector.clone()).init();
         collector
     }
 
@@ -84,41 +78,23 @@ impl SpanCollector {
     /// The span opened last and for how long it has been running.
     fn running(&self) -> Option<(String, Duration)> {
         let state = self.state();
-        state
-            .open
-            .last()
-            .map(|(_, path, at)| (path.clone(), at.elapsed()))
+        state.open.last().map(|(_, path, at)| (path.clone(), at.elapsed()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0
-            .lock()
-            .expect("no thread panics while it holds this lock")
+        self.0.lock().expect("no thread panics while it holds this lock")
     }
 }
 
 /// Sorts so that each span follows its parent and siblings keep their order.
 fn in_tree_order(spans: Vec<SpanTime>) -> Vec<SpanTime> {
-    let position: HashMap<String, usize> = spans
-        .iter()
-        .enumerate()
-        .map(|(i, span)| (span.path.clone(), i))
-        .collect();
+    let position: HashMap<String, usize> = spans.iter().enumerate().map(|(i, span)| (span.path.clone(), i)).collect();
     // a path's key: the positions of its prefixes; a prefix that never closed sorts with its child
     let key = |path: &str| -> Vec<usize> {
         let ends = path.match_indices('/').map(|(i, _)| i).chain([path.len()]);
-        ends.map(|end| {
-            position
-                .get(&path[..end])
-                .copied()
-                .unwrap_or(position[path])
-        })
-        .collect()
+        ends.map(|end| position.get(&path[..end]).copied().unwrap_or(position[path])).collect()
     };
-    let mut keyed: Vec<_> = spans
-        .into_iter()
-        .map(|span| (key(&span.path), span))
-        .collect();
+    let mut keyed: Vec<_> = spans.into_iter().map(|span| (key(&span.path), span)).collect();
     keyed.sort_by(|a, b| a.0.cmp(&b.0));
     keyed.into_iter().map(|(_, span)| span).collect()
 }
@@ -126,9 +102,7 @@ fn in_tree_order(spans: Vec<SpanTime>) -> Vec<SpanTime> {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanCollector {
     fn on_new_span(&self, _: &span::Attributes<'_>, id: &span::Id, ctx: Context<'_, S>) {
         let Some(span) = ctx.span(id) else { return };
-        let parent = span
-            .parent()
-            .and_then(|parent| parent.extensions().get::<Opened>().map(|o| o.path.clone()));
+        let parent = span.parent().and_then(|parent| parent.extensions().get::<Opened>().map(|o| o.path.clone()));
         let path = match parent {
             Some(parent) => format!("{parent}/{}", span.name()),
             None => span.name().to_string(),
@@ -139,11 +113,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanCollector {
             let next = state.spans.len();
             state.index.insert(path.clone(), next);
             let total = Duration::ZERO;
-            state.spans.push(SpanTime {
-                path: path.clone(),
-                total,
-                count: 0,
-            });
+            state.spans.push(SpanTime { path: path.clone(), total, count: 0 });
         }
         state.open.push((id.clone(), path.clone(), at));
         drop(state);
@@ -188,10 +158,7 @@ impl Progress {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            let (step, since) = step
-                .lock()
-                .expect("no thread panics while it holds this")
-                .clone();
+            let (step, since) = step.lock().expect("no thread panics while it holds this").clone();
             if step.is_empty() || since.elapsed() < TICK {
                 continue;
             }
@@ -206,12 +173,7 @@ impl Progress {
             let seconds = since.elapsed().as_secs_f64();
             let _ = writeln!(std::io::stderr(), "    ... {step}, {seconds:.1} s{span}");
         });
-        Self {
-            started: Instant::now(),
-            quiet,
-            ticker: Some(ticker),
-            what,
-        }
+        Self { started: Instant::now(), quiet, ticker: Some(ticker), what }
     }
 
     /// Does one step, saying that it starts and how long it took.
@@ -231,10 +193,7 @@ impl Progress {
     }
 
     fn watch(&self, what: String, at: Instant) {
-        *self
-            .what
-            .lock()
-            .expect("no thread panics while it holds this") = (what, at);
+        *self.what.lock().expect("no thread panics while it holds this") = (what, at);
     }
 }
 

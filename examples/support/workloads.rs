@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use openvm_stark_backend::{
     interaction::InteractionBuilder, prover::ColMajorMatrix,
-    test_utils::dummy_airs::interaction::dummy_interaction_air::DummyInteractionAir, AirRef,
-    PartitionedBaseAir,
+    test_utils::dummy_airs::interaction::dummy_interaction_air::DummyInteractionAir, AirRef, PartitionedBaseAir,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
 use p3_air::{Air, AirBuilder, BaseAir, BaseAirWithPublicValues};
@@ -77,10 +76,7 @@ impl Workload {
             WorkloadKind::Vm => vm_traces(self.log_n, seed),
         };
         // one after the other, each freed before the next is transposed
-        row_major
-            .into_iter()
-            .map(|trace| ColMajorMatrix::from_row_major(&trace))
-            .collect()
+        row_major.into_iter().map(|trace| ColMajorMatrix::from_row_major(&trace)).collect()
     }
 }
 
@@ -140,16 +136,10 @@ fn dummy_traces(log_n: usize, seed: u64) -> Vec<RowMajorMatrix<F>> {
         row[1..].fill_with(|| F::from_u32(rng.random()));
     });
     let mut received = F::zero_vec(n * width);
-    received
-        .par_chunks_mut(width)
-        .enumerate()
-        .for_each(|(i, row)| {
-            row.copy_from_slice(&sent[partner(i, n) * width..][..width]);
-        });
-    vec![
-        RowMajorMatrix::new(sent, width),
-        RowMajorMatrix::new(received, width),
-    ]
+    received.par_chunks_mut(width).enumerate().for_each(|(i, row)| {
+        row.copy_from_slice(&sent[partner(i, n) * width..][..width]);
+    });
+    vec![RowMajorMatrix::new(sent, width), RowMajorMatrix::new(received, width)]
 }
 
 // ---- vm ----
@@ -202,9 +192,8 @@ impl<T: Field> PartitionedBaseAir<T> for VmAir {}
 impl<AB: AirBuilder + InteractionBuilder> Air<AB> for VmAir {
     fn eval(&self, builder: &mut AB) {
         let main = builder.main();
-        let [local, next] = [0, 1].map(|row| -> Vec<AB::Var> {
-            main.row_slice(row).expect("a window has two rows").to_vec()
-        });
+        let [local, next] =
+            [0, 1].map(|row| -> Vec<AB::Var> { main.row_slice(row).expect("a window has two rows").to_vec() });
         let col = |index: usize| -> AB::Expr { local[index].into() };
         let x = |k: usize| col(vm::X + k % 8);
         for k in 0..8 {
@@ -215,9 +204,7 @@ impl<AB: AirBuilder + InteractionBuilder> Air<AB> for VmAir {
         }
         builder.assert_zero(col(vm::GATED) - col(vm::BIT) * col(vm::BIT + 1) * x(2));
         builder.when_first_row().assert_zero(local[vm::SUM]);
-        builder
-            .when_transition()
-            .assert_zero(next[vm::SUM].into() - (col(vm::SUM) + col(vm::BIT) * x(0)));
+        builder.when_transition().assert_zero(next[vm::SUM].into() - (col(vm::SUM) + col(vm::BIT) * x(0)));
 
         for k in 0..8 {
             builder.push_interaction(RANGE_BUS, [x(k)], AB::Expr::ONE, 1);
@@ -248,9 +235,7 @@ impl<AB: AirBuilder + InteractionBuilder> Air<AB> for RangeAir {
             (local[0], local[1], next[0])
         };
         builder.when_first_row().assert_zero(value);
-        builder
-            .when_transition()
-            .assert_zero(next_value.into() - value.into() - AB::Expr::ONE);
+        builder.when_transition().assert_zero(next_value.into() - value.into() - AB::Expr::ONE);
         builder.push_interaction(RANGE_BUS, [value.into()], -lookups.into(), 0);
     }
 }
@@ -284,14 +269,8 @@ fn vm_traces(log_n: usize, seed: u64) -> Vec<RowMajorMatrix<F>> {
             }
         }
     }
-    let range = (0..1u32 << 16)
-        .zip(lookups)
-        .flat_map(|(v, c)| [v, c].map(F::from_u32))
-        .collect();
-    vec![
-        RowMajorMatrix::new(trace, vm::WIDTH),
-        RowMajorMatrix::new(range, 2),
-    ]
+    let range = (0..1u32 << 16).zip(lookups).flat_map(|(v, c)| [v, c].map(F::from_u32)).collect();
+    vec![RowMajorMatrix::new(trace, vm::WIDTH), RowMajorMatrix::new(range, 2)]
 }
 
 /// Fills in what depends on a row alone; returns how often each 16-bit value occurs.
@@ -308,8 +287,7 @@ fn draw_vm_rows(rows: &mut [F], seed: u64) -> Vec<u32> {
             row[vm::PRODUCT + k] = row[vm::X + k] * row[vm::X + (k + 1) % 8];
         }
         for k in 0..8 {
-            row[vm::QUADRATIC + k] =
-                row[vm::PRODUCT + k] * row[vm::X + k] + row[vm::X + (k + 2) % 8];
+            row[vm::QUADRATIC + k] = row[vm::PRODUCT + k] * row[vm::X + k] + row[vm::X + (k + 2) % 8];
             row[vm::BIT + k] = F::from_bool(rng.random::<bool>());
         }
         row[vm::GATED] = row[vm::BIT] * row[vm::BIT + 1] * row[vm::X + 2];

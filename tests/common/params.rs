@@ -1,9 +1,7 @@
 //! Toy system parameters: every dial that changes the prover's control flow, and next to no
 //! security, so that a proof takes milliseconds.
 
-use openvm_stark_backend::{
-    interaction::LogUpSecurityParameters, test_utils::test_whir_config_small, SystemParams,
-};
+use openvm_stark_backend::{interaction::LogUpSecurityParameters, test_utils::test_whir_config_small, SystemParams};
 use proptest::prelude::*;
 
 /// The dials of [`SystemParams`] that a test sets; the rest follows.
@@ -28,14 +26,7 @@ impl SmallParams {
     pub fn new(l_skip: usize, n_stack: usize) -> Self {
         let log_height = l_skip + n_stack;
         let k_whir = log_height.min(2);
-        Self {
-            l_skip,
-            n_stack,
-            log_blowup: 1,
-            k_whir,
-            whir_rounds: log_height / k_whir,
-            max_constraint_degree: 3,
-        }
+        Self { l_skip, n_stack, log_blowup: 1, k_whir, whir_rounds: log_height / k_whir, max_constraint_degree: 3 }
     }
 
     /// log2 of the largest trace height.
@@ -46,27 +37,15 @@ impl SmallParams {
     /// The upstream parameters. Proof-of-work bits are 1 to 3, queries a handful per round.
     pub fn build(&self) -> SystemParams {
         let log_height = self.log_stacked_height();
-        assert!(
-            self.whir_rounds >= 1 && self.whir_rounds * self.k_whir <= log_height,
-            "{self:?}"
-        );
+        assert!(self.whir_rounds >= 1 && self.whir_rounds * self.k_whir <= log_height, "{self:?}");
         let log_final_poly_len = log_height - self.whir_rounds * self.k_whir;
         SystemParams {
             l_skip: self.l_skip,
             n_stack: self.n_stack,
             w_stack: 1 << 12,
             log_blowup: self.log_blowup,
-            whir: test_whir_config_small(
-                self.log_blowup,
-                log_height,
-                self.k_whir,
-                log_final_poly_len,
-            ),
-            logup: LogUpSecurityParameters {
-                max_interaction_count: 1 << 30,
-                log_max_message_length: 7,
-                pow_bits: 2,
-            },
+            whir: test_whir_config_small(self.log_blowup, log_height, self.k_whir, log_final_poly_len),
+            logup: LogUpSecurityParameters { max_interaction_count: 1 << 30, log_max_message_length: 7, pow_bits: 2 },
             max_constraint_degree: self.max_constraint_degree,
         }
     }

@@ -8,9 +8,7 @@ use openvm_stark_backend::{
     test_utils::TestFixture,
     StarkEngine,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{
-    BabyBearPoseidon2Config as SC, BabyBearPoseidon2RefEngine,
-};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, BabyBearPoseidon2RefEngine};
 use serde_json::Value;
 
 use super::transcript::SmallestWitness;
@@ -27,9 +25,7 @@ pub fn prove_on<E: StarkEngine<SC = SC>>(
     let device = engine.device();
     let device_pk = device.transport_pk_to_device(pk);
     let device_ctx = device.transport_proving_ctx_to_device(ctx);
-    engine
-        .prove(&device_pk, device_ctx)
-        .map_err(|error| format!("{error}"))
+    engine.prove(&device_pk, device_ctx).map_err(|error| format!("{error}"))
 }
 
 /// Fails unless `engine` makes, from this input, the very proof that upstream's reference engine
@@ -49,9 +45,7 @@ pub fn check_parity<E: StarkEngine<SC = SC>>(
     if bytes(&proof)? != bytes(&expected)? {
         return Err("equal proofs have different encodings".to_string());
     }
-    engine
-        .verify(&pk.get_vk(), &proof)
-        .map_err(|e| format!("verifier: {e}"))
+    engine.verify(&pk.get_vk(), &proof).map_err(|e| format!("verifier: {e}"))
 }
 
 /// [`check_parity`] for one of upstream's fixtures.
@@ -80,28 +74,18 @@ pub fn first_difference(proof: &Proof<SC>, expected: &Proof<SC>) -> Option<Strin
         "whir_proof",
     ];
     let (ours, theirs) = (value(proof), value(expected));
-    FIELDS
-        .iter()
-        .find_map(|field| difference_at(field.to_string(), &ours[field], &theirs[field]))
+    FIELDS.iter().find_map(|field| difference_at(field.to_string(), &ours[field], &theirs[field]))
 }
 
 fn difference_at(path: String, ours: &Value, theirs: &Value) -> Option<String> {
     match (ours, theirs) {
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
-            .iter()
-            .zip(b)
-            .enumerate()
-            .find_map(|(i, (a, b))| difference_at(format!("{path}[{i}]"), a, b)),
-        (Value::Array(a), Value::Array(b)) => {
-            Some(format!("{path}: {} elements, not {}", a.len(), b.len()))
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference_at(format!("{path}[{i}]"), a, b))
         }
-        (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(name, a)| {
-            difference_at(
-                format!("{path}.{name}"),
-                a,
-                b.get(name).unwrap_or(&Value::Null),
-            )
-        }),
+        (Value::Array(a), Value::Array(b)) => Some(format!("{path}: {} elements, not {}", a.len(), b.len())),
+        (Value::Object(a), Value::Object(b)) => a
+            .iter()
+            .find_map(|(name, a)| difference_at(format!("{path}.{name}"), a, b.get(name).unwrap_or(&Value::Null))),
         _ => (ours != theirs).then(|| format!("{path}: {ours}, not {theirs}")),
     }
 }

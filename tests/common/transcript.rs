@@ -63,16 +63,11 @@ impl FiatShamirTranscript<SC> for SmallestWitness {
             .step_by(CANDIDATES_PER_BLOCK as usize)
             .find_map(|start| {
                 let end = F::ORDER_U32.min(start + CANDIDATES_PER_BLOCK);
-                (start..end)
-                    .into_par_iter()
-                    .find_first(|&witness| self.accepts(bits, witness))
+                (start..end).into_par_iter().find_first(|&witness| self.accepts(bits, witness))
             })
             .map(F::from_u32)
             .expect("a witness exists for every difficulty in use");
-        assert!(
-            self.check_witness(bits, witness),
-            "the sponge disagrees about witness {witness}"
-        );
+        assert!(self.check_witness(bits, witness), "the sponge disagrees about witness {witness}");
         witness
     }
 }

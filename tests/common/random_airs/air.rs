@@ -1,8 +1,6 @@
 //! A random AIR, as upstream's key generation sees it.
 
-use openvm_stark_backend::{
-    air_builders::PartitionedAirBuilder, interaction::InteractionBuilder, PartitionedBaseAir,
-};
+use openvm_stark_backend::{air_builders::PartitionedAirBuilder, interaction::InteractionBuilder, PartitionedBaseAir};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use p3_air::{Air, AirBuilderWithPublicValues, BaseAir, BaseAirWithPublicValues, PairBuilder};
 use p3_field::{PrimeCharacteristicRing, PrimeField32};
@@ -69,25 +67,15 @@ impl PartitionedBaseAir<F> for RandomAir {
 
 impl<AB> Air<AB> for RandomAir
 where
-    AB: PartitionedAirBuilder<F = F>
-        + PairBuilder
-        + AirBuilderWithPublicValues
-        + InteractionBuilder,
+    AB: PartitionedAirBuilder<F = F> + PairBuilder + AirBuilderWithPublicValues + InteractionBuilder,
     Self: BaseAir<AB::F>,
 {
     fn eval(&self, builder: &mut AB) {
         let rows = |matrix: &AB::M| [0, 1].map(|row| matrix.row_slice(row).unwrap().to_vec());
-        let preprocessed = self
-            .preprocessed
-            .as_ref()
-            .map(|_| rows(&builder.preprocessed()));
+        let preprocessed = self.preprocessed.as_ref().map(|_| rows(&builder.preprocessed()));
         let mut mains: Vec<[Vec<AB::Var>; 2]> = builder.cached_mains().iter().map(rows).collect();
         mains.push(rows(builder.common_main()));
-        let public_values: Vec<AB::Expr> = builder
-            .public_values()
-            .iter()
-            .map(|&value| value.into())
-            .collect();
+        let public_values: Vec<AB::Expr> = builder.public_values().iter().map(|&value| value.into()).collect();
 
         let expressions = self.arena.expressions::<AB::Expr>(|leaf| match leaf {
             Node::Constant(value) => AB::Expr::from_u32(value.as_canonical_u32()),
@@ -111,10 +99,7 @@ where
         for interaction in &self.interactions {
             builder.push_interaction(
                 interaction.bus,
-                interaction
-                    .message
-                    .iter()
-                    .map(|&id| expressions[id].clone()),
+                interaction.message.iter().map(|&id| expressions[id].clone()),
                 expressions[interaction.count].clone(),
                 interaction.count_weight,
             );

@@ -14,12 +14,9 @@ use rand::{rngs::StdRng, seq::SliceRandom, Rng, SeedableRng};
 use super::{
     air::{Interaction, Place, RandomAir},
     expr::{Arena, Node, NodeId},
+    expressions::Scope,
     AirShape,
 };
-
-/// Larger expressions are not shared: sharing what shares grows exponentially as a tree, and
-/// upstream evaluates interactions as trees.
-const MAX_SHARED_TREE: usize = 100;
 
 /// Rows that an AIR offers to lookups of others: they send a row's tuple, it receives it as often.
 #[derive(Clone, Debug)]
@@ -39,15 +36,6 @@ pub struct Draft {
     pub table: Option<Table>,
     /// The column that receives `table.multiplicities` once every lookup is known.
     pub multiplicity_column: Option<usize>,
-}
-
-/// What a random expression may read besides the columns that have values in every row.
-#[derive(Clone, Copy, Default)]
-struct Scope {
-    /// A column with a value in this row and not in the next.
-    unfinished: Option<usize>,
-    next_rows: bool,
-    selectors: bool,
 }
 
 /// Draws the AIR of `shape` over at most `max_degree`. Its lookups go to `tables`, which count
@@ -91,18 +79,19 @@ enum Kind {
     Selected,
 }
 
-struct Artist<'a> {
-    shape: &'a AirShape,
+/// An AIR in the making: its columns so far, and what constrains them.
+pub(super) struct Artist<'a> {
+    pub shape: &'a AirShape,
     max_degree: usize,
-    rng: StdRng,
-    height: usize,
-    arena: Arena,
-    preprocessed: Vec<Vec<F>>,
-    columns: Vec<Vec<F>>,
+    pub rng: StdRng,
+    pub height: usize,
+    pub arena: Arena,
+    pub preprocessed: Vec<Vec<F>>,
+    pub columns: Vec<Vec<F>>,
     /// Columns that expressions may read: all but multiplicities.
-    readable: Vec<usize>,
+    pub readable: Vec<usize>,
     bits: Vec<usize>,
-    public_values: Vec<F>,
+    pub public_values: Vec<F>,
     constraints: Vec<NodeId>,
     interactions: Vec<Interaction>,
 }
@@ -144,9 +133,7 @@ impl<'a> Artist<'a> {
             return;
         }
         for _ in 0..self.shape.bits {
-            let values = (0..self.height)
-                .map(|_| F::from_bool(self.rng.random()))
-                .collect();
+            let values = (0..self.height).map(|_| F::from_bool(self.rng.random())).collect();
             let column = self.add_column(values);
             self.bits.push(column);
             let bit = self.local(column);
@@ -160,9 +147,7 @@ impl<'a> Artist<'a> {
     /// `column = expression` in every row.
     fn draw_defined_column(&mut self) {
         let expression = self.expression(self.max_degree, self.everything());
-        let values = (0..self.height)
-            .map(|row| self.value(expression, row))
-            .collect();
+        let values = (0..self.height).map(|row| self.value(expression, row)).collect();
         let column = self.add_column(values);
         let column = self.local(column);
         let constraint = self.difference(column, expression);
@@ -176,10 +161,7 @@ impl<'a> Artist<'a> {
         }
         let column = self.columns.len();
         self.columns.push(vec![]);
-        let scope = Scope {
-            unfinished: Some(column),
-            ..self.everything()
-        };
+        let scope = Scope { unfinished: Some(column), ..self.everything() };
         let expression = self.expression(self.max_degree - 1, scope);
         let initial = match self.public_values.is_empty() {
             true => self.rng.random(),
@@ -208,14 +190,9 @@ impl<'a> Artist<'a> {
             return self.draw_defined_column();
         }
         let selector = match self.bits.choose_index(&mut self.rng) {
-            Some(bit) if self.rng.random() => Node::Main {
-                column: bit,
-                next: false,
-            },
+            Some(bit) if self.rng.random() => Node::Main { column: bit, next: false },
             _ if !self.shape.selectors => return self.draw_defined_column(),
-            _ => {
-                [Node::IsFirstRow, Node::IsLastRow, Node::IsTransition][self.rng.random_range(0..3)]
-            }
+            _ => [Node::IsFirstRow, Node::IsLastRow, Node::IsTransition][self.rng.random_range(0..3)],
         };
         let selector = self.arena.push(selector);
         let expression = self.expression(self.max_degree - 1, self.everything());
@@ -240,8 +217,7 @@ impl<'a> Artist<'a> {
         if self.max_degree < 2 {
             return;
         }
-        self.public_values
-            .push(self.columns[column][self.height - 1]);
+        self.public_values.push(self.columns[column][self.height - 1]);
         self.bind(Node::IsLastRow, column, self.public_values.len() - 1);
     }
 
@@ -265,16 +241,11 @@ impl<'a> Artist<'a> {
         }
         let table = self.rng.random_range(0..tables.len());
         let table = &mut *tables[table];
-        let picks: Vec<usize> = (0..self.height)
-            .map(|_| self.rng.random_range(0..table.tuples.len()))
-            .collect();
+        let picks: Vec<usize> = (0..self.height).map(|_| self.rng.random_range(0..table.tuples.len())).collect();
         let count = self.count();
         let message = (0..table.tuples[0].len())
             .map(|field| {
-                let values: Vec<F> = picks
-                    .iter()
-                    .map(|&pick| table.tuples[pick][field])
-                    .collect();
+                let values: Vec<F> = picks.iter().map(|&pick| table.tuples[pick][field]).collect();
                 self.field_with_values(values)
             })
             .collect();
@@ -283,12 +254,7 @@ impl<'a> Artist<'a> {
                 table.multiplicities[pick] += self.value(count, row);
             }
         }
-        self.interactions.push(Interaction {
-            bus: table.bus,
-            message,
-            count,
-            count_weight: 1,
-        });
+        self.interactions.push(Interaction { bus: table.bus, message, count, count_weight: 1 });
     }
 
     /// An expression that has the given value in each row, by way of a new column.
@@ -298,11 +264,7 @@ impl<'a> Artist<'a> {
             return self.local(column);
         }
         let offset = self.expression(self.max_degree, self.everything());
-        let values = values
-            .iter()
-            .enumerate()
-            .map(|(row, &v)| v - self.value(offset, row))
-            .collect();
+        let values = values.iter().enumerate().map(|(row, &v)| v - self.value(offset, row)).collect();
         let column = self.add_column(values);
         let column = self.local(column);
         self.arena.push(Node::Add(column, offset))
@@ -311,76 +273,37 @@ impl<'a> Artist<'a> {
     /// Offers the rows' tuples of up to four expressions to later AIRs.
     fn draw_table(&mut self) -> Table {
         let fields = self.rng.random_range(1..=4);
-        let message: Vec<NodeId> = (0..fields)
-            .map(|_| self.expression(self.max_degree, self.everything()))
-            .collect();
-        let tuples = (0..self.height)
-            .map(|row| {
-                message
-                    .iter()
-                    .map(|&field| self.value(field, row))
-                    .collect()
-            })
-            .collect();
+        let message: Vec<NodeId> = (0..fields).map(|_| self.expression(self.max_degree, self.everything())).collect();
+        let tuples =
+            (0..self.height).map(|row| message.iter().map(|&field| self.value(field, row)).collect()).collect();
         let column = self.columns.len();
         self.columns.push(vec![F::ZERO; self.height]);
         let multiplicity = self.local(column);
         let count = self.arena.push(Node::Neg(multiplicity));
         let bus = self.bus();
-        self.interactions.push(Interaction {
-            bus,
-            message,
-            count,
-            count_weight: 0,
-        });
-        Table {
-            bus,
-            tuples,
-            multiplicities: vec![F::ZERO; self.height],
-        }
+        self.interactions.push(Interaction { bus, message, count, count_weight: 0 });
+        Table { bus, tuples, multiplicities: vec![F::ZERO; self.height] }
     }
 
     /// Sends an expression and receives it back: rotated, which cancels over the cycle of the
     /// rows, or, where the AIR reads no next rows, as it is.
     fn draw_self_send(&mut self) {
-        let scope = Scope {
-            selectors: self.shape.selectors,
-            ..Scope::default()
-        };
-        let scope = if self.shape.rotations {
-            Scope::default()
-        } else {
-            scope
-        };
+        let scope = Scope { selectors: self.shape.selectors, ..Scope::default() };
+        let scope = if self.shape.rotations { Scope::default() } else { scope };
         let bus = self.bus();
         let fields = self.rng.random_range(1..=5);
-        let message: Vec<NodeId> = (0..fields)
-            .map(|_| self.expression(self.max_degree, scope))
-            .collect();
+        let message: Vec<NodeId> = (0..fields).map(|_| self.expression(self.max_degree, scope)).collect();
         let count = self.expression(self.max_degree, scope);
         let (back, back_count) = match self.shape.rotations {
             true => {
-                let back = message
-                    .iter()
-                    .map(|&field| self.arena.rotate(field))
-                    .collect();
+                let back = message.iter().map(|&field| self.arena.rotate(field)).collect();
                 (back, self.arena.rotate(count))
             }
             false => (message.clone(), count),
         };
         let back_count = self.arena.push(Node::Neg(back_count));
-        self.interactions.push(Interaction {
-            bus,
-            message,
-            count,
-            count_weight: 1,
-        });
-        self.interactions.push(Interaction {
-            bus,
-            message: back,
-            count: back_count,
-            count_weight: 1,
-        });
+        self.interactions.push(Interaction { bus, message, count, count_weight: 1 });
+        self.interactions.push(Interaction { bus, message: back, count: back_count, count_weight: 1 });
     }
 
     /// How often a lookup happens: always, in the rows of a bit, or any expression's value.
@@ -400,133 +323,6 @@ impl<'a> Artist<'a> {
         [0, 1, 7, u16::MAX][self.rng.random_range(0..4)]
     }
 
-    // ---- expressions ----
-
-    fn everything(&self) -> Scope {
-        Scope {
-            unfinished: None,
-            next_rows: self.shape.rotations,
-            selectors: self.shape.selectors,
-        }
-    }
-
-    /// A random expression of at most `degree`.
-    fn expression(&mut self, degree: usize, scope: Scope) -> NodeId {
-        let size = self.rng.random_range(1..=self.shape.expression_size.max(1));
-        let reusable = self.arena.len();
-        self.sub_expression(degree, size, scope, reusable)
-    }
-
-    /// About `size` operations. Nodes below `reusable` may be shared: they read no unfinished
-    /// column.
-    fn sub_expression(
-        &mut self,
-        degree: usize,
-        size: usize,
-        scope: Scope,
-        reusable: usize,
-    ) -> NodeId {
-        if size <= 1 {
-            return self.leaf(degree, scope);
-        }
-        if reusable > 0 && self.rng.random_bool(0.15) {
-            let id = self.rng.random_range(0..reusable);
-            let its = self.arena.traits(id);
-            let fits = its.degree <= degree && its.tree_size <= MAX_SHARED_TREE;
-            let in_scope =
-                (scope.next_rows || !its.uses_next) && (scope.selectors || !its.uses_selector);
-            if fits && in_scope {
-                return id;
-            }
-        }
-        let left_size = self.rng.random_range(1..size);
-        let operand =
-            |this: &mut Self, degree, size| this.sub_expression(degree, size, scope, reusable);
-        match self.rng.random_range(0..8) {
-            0 => {
-                let a = operand(self, degree, size - 1);
-                self.arena.push(Node::Neg(a))
-            }
-            1 => {
-                let (a, b) = (self.leaf(0, scope), operand(self, degree, size - 1));
-                self.arena.push(Node::Mul(a, b))
-            }
-            2..=4 if degree >= 2 => {
-                let left_degree = self.rng.random_range(1..degree);
-                let a = operand(self, left_degree, left_size);
-                let b = operand(self, degree - left_degree, size - left_size);
-                self.arena.push(Node::Mul(a, b))
-            }
-            2..=5 => {
-                let a = operand(self, degree, left_size);
-                let b = operand(self, degree, size - left_size);
-                self.arena.push(Node::Add(a, b))
-            }
-            _ => {
-                let a = operand(self, degree, left_size);
-                let b = operand(self, degree, size - left_size);
-                self.arena.push(Node::Sub(a, b))
-            }
-        }
-    }
-
-    /// A constant or public value, or, where `degree` allows, a column or selector.
-    fn leaf(&mut self, degree: usize, scope: Scope) -> NodeId {
-        let public = self.public_values.len();
-        let mains = self.readable.len() + usize::from(scope.unfinished.is_some());
-        let mut kinds = vec![0];
-        kinds.extend((public > 0).then_some(1));
-        if degree > 0 {
-            kinds.extend((!self.preprocessed.is_empty()).then_some(2));
-            kinds.extend((mains > 0).then_some([3; 6]).into_iter().flatten());
-            kinds.extend(scope.selectors.then_some(4));
-        }
-        let next = scope.next_rows && self.rng.random_bool(0.3);
-        let node = match kinds[self.rng.random_range(0..kinds.len())] {
-            0 => Node::Constant(match self.rng.random_range(0..4) {
-                0 => F::ONE,
-                1 => F::from_u32(self.rng.random_range(2..10)),
-                _ => self.rng.random(),
-            }),
-            1 => Node::Public(self.rng.random_range(0..public)),
-            2 => {
-                let column = self.rng.random_range(0..self.preprocessed.len());
-                Node::Preprocessed { column, next }
-            }
-            3 => match self.rng.random_range(0..mains) {
-                i if i < self.readable.len() => Node::Main {
-                    column: self.readable[i],
-                    next,
-                },
-                _ => {
-                    let column = scope.unfinished.expect("counted among the mains");
-                    Node::Main {
-                        column,
-                        next: false,
-                    }
-                }
-            },
-            _ => {
-                [Node::IsFirstRow, Node::IsLastRow, Node::IsTransition][self.rng.random_range(0..3)]
-            }
-        };
-        self.arena.push(node)
-    }
-
-    /// The value of `id` in `row`; the row after the last is the first.
-    fn value(&self, id: NodeId, row: usize) -> F {
-        let at = |column: &[F], next: bool| column[(row + usize::from(next)) % self.height];
-        self.arena.evaluate(id, &|leaf| match leaf {
-            Node::Public(index) => self.public_values[index],
-            Node::Preprocessed { column, next } => at(&self.preprocessed[column], next),
-            Node::Main { column, next } => at(&self.columns[column], next),
-            Node::IsFirstRow => F::from_bool(row == 0),
-            Node::IsLastRow => F::from_bool(row == self.height - 1),
-            Node::IsTransition => F::from_bool(row != self.height - 1),
-            _ => unreachable!("not a leaf: {leaf:?}"),
-        })
-    }
-
     // ---- bookkeeping ----
 
     fn add_column(&mut self, values: Vec<F>) -> usize {
@@ -536,19 +332,12 @@ impl<'a> Artist<'a> {
     }
 
     fn local(&mut self, column: usize) -> NodeId {
-        self.arena.push(Node::Main {
-            column,
-            next: false,
-        })
+        self.arena.push(Node::Main { column, next: false })
     }
 
     /// `a - b` or `b - a`.
     fn difference(&mut self, a: NodeId, b: NodeId) -> NodeId {
-        let node = if self.rng.random() {
-            Node::Sub(a, b)
-        } else {
-            Node::Sub(b, a)
-        };
+        let node = if self.rng.random() { Node::Sub(a, b) } else { Node::Sub(b, a) };
         self.arena.push(node)
     }
 
@@ -561,21 +350,13 @@ impl<'a> Artist<'a> {
         let mut widths = vec![0; parts];
         let mut places = vec![Place { part: 0, column: 0 }; width];
         for (i, &column) in order.iter().enumerate() {
-            let part = if i < parts {
-                i
-            } else {
-                self.rng.random_range(0..parts)
-            };
-            places[column] = Place {
-                part,
-                column: widths[part],
-            };
+            let part = if i < parts { i } else { self.rng.random_range(0..parts) };
+            places[column] = Place { part, column: widths[part] };
             widths[part] += 1;
         }
         let common_width = widths.pop().expect("there is a common main");
         let preprocessed = (!self.preprocessed.is_empty()).then(|| {
-            let rows =
-                (0..self.height).flat_map(|row| self.preprocessed.iter().map(move |c| c[row]));
+            let rows = (0..self.height).flat_map(|row| self.preprocessed.iter().map(move |c| c[row]));
             RowMajorMatrix::new(rows.collect(), self.preprocessed.len())
         });
         Draft {

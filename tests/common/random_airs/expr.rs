@@ -56,15 +56,8 @@ impl Arena {
     }
 
     pub fn push(&mut self, node: Node) -> NodeId {
-        let leaf = Traits {
-            tree_size: 1,
-            ..Traits::default()
-        };
-        let column = |uses_next| Traits {
-            degree: 1,
-            uses_next,
-            ..leaf
-        };
+        let leaf = Traits { tree_size: 1, ..Traits::default() };
+        let column = |uses_next| Traits { degree: 1, uses_next, ..leaf };
         let join = |a: NodeId, b: NodeId, degree: fn(usize, usize) -> usize| {
             let (a, b) = (self.traits[a], self.traits[b]);
             Traits {
@@ -77,11 +70,9 @@ impl Arena {
         let traits = match node {
             Node::Constant(_) | Node::Public(_) => leaf,
             Node::Preprocessed { next, .. } | Node::Main { next, .. } => column(next),
-            Node::IsFirstRow | Node::IsLastRow | Node::IsTransition => Traits {
-                degree: 1,
-                uses_selector: true,
-                ..leaf
-            },
+            Node::IsFirstRow | Node::IsLastRow | Node::IsTransition => {
+                Traits { degree: 1, uses_selector: true, ..leaf }
+            }
             Node::Add(a, b) | Node::Sub(a, b) => join(a, b, usize::max),
             Node::Neg(a) => self.traits[a],
             Node::Mul(a, b) => join(a, b, |x, y| x + y),

@@ -7,6 +7,7 @@
 mod air;
 mod draft;
 mod expr;
+mod expressions;
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use openvm_stark_backend::{
         MultiStarkKeygenBuilder,
     },
     prover::{
-        stacked_pcs::stacked_commit, AirProvingContext, ColMajorMatrix, CommittedTraceData,
-        CpuColMajorBackend, ProvingContext,
+        stacked_pcs::stacked_commit, AirProvingContext, ColMajorMatrix, CommittedTraceData, CpuColMajorBackend,
+        ProvingContext,
     },
     AirRef, StarkProtocolConfig,
 };
@@ -94,13 +95,8 @@ impl AirSetShape {
     pub fn build(&self) -> AirSet {
         let mut drafts: Vec<Draft> = vec![];
         for shape in &self.airs {
-            let present = drafts
-                .iter_mut()
-                .zip(&self.airs)
-                .filter(|(_, shape)| shape.present);
-            let mut tables: Vec<&mut Table> = present
-                .filter_map(|(draft, _)| draft.table.as_mut())
-                .collect();
+            let present = drafts.iter_mut().zip(&self.airs).filter(|(_, shape)| shape.present);
+            let mut tables: Vec<&mut Table> = present.filter_map(|(draft, _)| draft.table.as_mut()).collect();
             let draft = draft::draw(shape, self.params.max_constraint_degree, &mut tables);
             drafts.push(draft);
         }
@@ -111,22 +107,12 @@ impl AirSetShape {
 
 /// Writes the multiplicities and takes the columns apart into the trace's parts.
 fn finish((draft, shape): (Draft, &AirShape)) -> ((AirRef<SC>, bool), Option<Trace>) {
-    let Draft {
-        air,
-        mut columns,
-        public_values,
-        table,
-        multiplicity_column,
-    } = draft;
+    let Draft { air, mut columns, public_values, table, multiplicity_column } = draft;
     if let (Some(table), Some(column)) = (table, multiplicity_column) {
         columns[column] = table.multiplicities;
     }
-    let mut parts: Vec<Vec<Vec<F>>> = air
-        .cached_widths
-        .iter()
-        .chain([&air.common_width])
-        .map(|&width| vec![vec![]; width])
-        .collect();
+    let mut parts: Vec<Vec<Vec<F>>> =
+        air.cached_widths.iter().chain([&air.common_width]).map(|&width| vec![vec![]; width]).collect();
     for (place, values) in air.places.iter().zip(columns) {
         parts[place.part][place.column] = values;
     }
@@ -136,16 +122,9 @@ fn finish((draft, shape): (Draft, &AirShape)) -> ((AirRef<SC>, bool), Option<Tra
     });
     let cached_mains = matrices.by_ref().take(air.cached_widths.len()).collect();
     let common_main = matrices.next().expect("the common main is the last part");
-    let trace = Trace {
-        cached_mains,
-        common_main,
-        public_values,
-    };
+    let trace = Trace { cached_mains, common_main, public_values };
     let required = shape.present && shape.required;
-    (
-        (Arc::new(air) as AirRef<SC>, required),
-        shape.present.then_some(trace),
-    )
+    ((Arc::new(air) as AirRef<SC>, required), shape.present.then_some(trace))
 }
 
 impl AirSet {
@@ -163,48 +142,23 @@ impl AirSet {
 
     /// The traces on the host, cached mains committed.
     pub fn proving_ctx(&self, config: &SC) -> ProvingContext<CpuColMajorBackend<SC>> {
-        let contexts = self
-            .traces
-            .iter()
-            .enumerate()
-            .filter_map(|(air_id, trace)| {
-                let trace = trace.as_ref()?;
-                let cached_mains = trace
-                    .cached_mains
-                    .iter()
-                    .map(|main| commit_cached(config, main.clone()))
-                    .collect();
-                let context = AirProvingContext::new(
-                    cached_mains,
-                    trace.common_main.clone(),
-                    trace.public_values.clone(),
-                );
-                Some((air_id, context))
-            });
+        let contexts = self.traces.iter().enumerate().filter_map(|(air_id, trace)| {
+            let trace = trace.as_ref()?;
+            let cached_mains = trace.cached_mains.iter().map(|main| commit_cached(config, main.clone())).collect();
+            let context = AirProvingContext::new(cached_mains, trace.common_main.clone(), trace.public_values.clone());
+            Some((air_id, context))
+        });
         ProvingContext::new(contexts.collect())
     }
 }
 
 /// Commits to a cached main on the host, as its owner would.
-pub fn commit_cached(
-    config: &SC,
-    trace: ColMajorMatrix<F>,
-) -> CommittedTraceData<CpuColMajorBackend<SC>> {
+pub fn commit_cached(config: &SC, trace: ColMajorMatrix<F>) -> CommittedTraceData<CpuColMajorBackend<SC>> {
     let params = config.params();
-    let (commitment, data) = stacked_commit(
-        config.hasher(),
-        params.l_skip,
-        params.n_stack,
-        params.log_blowup,
-        params.k_whir(),
-        &[&trace],
-    )
-    .expect("the trace fits the stacked height");
-    CommittedTraceData {
-        commitment,
-        trace,
-        data: Arc::new(data),
-    }
+    let (commitment, data) =
+        stacked_commit(config.hasher(), params.l_skip, params.n_stack, params.log_blowup, params.k_whir(), &[&trace])
+            .expect("the trace fits the stacked height");
+    CommittedTraceData { commitment, trace, data: Arc::new(data) }
 }
 
 /// AIR sets of up to `max_airs` AIRs with up to `2^max_log_height` rows each. Shrinks towards few
@@ -223,21 +177,12 @@ pub fn air_sets(max_airs: usize, max_log_height: usize) -> impl Strategy<Value =
 
 fn air_shape(max_log_height: usize) -> impl Strategy<Value = AirShape> {
     let presence = (0..=max_log_height, weighted(0.85), any::<bool>());
-    let parts = (
-        prop_oneof![3 => Just(0), 1 => 1..=3usize],
-        prop_oneof![3 => Just(0), 1 => 1..=3usize],
-    );
+    let parts = (prop_oneof![3 => Just(0), 1 => 1..=3usize], prop_oneof![3 => Just(0), 1 => 1..=3usize]);
     let columns = (0..=8usize, 0..=3usize, 0..=5usize, 0..=3usize, 0..=3usize);
-    let interactions = (
-        prop_oneof![1 => Just(0), 1 => 1..=3usize],
-        prop_oneof![2 => Just(0), 1 => 1..=2usize],
-        any::<bool>(),
-    );
+    let interactions =
+        (prop_oneof![1 => Just(0), 1 => 1..=3usize], prop_oneof![2 => Just(0), 1 => 1..=2usize], any::<bool>());
     let features = (weighted(0.6), weighted(0.6), weighted(0.4));
-    let contents = (
-        prop_oneof![4 => 1..=12usize, 1 => 13..=60usize],
-        any::<u64>(),
-    );
+    let contents = (prop_oneof![4 => 1..=12usize, 1 => 13..=60usize], any::<u64>());
     (presence, parts, columns, interactions, features, contents).prop_map(
         |(presence, parts, columns, interactions, features, contents)| AirShape {
             log_height: presence.0,
