@@ -4,4 +4,5 @@
 mod field;
 pub(crate) mod openings;
 pub mod poseidon2;
+pub mod stack;
 pub mod transcript;
