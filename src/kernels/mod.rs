@@ -6,4 +6,5 @@ mod field;
 pub(crate) mod openings;
 pub mod poseidon2;
 pub mod rap;
+pub mod stack;
 pub mod transcript;

@@ -31,8 +31,7 @@ pub(crate) fn u_cube(
     let len = l_skip + u.len() - 1;
     let words = rec.upload(u, "positions of u")?;
     let u_cube = rec.gpu().alloc(len, "u_cube")?;
-    let kernel =
-        UCube { transcript_log, words: &words, u_cube: &u_cube, l_skip: l_skip as u32, len: len as u32 };
+    let kernel = UCube { transcript_log, words: &words, u_cube: &u_cube, l_skip: l_skip as u32, len: len as u32 };
     rec.dispatch(&kernel, Grid::threads(len));
     Ok(u_cube)
 }
