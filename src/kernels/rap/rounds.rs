@@ -255,7 +255,7 @@ pub fn gather_openings(
     lists: &[(&DeviceBuffer<EF>, Vec<Option<u32>>)],
 ) -> Result<DeviceBuffer<EF>> {
     let words: Vec<u32> = lists.iter().flat_map(|(_, list)| list).map(|column| column.unwrap_or(NONE)).collect();
-    let columns = rec.upload(&words, "opened columns")?;
+    let columns = rec.gpu().upload(&words, "opened columns")?;
     let openings = rec.gpu().alloc(words.len(), "column openings")?;
     let mut start = 0;
     for (tile, list) in lists {

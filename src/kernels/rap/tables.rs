@@ -1,4 +1,4 @@
-//! Tables that the rounds read: eq evaluations, powers, Lagrange bases (`wgsl/rap/{eq_tree,eq_3b,powers,lagrange,fill}.wgsl`).
+//! Tables that the rounds read: eq evaluations, powers, Lagrange bases (`wgsl/rap/{eq_tree,eq_3b,powers,lagrange,fill,place}.wgsl`).
 
 use std::ops::Range;
 
@@ -49,6 +49,14 @@ kernel! {
     struct FillLeaves("rap/fill.wgsl", workgroup = 256) {
         buffers { read transcript_log: F, write numerators: EF, write denominators: EF }
         params { start, len, challenge }
+    }
+}
+
+kernel! {
+    /// target_values[at] = challenge
+    struct Place("rap/place.wgsl", workgroup = 1) {
+        buffers { read transcript_log: F, write target_values: EF }
+        params { at, challenge }
     }
 }
 
@@ -177,4 +185,15 @@ pub fn fill_leaves(
         challenge: alpha.word(),
     };
     rec.dispatch(&kernel, Grid::threads(range.len()));
+}
+
+/// Sets element `at` of `target_values` to a challenge.
+///
+/// # Panics
+///
+/// When there is no such element.
+pub fn place(rec: &mut Recorder, (log, challenge): (&DeviceBuffer<F>, Challenge), (target_values, at): (&DeviceBuffer<EF>, usize)) {
+    assert!(at < target_values.len(), "element {at} of {}", target_values.len());
+    let kernel = Place { transcript_log: log, target_values, at: at as u32, challenge: challenge.word() };
+    rec.dispatch(&kernel, Grid::workgroups(1));
 }

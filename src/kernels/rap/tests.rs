@@ -225,6 +225,7 @@ fn tables() {
         let beta = powers(rec, log, challenges[2], 131).unwrap();
         let (p, q) = (gpu.upload(&xi, "p").unwrap(), gpu.upload(&xi, "q").unwrap());
         fill_leaves(rec, (log, challenges[4]), (&p, &q), 3..12);
+        place(rec, (log, challenges[5]), (&q, 12));
         rec.submit().unwrap();
         for (entry, weight) in entries.iter().zip(gpu.download(&weights).unwrap()) {
             let first = entry[1] as usize;
@@ -239,7 +240,7 @@ fn tables() {
         let (p, q) = (gpu.download(&p).unwrap(), gpu.download(&q).unwrap());
         for i in 0..13 {
             let filled = (3..12).contains(&i);
-            assert_eq!((p[i], q[i]), if filled { (EF::ZERO, xi[4]) } else { (xi[i], xi[i]) });
+            assert_eq!((p[i], q[i]), if filled { (EF::ZERO, xi[4]) } else { (xi[i], if i == 12 { xi[5] } else { xi[i] }) });
         }
     });
 }
