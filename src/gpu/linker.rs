@@ -16,6 +16,8 @@ const MODULES: &[(&str, &str)] = &[
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
+    ("transcript/duplex", include_str!("../../wgsl/transcript/duplex.wgsl")),
+    ("gkr/fraction", include_str!("../../wgsl/gkr/fraction.wgsl")),
 ];
 
 /// Links `source` with all that it imports.
