@@ -113,8 +113,8 @@ impl Gpu {
         capabilities.restrict(options.profile.map_or_else(from_env, Ok)?);
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("openvm-wgpu-backend"),
-            required_features: adapter.features() & WANTED,
-            required_limits: adapter.limits(),
+            required_features: features(&adapter, &capabilities),
+            required_limits: limits(&adapter, &capabilities),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
@@ -134,6 +134,28 @@ const WANTED: Features = Features::SHADER_INT64
     .union(Features::TIMESTAMP_QUERY)
     .union(Features::PIPELINE_CACHE)
     .union(Features::MAPPABLE_PRIMARY_BUFFERS);
+
+/// The features that the capabilities ask for, so that wgpu itself rejects a kernel that uses what a profile forbids.
+fn features(adapter: &wgpu::Adapter, capabilities: &Capabilities) -> Features {
+    let mut features = adapter.features() & WANTED;
+    features.set(Features::SHADER_INT64, capabilities.int64);
+    features.set(Features::SUBGROUP, capabilities.min_subgroup_size > 0);
+    features.set(Features::IMMEDIATES, capabilities.immediates);
+    features.set(Features::PIPELINE_CACHE, capabilities.pipeline_cache);
+    features.set(Features::TIMESTAMP_QUERY, capabilities.timestamps);
+    features
+}
+
+/// The adapter's own limits, lowered to the capabilities.
+fn limits(adapter: &wgpu::Adapter, capabilities: &Capabilities) -> Limits {
+    let limits = adapter.limits();
+    Limits {
+        max_storage_buffers_per_shader_stage: capabilities.storage_buffers,
+        max_compute_workgroup_storage_size: capabilities.workgroup_bytes,
+        max_immediate_size: if capabilities.immediates { limits.max_immediate_size } else { 0 },
+        ..limits
+    }
+}
 
 fn backends() -> Backends {
     Backends::from_env().unwrap_or(Backends::VULKAN | Backends::METAL | Backends::DX12)

@@ -1,6 +1,12 @@
 //! Host-visible memory on its way to and from the device.
 
-use std::{marker::PhantomData, sync::Mutex};
+use std::{
+    marker::PhantomData,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex,
+    },
+};
 
 use rayon::prelude::*;
 
@@ -45,6 +51,8 @@ pub struct Ticket<T> {
 pub struct Completed {
     gpu: Gpu,
     chunks: Vec<Chunk>,
+    /// Chunks that are not mapped yet.
+    pending: Arc<AtomicUsize>,
 }
 
 impl Uploads {
@@ -82,10 +90,15 @@ impl Downloads {
     /// Starts mapping everything and hands over to the results.
     pub fn map(&mut self, gpu: &Gpu) -> Completed {
         let chunks = std::mem::take(&mut self.chunks);
+        let pending = Arc::new(AtomicUsize::new(chunks.len()));
         for chunk in &chunks {
-            chunk.buffer.map_async(wgpu::MapMode::Read, ..chunk.used.max(4), |_| ());
+            let pending = pending.clone();
+            let done = move |_| {
+                pending.fetch_sub(1, Ordering::Release);
+            };
+            chunk.buffer.map_async(wgpu::MapMode::Read, ..chunk.used.max(4), done);
         }
-        Completed { gpu: gpu.clone(), chunks }
+        Completed { gpu: gpu.clone(), chunks, pending }
     }
 
     pub fn clear(&mut self) {
@@ -100,6 +113,10 @@ impl<T> Ticket<T> {
 }
 
 impl Completed {
+    pub(super) fn is_mapped(&self) -> bool {
+        self.pending.load(Ordering::Acquire) == 0
+    }
+
     /// The values that a ticket of this recording asked for.
     ///
     /// # Errors

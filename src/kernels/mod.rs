@@ -2,5 +2,6 @@
 
 #[cfg(test)]
 mod field;
+pub(crate) mod openings;
 pub mod poseidon2;
 pub mod transcript;
