@@ -130,9 +130,9 @@ fn load_folded(local: u32, vars: u32, r0: Ext, r1: Ext) {
 fn fold_table(local: u32, vars: u32, width: u32, r0: Ext, r1: Ext) {
     let x = local & 63u;
     let column = (local >> 6u) * COLUMN;
-    let active = x < (1u << vars);
+    let in_range = x < (1u << vars);
     var value: Ext;
-    if active {
+    if in_range {
         let at = column + (x << width);
         value = e_fold(table[at], table[at + 1u], r0);
         if width == 2u {
@@ -140,7 +140,7 @@ fn fold_table(local: u32, vars: u32, width: u32, r0: Ext, r1: Ext) {
         }
     }
     workgroupBarrier();
-    if active {
+    if in_range {
         table[column + x] = value;
     }
 }
