@@ -4,5 +4,6 @@ pub mod constraints;
 pub mod error;
 pub mod gpu;
 pub mod kernels;
+pub mod stages;
 
 pub use error::{Error, Result};

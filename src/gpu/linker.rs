@@ -15,6 +15,7 @@ const MODULES: &[(&str, &str)] = &[
     ("field/baby_bear", include_str!("../../wgsl/field/baby_bear.wgsl")),
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
+    ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
     ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
 ];

@@ -3,4 +3,7 @@
 pub mod constraints;
 #[cfg(test)]
 mod field;
+pub(crate) mod openings;
 pub mod poseidon2;
+pub mod stack;
+pub mod transcript;

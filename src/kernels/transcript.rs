@@ -1,0 +1,144 @@
+//! Sponge, proof of work and log access on the device (`wgsl/transcript/*`).
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Grid, Recorder},
+    kernel,
+    kernels::poseidon2::round_constants,
+};
+
+kernel! {
+    /// Absorbs a range of words, then squeezes some; see the WGSL header.
+    struct Step("transcript/step.wgsl", workgroup = 16) {
+        buffers { read source: u32, write sponge: F, write transcript_log: F, read round_constants: F }
+        params { start, absorb, squeeze, log_at, absorb_index, sample_index, integers }
+    }
+}
+
+kernel! {
+    /// The smallest proof-of-work witness.
+    struct Grind("transcript/grind.wgsl", workgroup = 64) {
+        buffers { read sponge: F, write best: u32, read round_constants: F }
+        params { absorb_index, bits, limit, threads }
+    }
+}
+
+kernel! {
+    /// Elements of the log as a dense vector.
+    struct Gather("transcript/gather.wgsl", workgroup = 64) {
+        buffers { read transcript_log: F, read words: u32, write out: EF }
+        params { len }
+    }
+}
+
+/// The sponge's state on the device with the positions in its rate, which depend only on counts and so are known here.
+pub(crate) struct DeviceSponge {
+    /// 16 words.
+    pub state: DeviceBuffer<F>,
+    /// Words absorbed since the last permutation.
+    pub absorb_index: usize,
+    /// Words of the rate that are still to be given out.
+    pub sample_index: usize,
+}
+
+/// What one [`DeviceSponge::step`] absorbs.
+pub(crate) struct Absorb<'a> {
+    pub source: &'a DeviceBuffer<u32>,
+    pub from: usize,
+    pub len: usize,
+    /// `source` holds integers rather than field elements.
+    pub integers: bool,
+}
+
+/// Words of the sponge's rate.
+const RATE: usize = 8;
+
+/// Threads that search for a witness: enough to fill a large GPU, few enough that little is tried beyond the witness.
+const GRIND_THREADS: usize = 1 << 15;
+
+impl DeviceSponge {
+    /// Absorbs, then squeezes `squeeze` words; all of them go to `log` from word `log_at`.
+    ///
+    /// # Errors
+    ///
+    /// As [`round_constants`].
+    pub fn step(
+        &mut self,
+        rec: &mut Recorder,
+        absorb: Absorb<'_>,
+        squeeze: usize,
+        (log, log_at): (&DeviceBuffer<F>, usize),
+    ) -> Result<()> {
+        assert!(absorb.from + absorb.len <= absorb.source.len(), "observation past the end of its buffer");
+        assert!(log_at + absorb.len + squeeze <= log.len(), "transcript log is full");
+        let step = Step {
+            source: absorb.source,
+            sponge: &self.state,
+            transcript_log: log,
+            round_constants: &round_constants(rec.gpu())?,
+            start: absorb.from as u32,
+            absorb: absorb.len as u32,
+            squeeze: squeeze as u32,
+            log_at: log_at as u32,
+            absorb_index: self.absorb_index as u32,
+            sample_index: self.sample_index as u32,
+            integers: absorb.integers as u32,
+        };
+        rec.dispatch(&step, Grid::workgroups(1));
+        self.advance(absorb.len, squeeze);
+        Ok(())
+    }
+
+    /// Follows upstream's `DuplexSponge::{absorb, squeeze}` in the positions.
+    fn advance(&mut self, absorb: usize, squeeze: usize) {
+        let absorbed = self.absorb_index + absorb;
+        if absorbed >= RATE {
+            self.sample_index = RATE;
+        }
+        self.absorb_index = absorbed % RATE;
+        for _ in 0..squeeze {
+            if self.absorb_index != 0 || self.sample_index == 0 {
+                self.absorb_index = 0;
+                self.sample_index = RATE;
+            }
+            self.sample_index -= 1;
+        }
+    }
+
+    /// Searches the smallest integer below `limit` that passes `bits` bits of proof of work; the result is one word,
+    /// `u32::MAX` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::upload`].
+    pub fn grind(&self, rec: &mut Recorder, bits: usize, limit: u32) -> Result<DeviceBuffer<u32>> {
+        let best = rec.upload(&[u32::MAX], "proof-of-work witness")?;
+        let threads = GRIND_THREADS.min((limit as usize).next_multiple_of(64));
+        let grind = Grind {
+            sponge: &self.state,
+            best: &best,
+            round_constants: &round_constants(rec.gpu())?,
+            absorb_index: self.absorb_index as u32,
+            bits: bits as u32,
+            limit,
+            threads: threads as u32,
+        };
+        rec.dispatch(&grind, Grid::threads(threads));
+        Ok(best)
+    }
+}
+
+/// `words[i]`-th extension elements of the log.
+///
+/// # Errors
+///
+/// As [`Recorder::upload`].
+pub(crate) fn gather(rec: &mut Recorder, log: &DeviceBuffer<F>, words: &[u32]) -> Result<DeviceBuffer<EF>> {
+    let out = rec.gpu().alloc(words.len(), "challenges")?;
+    let words = rec.upload(words, "challenge positions")?;
+    let len = words.len();
+    rec.dispatch(&Gather { transcript_log: log, words: &words, out: &out, len: len as u32 }, Grid::threads(len));
+    Ok(out)
+}
