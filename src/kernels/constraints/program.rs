@@ -2,11 +2,11 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::generated::Generated;
+use super::generated::{self, Generated};
 use crate::{
     constraints::{encode::EncodedProgram, Chunk, Instr, Program, TileLayout},
     error::Result,
-    gpu::{CompiledKernel, DeviceBuffer, Gpu, Grid},
+    gpu::{CompiledKernel, DeviceBuffer, GeneratedKernel, Gpu, Grid},
 };
 
 /// Which evaluator runs constraint programs.
@@ -164,6 +164,11 @@ impl DeviceProgram {
     /// Chunks whose generated kernel is compiled.
     pub fn generated_chunks(&self) -> usize {
         self.generated.num_ready()
+    }
+
+    /// The text of every kernel that can be generated from this program, whether or not it is compiled.
+    pub fn generated_kernels(&self) -> impl Iterator<Item = GeneratedKernel> + '_ {
+        generated::kernel_texts(&self.source)
     }
 
     /// The dispatches that evaluate the chunks that `wanted` accepts on `evaluations` rows.

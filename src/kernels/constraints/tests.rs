@@ -344,6 +344,90 @@ fn long_evaluations_are_cut_into_dispatches() {
     assert!(dispatches.len() > covered.len());
 }
 
+/// Each way of evaluating keccak once: the round-0 tile of two hypercube points, and lines through four rows.
+#[test]
+fn keccak_interpreted() {
+    let (dag, programs) = keccak();
+    let shape = DagShape { widths: programs.widths.clone(), public_values: 0, ..DagShape::small() };
+    let mut fixture = Fixture::new(&dag, &shape, EvaluatorPolicy::Interpreter);
+    check_sums::<F>(&mut fixture, false, (2, 32, false), random_base);
+    check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
+}
+
+/// A software adapter starts compiling after 2^20 rows; before and after, the sums are the same.
+#[test]
+fn automatic_policy_switches_to_generated_kernels() {
+    let shape = DagShape { operations: 20, constraints: 2, interactions: 0, ..DagShape::small() };
+    let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Auto);
+    let rows = 1 << 20;
+    let layout = fixture.evaluator.round0_layout().clone();
+    let column: Vec<F> = (0..rows).map(|_| random_base(&mut fixture.rng)).collect();
+    let tile = fixture.gpu.upload(&column.repeat(layout.num_columns()), "tile").unwrap();
+    let eq = fixture.gpu.upload(&vec![EF::TWO; rows], "eq").unwrap();
+    let (_, weights) = fixture.weights(false);
+    let constants = fixture.constants();
+    let evaluate = |program: &DeviceProgram| {
+        let partials = fixture.gpu.alloc(program.partials_len(rows), "partials").unwrap();
+        let sums = fixture.gpu.upload(&[EF::ZERO], "sums").unwrap();
+        let evaluation = SumEvaluation {
+            tile: &tile,
+            stride: rows,
+            rows,
+            points: 1,
+            last: false,
+            constants: &constants,
+            weights: &weights,
+            eq: &eq,
+            eq_offset: 0,
+            partials: &partials,
+            sums: &sums,
+            sums_offset: 0,
+        };
+        let mut rec = fixture.gpu.recorder("test");
+        program.add_sums(&mut rec, &evaluation);
+        rec.submit().unwrap();
+        fixture.gpu.download(&sums).unwrap()
+    };
+    let program = &fixture.evaluator.round0_zerocheck;
+    assert_eq!(program.generated_chunks(), 0);
+    let interpreted = evaluate(program);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while program.generated_chunks() < program.program().chunks.len() {
+        assert!(std::time::Instant::now() < deadline, "background compilation did not finish");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let dispatches = program.plan(&fixture.gpu, rows, |_| true);
+    assert!(dispatches.iter().all(|dispatch| dispatch.kernel.is_some()));
+    let few = program.plan(&fixture.gpu, 100, |_| true);
+    assert!(few.iter().all(|dispatch| dispatch.kernel.is_none()));
+    assert_eq!(evaluate(program), interpreted);
+}
+
+/// Metal runs the MSL that naga writes, Vulkan its SPIR-V: both must be able to take every generated kernel of keccak, with both
+/// forms of the field product.
+#[test]
+fn keccak_kernels_translate() {
+    let (_, programs) = keccak();
+    let gpu = gpu();
+    let evaluator = AirEvaluator::new(&gpu, &programs, EvaluatorPolicy::Interpreter, "keccak").unwrap();
+    let round0 = evaluator.round0_zerocheck.generated_kernels().step_by(9);
+    let mle = evaluator.mle_zerocheck.generated_kernels().step_by(60);
+    for kernel in round0.chain(mle) {
+        for int64 in [true, false] {
+            let capabilities = crate::gpu::Capabilities { int64, ..gpu.capabilities().clone() };
+            let wgsl = capabilities.link(&kernel.wgsl, &[], kernel.bindings.len()).unwrap();
+            let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}: {e}", kernel.name));
+            let all = naga::valid::Capabilities::all();
+            let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), all).validate(&module).unwrap();
+            naga::back::spv::write_vec(&module, &info, &naga::back::spv::Options::default(), None).unwrap();
+            let msl =
+                naga::back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+            let pipeline = naga::back::msl::PipelineOptions::default();
+            naga::back::msl::write_string(&module, &info, &msl, &pipeline).unwrap();
+        }
+    }
+}
+
 #[test]
 fn wrong_public_values_are_an_error() {
     let fixture = Fixture::sample(&DagShape::small(), EvaluatorPolicy::Interpreter);
