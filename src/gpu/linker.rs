@@ -18,6 +18,8 @@ const MODULES: &[(&str, &str)] = &[
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
     ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
+    ("transcript/duplex", include_str!("../../wgsl/transcript/duplex.wgsl")),
+    ("gkr/fraction", include_str!("../../wgsl/gkr/fraction.wgsl")),
 ];
 
 /// Links `source` with all that it imports.

@@ -3,6 +3,7 @@
 pub mod constraints;
 #[cfg(test)]
 mod field;
+pub mod gkr;
 pub(crate) mod openings;
 pub mod poseidon2;
 pub mod stack;
