@@ -16,6 +16,8 @@ const MODULES: &[(&str, &str)] = &[
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
+    ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),
+    ("stacked_reduction/eq_cube", include_str!("../../wgsl/stacked_reduction/eq_cube.wgsl")),
 ];
 
 /// Links `source` with all that it imports.

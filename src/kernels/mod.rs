@@ -4,4 +4,5 @@
 mod field;
 pub(crate) mod openings;
 pub mod poseidon2;
+pub(crate) mod stacked_reduction;
 pub mod transcript;
