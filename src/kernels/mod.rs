@@ -4,5 +4,6 @@
 mod field;
 pub(crate) mod openings;
 pub mod poseidon2;
+pub mod stack;
 pub(crate) mod stacked_reduction;
 pub mod transcript;

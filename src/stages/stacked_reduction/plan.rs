@@ -1,27 +1,10 @@
 //! Where the views lie and in which order everything happens: plain layout arithmetic, no device.
 
-use openvm_stark_backend::prover::stacked_pcs::StackedLayout;
-use openvm_stark_sdk::config::baby_bear_poseidon2::F;
-
 use crate::{
     error::{Error, Result},
-    gpu::DeviceMatrix,
     kernels::stacked_reduction::ColumnRun,
+    stages::pcs::StackedMatrix,
 };
-
-/// One commitment: its layout and where its cells are on the device.
-pub(crate) struct Commitment<'a> {
-    pub layout: &'a StackedLayout,
-    /// In the order of their cells.
-    pub pieces: Vec<Piece<'a>>,
-}
-
-/// A matrix that holds the cells from `first_cell` on (column-major numbering of the stacked matrix), every `stride`-th of them.
-pub(crate) struct Piece<'a> {
-    pub matrix: &'a DeviceMatrix<F>,
-    pub first_cell: usize,
-    pub stride: usize,
-}
 
 /// Views of one height that are all rotated or all not: they share their weights, so only their lambda-combination matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +35,8 @@ pub(crate) struct Run {
     commit: usize,
     /// First cell of the stacked matrix.
     cell: usize,
+    /// Piece of the commitment and first column of the segment.
+    segment: (usize, usize),
 }
 
 /// One level: everything folded by u_0..u_level.
@@ -98,7 +83,7 @@ impl Plan {
     /// # Errors
     ///
     /// [`Error::InvalidInput`] when layouts are not what `StackedLayout::new` makes for `l_skip` and `n_stack`.
-    pub fn new(l_skip: usize, n_stack: usize, commits: &[Commitment<'_>], need_rot: &[Vec<bool>]) -> Result<Self> {
+    pub fn new(l_skip: usize, n_stack: usize, commits: &[&StackedMatrix], need_rot: &[Vec<bool>]) -> Result<Self> {
         if commits.len() != need_rot.len() {
             return Err(Error::InvalidInput(format!("{} commitments, {} rotations", commits.len(), need_rot.len())));
         }
@@ -144,8 +129,8 @@ impl Plan {
         &self.runs[start..end]
     }
 
-    fn add_commitment(&mut self, commit: &Commitment<'_>, rots: &[bool]) -> Result<()> {
-        let layout = commit.layout;
+    fn add_commitment(&mut self, commit: &StackedMatrix, rots: &[bool]) -> Result<()> {
+        let layout = commit.layout();
         let invalid = |what: &str| Err(Error::InvalidInput(format!("stacked layout {}: {what}", self.widths.len())));
         if layout.l_skip() != self.l_skip || layout.height() != 1 << (self.l_skip + self.n_stack) {
             return invalid("not of the parameters' height");
@@ -162,8 +147,8 @@ impl Plan {
             next_cell = cell + slice.len(self.l_skip);
             last_height = slice.log_height();
             let group = self.group(slice.log_height(), rots[mat]);
-            let columns = self.column(commit, cell, slice.log_height());
-            self.add_view(group, cell, columns);
+            let (segment, columns) = self.column(commit, cell, slice.log_height());
+            self.add_view(Run { columns, group, commit: self.widths.len(), cell, segment });
         }
         self.widths.push(layout.width());
         Ok(())
@@ -185,38 +170,39 @@ impl Plan {
         })
     }
 
-    /// The single column that begins at a cell, as a run.
-    fn column(&self, commit: &Commitment<'_>, cell: usize, log_height: usize) -> ColumnRun {
-        let piece = &commit.pieces[commit.pieces.partition_point(|p| p.first_cell <= cell) - 1];
-        let element = (cell - piece.first_cell) / piece.stride;
+    /// The single column that begins at a cell, and the segment (piece and first column) that holds it.
+    fn column(&self, commit: &StackedMatrix, cell: usize, log_height: usize) -> ((usize, usize), ColumnRun) {
+        let at = commit.pieces().partition_point(|p| p.first_cell <= cell) - 1;
+        let piece = &commit.pieces()[at];
+        let element = (cell - piece.first_cell) >> piece.log_stride;
         let height = piece.matrix.height();
         let segment = piece.matrix.segment_of(element / height);
         let len = 1 << log_height.max(self.l_skip);
-        ColumnRun {
+        let columns = ColumnRun {
             source: segment.buffer.clone(),
             offset: element - segment.columns.start * height,
-            pitch: len / piece.stride,
-            stride: (len >> log_height) / piece.stride,
+            pitch: len >> piece.log_stride,
+            stride: (len >> log_height) >> piece.log_stride,
             log_height,
             first_view: self.views,
             views: 1,
-        }
+        };
+        ((at, segment.columns.start), columns)
     }
 
-    /// Adds a view to the last run or begins a new one.
-    fn add_view(&mut self, group: usize, cell: usize, columns: ColumnRun) {
+    /// Adds a view: to the last run where it continues that, else as a run of its own.
+    fn add_view(&mut self, view: Run) {
         self.views += 1;
-        let commit = self.widths.len();
         if let Some(run) = self.runs.last_mut() {
-            let c = &mut run.columns;
-            let next = c.offset + c.views * c.pitch;
-            let regular = (next, c.pitch, c.stride) == (columns.offset, columns.pitch, columns.stride);
-            if regular && run.group == group && run.commit == commit && c.source.same_memory(&columns.source) {
-                c.views += 1;
+            let (last, next) = (&mut run.columns, &view.columns);
+            let regular = (last.pitch, last.stride) == (next.pitch, next.stride)
+                && last.offset + last.views * last.pitch == next.offset;
+            if regular && (run.group, run.commit, run.segment) == (view.group, view.commit, view.segment) {
+                last.views += 1;
                 return;
             }
         }
-        self.runs.push(Run { columns, group, commit, cell });
+        self.runs.push(view);
     }
 
     /// Orders groups by falling dimension, and their runs with them.
