@@ -49,7 +49,7 @@ const MAX_CELLS: usize = 1 << 28;
 const ROW_LANES_LOG: usize = 5;
 
 /// log2 of the rows of a block of the openings: the weights of a block (64 KiB) stay in a cache, and its columns fill 256 threads 16 times.
-pub(crate) const BLOCK_BITS: usize = 12;
+const BLOCK_BITS: usize = 12;
 
 /// Columns of equal height that lie at regular distances in one buffer: `2^log_height` rows `stride` elements apart, from `offset` on,
 /// the next column `pitch` elements further. They are the views `first_view..first_view + views` of the reduction.

@@ -8,7 +8,7 @@ mod round0;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cells::{CellDots, ColumnRun, LambdaPowers, RowWeights, BLOCK_BITS};
+pub(crate) use cells::{CellDots, ColumnRun, LambdaPowers, RowWeights};
 pub(crate) use cube::{CubeRound, CubeTables, EqTables};
 pub(crate) use nodes::{NodeRound, NodeTables, ViewSums};
 pub(crate) use round0::{skip_domain, CombinedPiece, Point, Round0, RECORD_ELEMENTS};

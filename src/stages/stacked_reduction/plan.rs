@@ -131,7 +131,8 @@ impl Plan {
 
     fn add_commitment(&mut self, commit: &StackedMatrix, rots: &[bool]) -> Result<()> {
         let layout = commit.layout();
-        let invalid = |what: &str| Err(Error::InvalidInput(format!("stacked layout {}: {what}", self.widths.len())));
+        let index = self.widths.len();
+        let invalid = |what: &str| Err(Error::InvalidInput(format!("commitment {index}: {what}")));
         if layout.l_skip() != self.l_skip || layout.height() != 1 << (self.l_skip + self.n_stack) {
             return invalid("not of the parameters' height");
         }
@@ -148,7 +149,7 @@ impl Plan {
             last_height = slice.log_height();
             let group = self.group(slice.log_height(), rots[mat]);
             let (segment, columns) = self.column(commit, cell, slice.log_height());
-            self.add_view(Run { columns, group, commit: self.widths.len(), cell, segment });
+            self.add_view(Run { columns, group, commit: index, cell, segment });
         }
         self.widths.push(layout.width());
         Ok(())

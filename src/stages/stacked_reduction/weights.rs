@@ -2,7 +2,7 @@
 
 use openvm_stark_backend::poly_common::eval_eq_uni_at_one;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
-use p3_field::{Field, PrimeCharacteristicRing, TwoAdicField};
+use p3_field::{PrimeCharacteristicRing, TwoAdicField};
 
 use super::plan::Kind;
 
