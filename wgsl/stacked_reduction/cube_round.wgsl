@@ -1,8 +1,8 @@
 // One round of the product sumcheck over the combined vectors F and their weights K, all groups concatenated, tallest first:
 //   F' = fold of F with u, K' = fold of K with u (only with `fold`; else F' = F, K' = K and nothing is written),
-//   partials = sums over the pairs (2 i, 2 i + 1) below `active` of F'(1) K'(1) and of F'(2) K'(2), F'(X) = F'_2i + X (F'_2i+1 - F'_2i).
+//   partials = sums over the pairs (2 i, 2 i + 1) below `paired` of F'(1) K'(1) and of F'(2) K'(2), F'(X) = F'_2i + X (F'_2i+1 - F'_2i).
 //
-// Elements from `active` on belong to groups that have no variable left: they are folded but not summed. Thread i takes pairs i,
+// Elements from `paired` on belong to groups that have no variable left: they are folded but not summed. Thread i takes pairs i,
 // i + threads, ..; a workgroup writes partials[2 (partial_at + w)] and the next. Reads 128 bytes and writes 64 per pair, 8 products.
 // Host reference: `tests::product_round`.
 #import grid
@@ -10,7 +10,7 @@
 
 struct Params {
     len: u32,
-    active: u32,
+    paired: u32,
     fold: u32,
     u_word: u32,
     workgroups: u32,
@@ -55,7 +55,7 @@ fn main(
             let low = element(2u * i, u);
             if 2u * i + 1u < params.len {
                 let high = element(2u * i + 1u, u);
-                if 2u * i < params.active {
+                if 2u * i < params.paired {
                     one = e_add(one, e_mul(high[0], high[1]));
                     two = e_add(two, e_mul(e_sub(e_double(high[0]), low[0]), e_sub(e_double(high[1]), low[1])));
                 }

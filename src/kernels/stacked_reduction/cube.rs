@@ -32,7 +32,7 @@ kernel! {
             read transcript_log: F, read values: EF, read weights: EF,
             write next_values: EF, write next_weights: EF, write partials: EF,
         }
-        params { len, active, fold, u_word, workgroups, partial_at }
+        params { len, paired, fold, u_word, workgroups, partial_at }
     }
 }
 
@@ -103,13 +103,13 @@ impl CubeTables {
     }
 }
 
-/// One round: `len` elements after the fold, of which the first `active` (an even number) have a variable left.
+/// One round: `len` elements after the fold, of which the first `paired` (an even number) have a variable left.
 pub(crate) struct CubeRound<'a> {
     pub log: &'a DeviceBuffer<F>,
     pub tables: &'a CubeTables,
     pub next: &'a CubeTables,
     pub len: usize,
-    pub active: usize,
+    pub paired: usize,
     /// Place of the challenge to fold with; `None` in the first round, which evaluates `tables` as they are.
     pub fold: Option<u32>,
 }
@@ -120,9 +120,9 @@ impl CubeRound<'_> {
         if self.len == 0 {
             return 0;
         }
-        let sources = if self.fold.is_some() { 2 * self.len } else { self.len };
-        assert!(sources <= self.tables.values.len() && self.len <= self.next.values.len(), "tables of a round");
-        assert!(self.active <= self.len && self.active.is_multiple_of(2) && partials.len() >= PARTIAL_ELEMENTS, "pairs");
+        let (sources, results) = if self.fold.is_some() { (2 * self.len, self.len) } else { (self.len, 0) };
+        assert!(sources <= self.tables.values.len() && results <= self.next.values.len(), "tables of a round");
+        assert!(self.paired <= self.len && self.paired.is_multiple_of(2) && partials.len() >= PARTIAL_ELEMENTS, "pairs");
         let workgroups = round_workgroups(self.len.div_ceil(2));
         let kernel = CubeRoundKernel {
             transcript_log: self.log,
@@ -132,7 +132,7 @@ impl CubeRound<'_> {
             next_weights: &self.next.weights,
             partials,
             len: self.len as u32,
-            active: self.active as u32,
+            paired: self.paired as u32,
             fold: self.fold.is_some() as u32,
             u_word: self.fold.unwrap_or(0),
             workgroups: workgroups as u32,

@@ -302,8 +302,8 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
             log: &self.log,
             tables: &cubes[tables],
             next: &cubes[next],
-            len: if at == 0 { level.cube_active } else { level.cube_len },
-            active: level.cube_active,
+            len: if at == 0 { level.cube_paired } else { level.cube_len },
+            paired: level.cube_paired,
             fold: (at > 0).then(|| self.u[at].word()),
         };
         round.run(self.rec, partials)

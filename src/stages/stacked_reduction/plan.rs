@@ -44,7 +44,7 @@ pub(crate) struct Run {
 pub(crate) struct Level {
     /// Elements of the concatenated groups at this level (those with `n_lift >= level`), and how many of them have a variable left.
     pub cube_len: usize,
-    pub cube_active: usize,
+    pub cube_paired: usize,
     /// The runs with `n_lift == level`.
     pub runs: std::ops::Range<usize>,
     /// Views in these runs.
@@ -234,7 +234,7 @@ impl Plan {
             // groups with at least so many dimensions come first
             let cube_end = |n: usize| self.groups.iter().rfind(|g| g.n_lift >= n).map_or(0, |g| g.cube_at + (1 << g.n_lift));
             next.cube_len = cube_end(level) >> level;
-            next.cube_active = cube_end(level + 1) >> level;
+            next.cube_paired = cube_end(level + 1) >> level;
             let commits = self.place_nodes(level, &mut next, &mut before);
             next.commits_at = self.words.len();
             self.words.extend(commits);
