@@ -3,7 +3,7 @@
 // One pass over the cells of a run of equally tall columns. A workgroup takes 2^row_lanes_log consecutive rows (32, so that a warp
 // reads 128 consecutive bytes) and spreads the columns over its other threads, four columns a step; their sums meet in workgroup memory.
 // Reads 4 bytes and does 4 wide products per cell; writes 16 bytes per row (and reads them when it accumulates).
-// Host reference: `tests::combine`.
+// Host reference: `tests::combinations_of_columns`.
 #import grid
 #import stacked_reduction/dot4
 

@@ -4,7 +4,7 @@
 //
 // Elements from `paired` on belong to groups that have no variable left: they are folded but not summed. Thread i takes pairs i,
 // i + threads, ..; a workgroup writes partials[2 (partial_at + w)] and the next. Reads 128 bytes and writes 64 per pair, 8 products.
-// Host reference: `tests::product_round`.
+// Host reference: `tests::cube_rounds`.
 #import grid
 #import transcript/log
 

@@ -1,7 +1,7 @@
 // weights[at_g + x] = alpha eq(x, r[1..1+n_g]) + beta eq(rot^-1(x), r[1..1+n_g]) for all groups g, concatenated; alpha and beta are those
 // of the group's kind (point.wgsl), rot^-1(x) = x - 1 mod 2^n_g.
 //
-// One thread an element, which finds its group by bisection; at most 4 products. Host reference: `tests::cube_weights`.
+// One thread an element, which finds its group by bisection; at most 4 products. Host reference: `tests::weights_of_cubes`.
 #import grid
 #import stacked_reduction/eq_cube
 

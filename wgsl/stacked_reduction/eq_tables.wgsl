@@ -2,7 +2,7 @@
 //
 // eq_tables[2^m + x] = prod_(j < m) (x_j r[1+j] + (1 - x_j)(1 - r[1+j])) for m <= low_bits, and from 2 << low_bits on the same over
 // r[1+low_bits..] for m <= high_bits. Entry 0 of either heap is unused. One thread an entry, at most low_bits or high_bits products.
-// Host reference: upstream's `evals_eq_hypercube`.
+// Host reference: upstream's `evals_eq_hypercube` (`tests::weights_of_cubes`).
 #import grid
 #import field/ext
 

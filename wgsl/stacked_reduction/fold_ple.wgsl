@@ -1,7 +1,7 @@
 // folded[out_at + x] = sum_z point[z] combined[x 2^l_skip + z]: the combined vector at u_0 in its univariate variable.
 //
 // One thread an element of the combined piece; the 2^l_skip products of an x meet in workgroup memory. One pass, 16 bytes an element.
-// Host reference: upstream's `fold_ple_evals`.
+// Host reference: interpolation by `eval_eq_uni` (`tests::polynomial_of_round_0_and_its_point`).
 #import grid
 #import field/ext
 

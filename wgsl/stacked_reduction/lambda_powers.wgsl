@@ -1,6 +1,6 @@
 // out[v] = lambda^(2 v): the weight of view v's opening; that of its rotated opening is lambda times this.
 //
-// One thread a view, by squaring (at most 2 log2 v products). Host reference: `lambda.powers()`.
+// One thread a view, by squaring (at most 2 log2 v products). Host reference: `tests::powers_of_lambda_squared`.
 #import grid
 #import transcript/log
 

@@ -3,7 +3,7 @@
 // Per commitment the nodes of a level are, in this order: views that end here (already written by view_sums.wgsl), folds with u of the
 // level before, and a zero where the count is odd. `plan` has per commitment: first node, end of the views, end of the folds, first node
 // of the folds' sources. partials as in cube_round.wgsl, over pairs of nodes; nothing is summed when `sum` is 0 (the last level, whose
-// values are the stacking openings). Thread i takes pairs i, i + threads, ... Host reference: `tests::node_round`.
+// values are the stacking openings). Thread i takes pairs i, i + threads, ... Host reference: `tests::node_rounds`.
 #import grid
 #import transcript/log
 

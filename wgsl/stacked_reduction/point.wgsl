@@ -2,7 +2,7 @@
 //   point[N + 2 k]     = alpha_k = sum_j kind_weights[k][j] u_0^j      (the weight of eq(x, r))
 //   point[N + 2 k + 1] = beta_k  = b_k sum_j u_0^j                      (the weight of eq(rot^-1(x), r)).
 //
-// One workgroup, one thread a value, at most 2 N products. Host reference: upstream's `eval_eq_uni`, `tests::point`.
+// One workgroup, one thread a value, at most 2 N products. Host reference: upstream's `eval_eq_uni` (`tests::polynomial_of_round_0_and_its_point`).
 #import transcript/log
 
 struct Params {

@@ -7,7 +7,7 @@
 // The weights come from the host: `constants` holds per kind N eq weights, N rot weights and the rot constant. A kind of height
 // 2^log_z < N has values on every 2^(l_skip - log_z)-th point of the domain and zero between.
 // One workgroup a kind: sums the records (threads spread over them), then a plain inverse DFT, N <= 128 terms a coefficient.
-// Host reference: `tests::round0`.
+// Host reference: `tests::polynomial_of_round_0_and_its_point`.
 #import grid
 #import transcript/log
 

@@ -1,7 +1,7 @@
 // The coefficients of s_0: s_0[c] = sum over kinds k and i + j = c, i, j < N, of polynomials[k][i] kind_weights[k][j] + polynomials[k][N + i].
 //
 // (The second term is the product with b sum_j Z^j, the b being in the polynomial already.) One workgroup, one thread a coefficient
-// of the 2 N - 1. Host reference: `tests::round0`.
+// of the 2 N - 1. Host reference: `tests::polynomial_of_round_0_and_its_point`.
 #import field/ext
 
 struct Params {

@@ -5,7 +5,7 @@
 // Q is one piece of a combined vector, element (z, x) at x 2^log_z + z. Blocks of 2^min(n, low_bits) points x share the high part of
 // eq; workgroup w takes blocks w, w + workgroups, .. and writes record record_at + w (records are 2 * 2^l_skip elements apart). Thread
 // (z, lane) takes x = lane, lane + lanes, ..; the lanes meet in workgroup memory. One pass over Q, two products an element.
-// Host reference: `tests::round0_records`.
+// Host reference: `tests::sums_over_the_hypercube`.
 #import grid
 #import stacked_reduction/eq_cube
 

@@ -1,7 +1,7 @@
 // out[x 2^l_skip + z] = point[z] eq(x, u[1..1+bits]) for x < 2^bits: the weights of a column's cells in its opening at u.
 //
 // One thread an element, at most `bits` products. Challenge u_j lies at word u_word + 12 (j - 1) of the log for u_word = that of u_1.
-// Host reference: `tests::row_weights`.
+// Host reference: `tests::openings_of_columns`.
 #import grid
 #import transcript/log
 

@@ -1,6 +1,6 @@
 // out[out_at + e] = sum_(i < count) partials[2 i + e] for e = 0, 1: a round's evaluations at 1 and 2.
 //
-// One workgroup of 256 threads, even ones for e = 0. Host reference: `tests::product_round`.
+// One workgroup of 256 threads, even ones for e = 0. Host reference: `tests::cube_rounds`.
 #import field/ext
 
 struct Params {

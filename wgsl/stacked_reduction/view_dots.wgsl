@@ -3,7 +3,7 @@
 //
 // The last pass over the cells: a block is 2^block_bits rows, and log_blocks challenges from `u_word` on weigh the blocks. 2^lane_bits
 // threads walk the rows of a block for four columns at once, so that a weight is loaded once for four cells; a workgroup holds
-// 256 >> lane_bits such teams. Reads 4 bytes and does 4 wide products per cell. Host reference: `tests::view_dots`.
+// 256 >> lane_bits such teams. Reads 4 bytes and does 4 wide products per cell. Host reference: `tests::openings_of_columns`.
 #import grid
 #import transcript/log
 #import stacked_reduction/dot4

@@ -2,7 +2,7 @@
 // K_g, where K_g is the group's weight, folded to one element.
 //
 // Views come in runs (first slot, first node, first view, place of K_g); a run's views have consecutive slots, nodes and numbers. 2^lane_bits
-// threads add the 2^log_blocks partials of a view. Host reference: `tests::view_sums`.
+// threads add the 2^log_blocks partials of a view. Host reference: `tests::openings_of_columns`.
 #import grid
 #import field/ext
 

@@ -155,8 +155,14 @@ impl RowWeights {
         let bits = n.min(BLOCK_BITS - l_skip);
         let len = 1 << (l_skip + bits);
         let weights = rec.gpu().alloc(len, "row weights")?;
-        let kernel =
-            RowWeightsKernel { transcript_log: log, point, out: &weights, l_skip: l_skip as u32, bits: bits as u32, u_word };
+        let kernel = RowWeightsKernel {
+            transcript_log: log,
+            point,
+            out: &weights,
+            l_skip: l_skip as u32,
+            bits: bits as u32,
+            u_word,
+        };
         rec.dispatch(&kernel, Grid::threads(len));
         Ok(Self { weights, l_skip, n })
     }
@@ -164,11 +170,6 @@ impl RowWeights {
     /// log2 of the blocks of a column.
     pub fn log_blocks(&self) -> usize {
         (self.l_skip + self.n).saturating_sub(BLOCK_BITS)
-    }
-
-    #[cfg(test)]
-    pub fn buffer(&self) -> &DeviceBuffer<EF> {
-        &self.weights
     }
 }
 

@@ -40,7 +40,6 @@ kernel! {
 pub(crate) struct EqTables {
     pub tables: DeviceBuffer<EF>,
     pub low_bits: usize,
-    pub high_bits: usize,
 }
 
 impl EqTables {
@@ -53,10 +52,9 @@ impl EqTables {
         assert!(low_bits + high_bits < r.len(), "r has a coordinate per dimension");
         let len = (2 << low_bits) + (2 << high_bits);
         let tables = rec.gpu().alloc(len, "eq tables")?;
-        let kernel =
-            EqTablesKernel { r, eq_tables: &tables, low_bits: low_bits as u32, high_bits: high_bits as u32 };
+        let kernel = EqTablesKernel { r, eq_tables: &tables, low_bits: low_bits as u32, high_bits: high_bits as u32 };
         rec.dispatch(&kernel, Grid::threads(len));
-        Ok(Self { tables, low_bits, high_bits })
+        Ok(Self { tables, low_bits })
     }
 }
 
@@ -122,7 +120,10 @@ impl CubeRound<'_> {
         }
         let (sources, results) = if self.fold.is_some() { (2 * self.len, self.len) } else { (self.len, 0) };
         assert!(sources <= self.tables.values.len() && results <= self.next.values.len(), "tables of a round");
-        assert!(self.paired <= self.len && self.paired.is_multiple_of(2) && partials.len() >= PARTIAL_ELEMENTS, "pairs");
+        assert!(
+            self.paired <= self.len && self.paired.is_multiple_of(2) && partials.len() >= PARTIAL_ELEMENTS,
+            "pairs"
+        );
         let workgroups = round_workgroups(self.len.div_ceil(2));
         let kernel = CubeRoundKernel {
             transcript_log: self.log,

@@ -66,7 +66,10 @@ impl ViewSums<'_> {
     /// Adds the partial sums of all slots.
     pub fn run(&self, rec: &mut Recorder, partials: &DeviceBuffer<EF>) {
         assert!(self.slots << self.log_blocks <= partials.len(), "partial sums of views");
-        assert!(self.plan_at + 4 * self.runs <= self.plan.len() && self.slots <= self.nodes.values.len(), "runs of a level");
+        assert!(
+            self.plan_at + 4 * self.runs <= self.plan.len() && self.slots <= self.nodes.values.len(),
+            "runs of a level"
+        );
         let lane_bits = self.log_blocks.min(6);
         let kernel = ViewSumsKernel {
             plan: self.plan,

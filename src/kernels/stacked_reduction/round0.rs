@@ -109,10 +109,19 @@ impl Round0<'_> {
     }
 
     /// Sums of a piece over the hypercube, to the records from `record_at` on.
-    pub fn records(&self, rec: &mut Recorder, eq: &EqTables, piece: &CombinedPiece<'_>, records: (&DeviceBuffer<EF>, usize)) {
+    pub fn records(
+        &self,
+        rec: &mut Recorder,
+        eq: &EqTables,
+        piece: &CombinedPiece<'_>,
+        records: (&DeviceBuffer<EF>, usize),
+    ) {
         let (log_z, n) = self.shape(piece.log_height);
         let block_bits = self.block_bits(eq, piece.log_height);
-        assert!(piece.start.is_multiple_of(1 << block_bits) && piece.len.is_multiple_of(1 << block_bits), "whole blocks");
+        assert!(
+            piece.start.is_multiple_of(1 << block_bits) && piece.len.is_multiple_of(1 << block_bits),
+            "whole blocks"
+        );
         let workgroups = self.records_of(eq, piece.log_height, piece.len);
         assert!((records.1 + workgroups) << (self.l_skip + 1) <= records.0.len(), "room for the records");
         let kernel = Round0Records {
@@ -165,8 +174,13 @@ impl Round0<'_> {
             plan_at: plan_at as u32,
         };
         rec.dispatch(&kinds, Grid::workgroups(self.kinds));
-        let poly =
-            Round0Poly { polynomials: &polynomials, kind_weights: &kind_weights, s_0: &s_0, l_skip, kinds: self.kinds as u32 };
+        let poly = Round0Poly {
+            polynomials: &polynomials,
+            kind_weights: &kind_weights,
+            s_0: &s_0,
+            l_skip,
+            kinds: self.kinds as u32,
+        };
         rec.dispatch(&poly, Grid::workgroups(1));
         Ok((s_0, kind_weights))
     }
@@ -202,7 +216,13 @@ impl Point {
     }
 
     /// `folded[out_at + x] = combined(u_0, x)` for the first `rows` elements of a combined piece.
-    pub fn fold(&self, rec: &mut Recorder, combined: &DeviceBuffer<EF>, rows: usize, folded: (&DeviceBuffer<EF>, usize)) {
+    pub fn fold(
+        &self,
+        rec: &mut Recorder,
+        combined: &DeviceBuffer<EF>,
+        rows: usize,
+        folded: (&DeviceBuffer<EF>, usize),
+    ) {
         assert!(rows.is_multiple_of(1 << self.l_skip) && rows <= combined.len(), "whole prisms");
         assert!(folded.1 + (rows >> self.l_skip) <= folded.0.len(), "room for the fold");
         let kernel = FoldPle {

@@ -123,7 +123,11 @@ impl StackedReduction {
         }
         let plan = Plan::new(params.l_skip, params.n_stack, stacked, need_rot_per_commit)?;
         if r.len() <= plan.max_n_lift() {
-            return Err(Error::InvalidInput(format!("r has {} coordinates, {} needed", r.len(), 1 + plan.max_n_lift())));
+            return Err(Error::InvalidInput(format!(
+                "r has {} coordinates, {} needed",
+                r.len(),
+                1 + plan.max_n_lift()
+            )));
         }
         Prover::new(tx, rec, &plan)?.run(r)
     }
@@ -227,7 +231,12 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
     }
 
     /// The sums of all combined vectors over the hypercube, kind by kind, and per kind: first record, records, log_z.
-    fn records(&mut self, round0: &Round0<'_>, combined: &Combined, eq: &EqTables) -> Result<(DeviceBuffer<EF>, Vec<u32>)> {
+    fn records(
+        &mut self,
+        round0: &Round0<'_>,
+        combined: &Combined,
+        eq: &EqTables,
+    ) -> Result<(DeviceBuffer<EF>, Vec<u32>)> {
         let plan = self.plan;
         let groups_of = |kind: usize| plan.groups.iter().zip(combined).filter(move |(group, _)| group.kind == kind);
         let count = |kind: usize| -> usize {

@@ -232,7 +232,8 @@ impl Plan {
         for level in 0..=self.n_stack {
             let mut next = Level { runs_at: self.words.len(), runs: self.runs_at_level(level), ..Level::default() };
             // groups with at least so many dimensions come first
-            let cube_end = |n: usize| self.groups.iter().rfind(|g| g.n_lift >= n).map_or(0, |g| g.cube_at + (1 << g.n_lift));
+            let cube_end =
+                |n: usize| self.groups.iter().rfind(|g| g.n_lift >= n).map_or(0, |g| g.cube_at + (1 << g.n_lift));
             next.cube_len = cube_end(level) >> level;
             next.cube_paired = cube_end(level + 1) >> level;
             let commits = self.place_nodes(level, &mut next, &mut before);

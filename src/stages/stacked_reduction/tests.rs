@@ -81,13 +81,14 @@ impl Input {
     }
 
     fn expected(&self, transcript: &mut DuplexSponge) -> (StackingProof<SC>, Vec<EF>) {
-        upstream::prove_stacked_opening_reduction::<
-            SC,
-            CpuColMajorBackend<SC>,
-            _,
-            _,
-            StackedReductionCpu<'_, SC>,
-        >(&self.device, transcript, self.params.n_stack, self.host.iter().collect(), self.need_rot.clone(), &self.r)
+        upstream::prove_stacked_opening_reduction::<SC, CpuColMajorBackend<SC>, _, _, StackedReductionCpu<'_, SC>>(
+            &self.device,
+            transcript,
+            self.params.n_stack,
+            self.host.iter().collect(),
+            self.need_rot.clone(),
+            &self.r,
+        )
     }
 
     fn check(&self, gpu: &Gpu, what: &str) {
@@ -132,7 +133,8 @@ fn single_columns_of_every_height() {
 
 #[test]
 fn mixed_heights_rotations_and_commitments() {
-    let common: Shapes<'_> = &[(7, 3, true), (7, 2, false), (5, 9, true), (4, 1, false), (3, 5, true), (1, 4, true), (0, 3, false)];
+    let common: Shapes<'_> =
+        &[(7, 3, true), (7, 2, false), (5, 9, true), (4, 1, false), (3, 5, true), (1, 4, true), (0, 3, false)];
     let preprocessed: Shapes<'_> = &[(6, 1, false)];
     let cached: Shapes<'_> = &[(2, 7, true)];
     let wide: Shapes<'_> = &[(7, 2, true), (6, 33, false), (6, 6, true), (2, 130, true)];
