@@ -18,6 +18,8 @@ const MODULES: &[(&str, &str)] = &[
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
     ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),
     ("stacked_reduction/eq_cube", include_str!("../../wgsl/stacked_reduction/eq_cube.wgsl")),
+    ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
+    ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
 ];
 
 /// Links `source` with all that it imports.

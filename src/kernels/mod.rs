@@ -1,5 +1,6 @@
 //! One typed launcher per kernel; mirrors `wgsl/` file for file.
 
+pub mod constraints;
 #[cfg(test)]
 mod field;
 pub(crate) mod openings;
