@@ -16,6 +16,8 @@ const MODULES: &[(&str, &str)] = &[
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
+    ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),
+    ("stacked_reduction/eq_cube", include_str!("../../wgsl/stacked_reduction/eq_cube.wgsl")),
     ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
     ("transcript/duplex", include_str!("../../wgsl/transcript/duplex.wgsl")),

@@ -7,4 +7,5 @@ pub mod gkr;
 pub(crate) mod openings;
 pub mod poseidon2;
 pub mod stack;
+pub(crate) mod stacked_reduction;
 pub mod transcript;

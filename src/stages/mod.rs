@@ -2,4 +2,5 @@
 
 pub mod pcs;
 pub mod gkr;
+pub mod stacked_reduction;
 pub mod transcript;
