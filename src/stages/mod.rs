@@ -3,4 +3,5 @@
 pub mod pcs;
 pub mod gkr;
 pub mod stacked_reduction;
+pub mod rap;
 pub mod transcript;
