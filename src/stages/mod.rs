@@ -5,3 +5,4 @@ pub mod gkr;
 pub mod stacked_reduction;
 pub mod rap;
 pub mod transcript;
+pub mod whir;
