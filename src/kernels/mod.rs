@@ -1,6 +1,7 @@
 //! One typed launcher per kernel; mirrors `wgsl/` file for file.
 
 pub mod constraints;
+pub mod eq;
 #[cfg(test)]
 mod field;
 pub mod gkr;
@@ -8,4 +9,10 @@ pub(crate) mod openings;
 pub mod poseidon2;
 pub mod rap;
 pub mod stack;
+pub(crate) mod stacked_reduction;
+pub mod merkle;
+pub mod ntt;
+pub mod powers;
+pub mod sum_rows;
 pub mod transcript;
+pub mod whir;

@@ -3,4 +3,6 @@
 pub mod gkr;
 pub mod pcs;
 pub mod rap;
+pub mod stacked_reduction;
 pub mod transcript;
+pub mod whir;
