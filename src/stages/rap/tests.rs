@@ -16,6 +16,8 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
     default_duplex_sponge, poseidon2_perm, BabyBearPoseidon2Config, BabyBearPoseidon2RefEngine, F,
 };
 
+use proptest::proptest;
+
 use super::*;
 use crate::{
     constraints::{compile, PartWidths},
@@ -24,10 +26,10 @@ use crate::{
     kernels::constraints::{AirEvaluator, EvaluatorPolicy},
 };
 
-#[path = "../../../tests/common/transcript.rs"]
-mod transcript;
+#[path = "../../../tests/common/mod.rs"]
+mod common;
 
-use transcript::SmallestWitness;
+use common::transcript::SmallestWitness;
 
 type HostContext = ProvingContext<CpuColMajorBackend<SC>>;
 
@@ -85,11 +87,16 @@ fn with_input<R>(pk: &MultiStarkProvingKey<SC>, ctx: &HostContext, body: impl Fn
 fn assert_parity<X: TestFixture<SC>>(params: SystemParams, fixture: &X) {
     let engine = BabyBearPoseidon2RefEngine::<SmallestWitness>::new(params);
     let (pk, _) = fixture.keygen(&engine);
-    let ctx = fixture.generate_proving_ctx().into_sorted();
+    assert_equal_proofs(&pk, fixture.generate_proving_ctx());
+}
+
+fn assert_equal_proofs(pk: &MultiStarkProvingKey<SC>, ctx: HostContext) {
+    let engine = BabyBearPoseidon2RefEngine::<SmallestWitness>::new(pk.params.clone());
+    let ctx = ctx.into_sorted();
     let mut reference = SmallestWitness::from(poseidon2_perm().clone());
-    let device_pk = engine.device().transport_pk_to_device(&pk);
+    let device_pk = engine.device().transport_pk_to_device(pk);
     let (gkr, batch, r) = prove_zerocheck_and_logup::<SC, _>(&mut reference, &device_pk, &ctx).unwrap();
-    with_input(&pk, &ctx, |input| {
+    with_input(pk, &ctx, |input| {
         let mut host = default_duplex_sponge();
         let gpu = testing::gpu();
         let mut tx = Transcript::new(&gpu, &mut host).unwrap();
@@ -154,6 +161,17 @@ fn a_mixture_of_airs_and_heights() {
     for (l_skip, log_height) in [(2, 5), (4, 7), (6, 4)] {
         let params = test_system_params_small(l_skip, 11 - l_skip, 2);
         assert_parity(params.clone(), &MixtureFixture::standard(log_height, config(&params)));
+    }
+}
+
+proptest! {
+    #![proptest_config(common::cases(24))]
+
+    #[test]
+    fn random_airs(shape in common::random_airs::air_sets(5, 9)) {
+        let (set, config) = (shape.build(), config(&shape.params.build()));
+        let pk = set.keygen(&config).expect("random AIRs have keys");
+        assert_equal_proofs(&pk, set.proving_ctx(&config));
     }
 }
 
