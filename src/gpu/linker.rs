@@ -15,6 +15,8 @@ const MODULES: &[(&str, &str)] = &[
     ("field/baby_bear", include_str!("../../wgsl/field/baby_bear.wgsl")),
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
+    ("ntt/block", include_str!("../../wgsl/ntt/block.wgsl")),
+    ("ntt/tile", include_str!("../../wgsl/ntt/tile.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
 ];
 
