@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod field;
+pub mod merkle;
 pub mod ntt;
 pub(crate) mod openings;
 pub mod poseidon2;
