@@ -5,6 +5,8 @@ pub mod eq;
 #[cfg(test)]
 mod field;
 pub mod gkr;
+pub mod merkle;
+pub mod ntt;
 pub(crate) mod openings;
 pub mod poseidon2;
 pub mod rap;
