@@ -342,7 +342,7 @@ fn batching_rounds() {
             let s_0 = gpu.upload(&s_0, "s_0").unwrap();
             let begin = BeginRounds { log, l_skip, xi: &device, lagrange: &lagrange, s_0: &s_0, r_0: at[1], degree };
             let state = begin_rounds(rec, &begin).unwrap();
-            for round in 1..=rounds {
+            for (round, r) in (1..=rounds).zip(&at[1..]) {
                 let batch = BatchRound {
                     log,
                     xi: &device,
@@ -353,7 +353,7 @@ fn batching_rounds() {
                     degree,
                     round,
                     xi_index: l_skip + round - 1,
-                    r_before: (round > 1).then(|| at[round]),
+                    r_before: (round > 1).then_some(*r),
                     round_polys: &round_polys,
                     poly_offset: (round - 1) * (degree + 1),
                 };

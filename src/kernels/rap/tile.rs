@@ -237,7 +237,7 @@ impl CosetTile<'_> {
                 l_skip: self.l_skip as u32,
                 cosets: self.cosets as u32,
             };
-            let values = count as usize * self.points.len() << self.l_skip;
+            let values = (count as usize * self.points.len()) << self.l_skip;
             rec.dispatch(&kernel, Grid::workgroups(values.div_ceil(COSET_VALUES)));
         }
         Ok(())

@@ -86,7 +86,7 @@ impl MleTile {
     }
 
     fn bytes(&self) -> usize {
-        self.columns * size_of::<EF>() << self.log_rows
+        (self.columns * size_of::<EF>()) << self.log_rows
     }
 
     /// The single row, once all variables are folded.

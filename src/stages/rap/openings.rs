@@ -35,9 +35,9 @@ pub fn column_openings(rec: &mut Recorder, input: &RapInput<'_>, tiles: &[MleTil
     for others in [false, true] {
         for (air, tile) in input.airs.iter().zip(tiles) {
             let (widths, layout) = (air.evaluator.widths(), air.evaluator.mle_layout());
-            let parts = parts_in_proof_order(widths).into_iter();
-            let parts = if others { parts.skip(1).take(usize::MAX) } else { parts.skip(0).take(1) };
-            let columns = parts.flat_map(|(part, width)| {
+            let parts = parts_in_proof_order(widths);
+            let parts = if others { &parts[1..] } else { &parts[..1] };
+            let columns = parts.iter().flat_map(|&(part, width)| {
                 (0..width as u32).flat_map(move |col| [false, true].map(|rot| layout.index(column(part, rot, col))))
             });
             lists.push((tile.last_row(), columns.collect()));

@@ -1,6 +1,6 @@
 //! Round 0: the univariate variable. Constraints and interactions on cosets of the skip domain, summed over the hypercube.
 
-use std::collections::BTreeMap;
+use std::collections::{btree_map::Entry, BTreeMap};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::PrimeCharacteristicRing;
@@ -61,8 +61,8 @@ impl Weights {
         let logup = logup_weights(rec, &args)?;
         let mut eq_xi = BTreeMap::new();
         for n_lift in input.airs.iter().map(|air| input.n_lift(air)) {
-            if !eq_xi.contains_key(&n_lift) {
-                eq_xi.insert(n_lift, eq_tree(rec, args.xi, input.l_skip..input.l_skip + n_lift)?);
+            if let Entry::Vacant(entry) = eq_xi.entry(n_lift) {
+                entry.insert(eq_tree(rec, args.xi, input.l_skip..input.l_skip + n_lift)?);
             }
         }
         Ok(Self { constants: args.constants, lambda, logup, eq_xi })
