@@ -14,6 +14,7 @@ const MODULES: &[(&str, &str)] = &[
     ("grid", include_str!("../../wgsl/grid.wgsl")),
     ("field/baby_bear", include_str!("../../wgsl/field/baby_bear.wgsl")),
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
+    ("whir/weight", include_str!("../../wgsl/whir/weight.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
 ];

@@ -1,6 +1,10 @@
 //! One typed launcher per kernel; mirrors `wgsl/` file for file.
 
+pub mod eq;
 #[cfg(test)]
 mod field;
 pub mod poseidon2;
+pub mod powers;
+pub mod sum_rows;
 pub mod transcript;
+pub mod whir;

@@ -1,3 +1,4 @@
 //! The protocol, one module per stage. Stages read like the paper; they know kernels by name and never see the GPU's API.
 
 pub mod transcript;
+pub mod whir;
