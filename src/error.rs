@@ -46,6 +46,9 @@ pub enum Error {
     /// The proof that was made does not verify (only with `verify_before_return`).
     #[error("the proof does not verify: {0}")]
     ProofRejected(String),
+    /// What failed in a step whose signature could not say so, such as a transport to the device.
+    #[error(transparent)]
+    Deferred(std::sync::Arc<Error>),
     /// A parameter combination outside of what this backend implements.
     #[error("not supported: {0}")]
     Unsupported(String),

@@ -41,8 +41,8 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Memory budget in bytes; by default what the adapter seems to have.
     pub memory_budget: Option<u64>,
-    /// Limits to stay within.
-    pub profile: LimitProfile,
+    /// Limits to stay within; else the variable [`LimitProfile::VARIABLE`].
+    pub profile: Option<LimitProfile>,
 }
 
 impl AdapterSummary {
@@ -109,11 +109,12 @@ impl Gpu {
             return Err(Error::UnsupportedAdapter { adapter: info.name, missing });
         }
         let mut capabilities = capabilities(&adapter);
-        capabilities.restrict(options.profile);
+        let from_env = || LimitProfile::from_env().map_err(Error::Unsupported);
+        capabilities.restrict(options.profile.map_or_else(from_env, Ok)?);
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("openvm-wgpu-backend"),
-            required_features: adapter.features() & WANTED,
-            required_limits: adapter.limits(),
+            required_features: features(&adapter, &capabilities),
+            required_limits: limits(&adapter, &capabilities),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
@@ -133,6 +134,28 @@ const WANTED: Features = Features::SHADER_INT64
     .union(Features::TIMESTAMP_QUERY)
     .union(Features::PIPELINE_CACHE)
     .union(Features::MAPPABLE_PRIMARY_BUFFERS);
+
+/// The features that the capabilities ask for, so that wgpu itself rejects a kernel that uses what a profile forbids.
+fn features(adapter: &wgpu::Adapter, capabilities: &Capabilities) -> Features {
+    let mut features = adapter.features() & WANTED;
+    features.set(Features::SHADER_INT64, capabilities.int64);
+    features.set(Features::SUBGROUP, capabilities.min_subgroup_size > 0);
+    features.set(Features::IMMEDIATES, capabilities.immediates);
+    features.set(Features::PIPELINE_CACHE, capabilities.pipeline_cache);
+    features.set(Features::TIMESTAMP_QUERY, capabilities.timestamps);
+    features
+}
+
+/// The adapter's own limits, lowered to the capabilities.
+fn limits(adapter: &wgpu::Adapter, capabilities: &Capabilities) -> Limits {
+    let limits = adapter.limits();
+    Limits {
+        max_storage_buffers_per_shader_stage: capabilities.storage_buffers,
+        max_compute_workgroup_storage_size: capabilities.workgroup_bytes,
+        max_immediate_size: if capabilities.immediates { limits.max_immediate_size } else { 0 },
+        ..limits
+    }
+}
 
 fn backends() -> Backends {
     Backends::from_env().unwrap_or(Backends::VULKAN | Backends::METAL | Backends::DX12)
@@ -195,7 +218,8 @@ fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
         mappable_storage: features.contains(Features::MAPPABLE_PRIMARY_BUFFERS),
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         software: info.device_type == DeviceType::Cpu,
-        unified_memory: info.backend == Backend::Metal || info.device_type == DeviceType::IntegratedGpu,
+        unified_memory: info.backend == Backend::Metal
+            || matches!(info.device_type, DeviceType::IntegratedGpu | DeviceType::Cpu),
         max_buffer_bytes,
         max_segment_bytes: max_buffer_bytes,
         workgroup_bytes: limits.max_compute_workgroup_storage_size,

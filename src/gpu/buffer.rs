@@ -118,10 +118,12 @@ impl Gpu {
 
     fn create_buffer(&self, size: u64, what: &str) -> Result<wgpu::Buffer> {
         let scope = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let mut usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        usage.set(wgpu::BufferUsages::MAP_WRITE, self.capabilities().direct_upload());
         let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some(what),
             size,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            usage,
             mapped_at_creation: false,
         });
         match pollster::block_on(scope.pop()) {

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use openvm_stark_backend::prover::MatrixDimensions;
 
 use super::{DeviceBuffer, Element, Gpu};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A column-major matrix on the device, as a list of segments of whole columns that a kernel can bind each.
 ///
@@ -15,6 +15,8 @@ pub struct DeviceMatrix<T> {
     height: usize,
     width: usize,
     segments: Arc<[Segment<T>]>,
+    /// Why the upload failed, where the caller could not be told.
+    failure: Option<Arc<Error>>,
 }
 
 /// Columns `columns` of a matrix: element (row, column) at `(column - columns.start) * height + row`.
@@ -25,7 +27,7 @@ pub struct Segment<T> {
 
 impl<T> Clone for DeviceMatrix<T> {
     fn clone(&self) -> Self {
-        Self { height: self.height, width: self.width, segments: self.segments.clone() }
+        Self { height: self.height, width: self.width, segments: self.segments.clone(), failure: self.failure.clone() }
     }
 }
 
@@ -43,7 +45,7 @@ impl<T: Element> DeviceMatrix<T> {
                 Ok(Segment { columns, buffer })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { height, width, segments })
+        Ok(Self { height, width, segments, failure: None })
     }
 
     /// Uploads a column-major matrix; `values.len()` must be `height * width`.
@@ -60,7 +62,7 @@ impl<T: Element> DeviceMatrix<T> {
                 Ok(Segment { columns, buffer })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { height, width, segments })
+        Ok(Self { height, width, segments, failure: None })
     }
 
     /// The whole matrix, column-major. For tests and debugging.
@@ -90,6 +92,20 @@ impl<T: Element> DeviceMatrix<T> {
 }
 
 impl<T> DeviceMatrix<T> {
+    /// Stands for a matrix that could not be uploaded, until [`DeviceMatrix::check`] tells.
+    pub fn failed(height: usize, width: usize, error: Error) -> Self {
+        Self { height, width, segments: Arc::new([]), failure: Some(Arc::new(error)) }
+    }
+
+    /// Whether the matrix is on the device.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn check(&self) -> Result<()> {
+        self.failure.as_ref().map_or(Ok(()), |error| Err(Error::Deferred(error.clone())))
+    }
+
     /// Rows.
     pub fn height(&self) -> usize {
         self.height
@@ -135,7 +151,7 @@ mod tests {
     #[test]
     fn matrices_come_back_as_they_went() {
         let gpu = testing::gpu();
-        for (height, width) in [(0, 3), (1, 1), (1, 5000), (8, 0), (1024, 3), (2048, 7), (64, 129)] {
+        for (height, width) in [(0, 3), (1, 1), (1, 5000), (8, 0), (1024, 3), (2048, 7), (64, 129), (1 << 18, 5)] {
             let values: Vec<u32> = (0..(height * width) as u32).collect();
             let matrix = DeviceMatrix::upload(&gpu, &values, height, width, "test").unwrap();
             assert_eq!((matrix.height(), matrix.width()), (height, width));

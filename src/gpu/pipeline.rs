@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+    },
 };
 
 use super::{adapter::AdapterSummary, Access, Capabilities, Gpu, KernelDecl, Variant};
@@ -39,7 +42,7 @@ pub struct CompiledKernel {
     pub(super) bindings: usize,
 }
 
-/// The WGSL of a pipeline that a device has compiled, for translation tests.
+/// What a device has compiled a pipeline from, for tests that look at the WGSL.
 #[derive(Clone, Debug)]
 pub struct CompiledSource {
     /// Kernel path or generated name.
@@ -48,6 +51,12 @@ pub struct CompiledSource {
     pub overrides: Vec<(&'static str, u32)>,
     /// Linked WGSL.
     pub wgsl: String,
+    /// Access of the bindings in order.
+    pub bindings: Vec<Access>,
+    /// Names of the parameter words in order, empty for generated kernels.
+    pub params: &'static [&'static str],
+    /// Threads per workgroup.
+    pub workgroup: u32,
 }
 
 type Key = (&'static str, Variant);
@@ -61,6 +70,8 @@ pub(super) struct PipelineCache {
 struct DiskCache {
     cache: wgpu::PipelineCache,
     path: PathBuf,
+    /// Something was compiled since the file was written.
+    changed: AtomicBool,
 }
 
 /// What of a kernel goes into a pipeline.
@@ -70,12 +81,28 @@ struct Description<'a> {
     overrides: &'a [(&'static str, u32)],
     bindings: Vec<Access>,
     params: usize,
+    param_names: &'static [&'static str],
+    workgroup: u32,
 }
 
 impl PipelineCache {
     pub fn open(device: &wgpu::Device, adapter: &AdapterSummary, capabilities: &Capabilities) -> Self {
         let disk = capabilities.pipeline_cache.then(|| DiskCache::open(device, adapter)).flatten();
         Self { pipelines: Mutex::default(), sources: Mutex::default(), disk }
+    }
+
+    fn note(&self, kernel: Description<'_>) {
+        if let Some(disk) = &self.disk {
+            disk.changed.store(true, Ordering::Relaxed);
+        }
+        self.sources.lock().unwrap_or_else(|p| p.into_inner()).push(CompiledSource {
+            name: kernel.name.into(),
+            overrides: kernel.overrides.to_vec(),
+            wgsl: kernel.wgsl.into(),
+            bindings: kernel.bindings,
+            params: kernel.param_names,
+            workgroup: kernel.workgroup,
+        });
     }
 
     pub fn store(&self) {
@@ -99,11 +126,14 @@ impl DiskCache {
                 fallback: true,
             })
         };
-        Some(Self { cache, path })
+        Some(Self { cache, path, changed: AtomicBool::new(false) })
     }
 
     /// Writes the cache beside its final name first, so that a reader never sees half of it. A failure only costs time later.
     fn store(&self) {
+        if !self.changed.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let Some(data) = self.cache.get_data() else {
             return;
         };
@@ -147,6 +177,8 @@ impl Gpu {
             overrides: &key.1.overrides,
             bindings: decl.bindings.iter().map(|(_, access)| *access).collect(),
             params: decl.params.len(),
+            param_names: decl.params,
+            workgroup: decl.workgroup,
         })?;
         let mut pipelines = cache.pipelines.lock().unwrap_or_else(|p| p.into_inner());
         Ok(pipelines.entry(key).or_insert(pipeline).clone())
@@ -168,6 +200,8 @@ impl Gpu {
             overrides: &[],
             bindings: kernel.bindings.clone(),
             params: kernel.params,
+            param_names: &[],
+            workgroup: kernel.workgroup,
         })?;
         Ok(CompiledKernel {
             pipeline,
@@ -207,11 +241,7 @@ impl Gpu {
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(Error::Gpu { context: kernel.name.into(), message: error.to_string() });
         }
-        self.shared.pipelines.sources.lock().unwrap_or_else(|p| p.into_inner()).push(CompiledSource {
-            name: kernel.name.into(),
-            overrides: kernel.overrides.to_vec(),
-            wgsl: kernel.wgsl.into(),
-        });
+        self.shared.pipelines.note(kernel);
         Ok(Arc::new(Pipeline { pipeline, bind_group_layout }))
     }
 

@@ -112,6 +112,11 @@ impl Capabilities {
         flags
     }
 
+    /// Whether the host writes storage buffers in place: the device shares its memory and lets it be mapped.
+    pub fn direct_upload(&self) -> bool {
+        self.unified_memory && self.mappable_storage
+    }
+
     /// Links WGSL for this device with further flags; `bindings` counts the storage buffers, behind which the parameters are bound
     /// where there are no immediates.
     ///

@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use super::{Gpu, GpuOptions, LimitProfile};
+use super::{Gpu, GpuOptions};
 
-/// The shared device under the profile that the environment names ([`LimitProfile::VARIABLE`]).
+/// The shared device under the profile that the environment names ([`LimitProfile`](super::LimitProfile)).
 ///
 /// # Panics
 ///
@@ -12,9 +12,7 @@ use super::{Gpu, GpuOptions, LimitProfile};
 pub fn gpu() -> Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
-        let profile = LimitProfile::from_env().expect("profile name");
-        let options = GpuOptions { profile, ..GpuOptions::default() };
-        Gpu::new(&options).expect("tests need a GPU adapter (scripts/with-gpu installs a software one)")
+        Gpu::new(&GpuOptions::default()).expect("tests need a GPU adapter (scripts/with-gpu installs a software one)")
     })
     .clone()
 }

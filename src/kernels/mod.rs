@@ -3,6 +3,7 @@
 pub mod eq;
 #[cfg(test)]
 mod field;
+pub(crate) mod openings;
 pub mod poseidon2;
 pub mod powers;
 pub mod sum_rows;

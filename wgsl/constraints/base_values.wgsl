@@ -1,0 +1,95 @@
+// Values of a thread that evaluates four rows of a base-field tile at once: a vector holds one value for each row.
+//
+// Four rows share the decoding of an instruction and the address of a column. Row k of thread t of a workgroup with n rows is
+// first + t + k * ceil(n / 4), so that reads of a column stay coalesced and few rows still use their lanes.
+// The frame declares `tile` and `params.stride`, `params.evaluations`.
+#import field/ext
+
+/// Rows that a workgroup of 64 threads covers.
+const ROWS: u32 = 256u;
+
+alias Value = vec4<u32>;
+
+/// The rows of this thread; past the end they repeat the last one and are not stored.
+var<private> rows: vec4<u32>;
+/// Whether to store each row.
+var<private> live: vec4<bool>;
+
+/// Sums in the extension, coefficient by coefficient: component k of each vector belongs to row k.
+var<private> acc0: array<Value, 4>;
+var<private> acc1: array<Value, 4>;
+
+/// Chooses the rows of thread `t`; false if there are none.
+fn choose_rows(workgroup: u32, t: u32) -> bool {
+    let first = workgroup * ROWS;
+    if first >= params.evaluations {
+        return false;
+    }
+    let n = min(params.evaluations - first, ROWS);
+    let step = (n + 3u) / 4u;
+    if t >= step {
+        return false;
+    }
+    let local = vec4<u32>(t) + vec4<u32>(0u, 1u, 2u, 3u) * step;
+    live = local < vec4<u32>(n);
+    rows = min(local, vec4<u32>(n - 1u)) + first;
+    return true;
+}
+
+fn column(c: u32) -> Value {
+    let at = rows + c * params.stride;
+    return vec4<u32>(tile[at.x], tile[at.y], tile[at.z], tile[at.w]);
+}
+
+fn lift(word: u32) -> Value {
+    return vec4<u32>(word);
+}
+
+fn constant(i: u32) -> u32 {
+    return constants[i];
+}
+
+fn v_add(a: Value, b: Value) -> Value {
+    return e_add(a, b);
+}
+
+fn v_sub(a: Value, b: Value) -> Value {
+    return e_sub(a, b);
+}
+
+fn v_neg(a: Value) -> Value {
+    return e_neg(a);
+}
+
+fn v_mul(a: Value, b: Value) -> Value {
+    return vec4<u32>(f_mul(a.x, b.x), f_mul(a.y, b.y), f_mul(a.z, b.z), f_mul(a.w, b.w));
+}
+
+fn v_scale(a: Value, word: u32) -> Value {
+    return e_scale(a, word);
+}
+
+fn accumulate0(k: u32, a: Value) {
+    let w = weights[k];
+    acc0[0] = v_add(acc0[0], v_scale(a, w.x));
+    acc0[1] = v_add(acc0[1], v_scale(a, w.y));
+    acc0[2] = v_add(acc0[2], v_scale(a, w.z));
+    acc0[3] = v_add(acc0[3], v_scale(a, w.w));
+}
+
+fn accumulate1(k: u32, a: Value) {
+    let w = weights[k];
+    acc1[0] = v_add(acc1[0], v_scale(a, w.x));
+    acc1[1] = v_add(acc1[1], v_scale(a, w.y));
+    acc1[2] = v_add(acc1[2], v_scale(a, w.z));
+    acc1[3] = v_add(acc1[3], v_scale(a, w.w));
+}
+
+/// What accumulator 1 holds for row k (k is a constant at every call).
+fn sum1(k: u32) -> Ext {
+    return vec4<u32>(acc1[0][k], acc1[1][k], acc1[2][k], acc1[3][k]);
+}
+
+fn sum0(k: u32) -> Ext {
+    return vec4<u32>(acc0[0][k], acc0[1][k], acc0[2][k], acc0[3][k]);
+}

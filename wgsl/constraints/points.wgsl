@@ -1,0 +1,74 @@
+// Constraint programs on the cosets of round 0.
+//
+//   partials[c][a][e] = eq[e / points] * acc_a,   e < evaluations,
+//
+// with acc_a accumulator a (1 of them, 2 with LOGUP) of chunk c at row e = x * points + p of the tile: x a hypercube point, p a
+// point of the cosets.
+//
+// tile: F, column-major, `stride` words a column; weights, eq, partials: EF; constants: the program's, then the public values.
+// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on.
+// INTERPRETED runs the instruction stream; without, `evaluate` is the generated text of one chunk.
+// Host reference: constraints::host::Program::eval_row.
+#import grid
+#import constraints/base_values
+
+struct Params {
+    stride: u32,
+    evaluations: u32,
+    points: u32,
+    eq_offset: u32,
+    chunk: u32,
+}
+
+@group(0) @binding(0) var<storage, read> tile: array<u32>;
+@group(0) @binding(1) var<storage, read> constants: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> eq: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read_write> partials: array<vec4<u32>>;
+var<immediate> params: Params;
+
+#if INTERPRETED
+@group(0) @binding(5) var<storage, read> instrs: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> chunks: array<vec2<u32>>;
+
+fn emit(output: u32, numerator: Value) {}
+#import constraints/interpreter
+#else
+// GENERATED
+#endif
+
+#if LOGUP
+const ACCUMULATORS: u32 = 2u;
+#else
+const ACCUMULATORS: u32 = 1u;
+#endif
+
+fn store(chunk: u32, k: u32) {
+    if !live[k] {
+        return;
+    }
+    let e = rows[k];
+    let at = chunk * ACCUMULATORS * params.evaluations + e;
+    let weight = eq[params.eq_offset + e / params.points];
+    partials[at] = e_mul(weight, sum0(k));
+#if LOGUP
+    partials[at + params.evaluations] = e_mul(weight, sum1(k));
+#endif
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    if !choose_rows(linear_workgroup(workgroup_id, num_workgroups), thread) {
+        return;
+    }
+    let chunk = params.chunk + workgroup_id.z;
+    evaluate(chunk);
+    store(chunk, 0u);
+    store(chunk, 1u);
+    store(chunk, 2u);
+    store(chunk, 3u);
+}

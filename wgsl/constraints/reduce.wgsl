@@ -1,0 +1,54 @@
+// sums[a * points + p] += sum over chunks c and rows x of partials[c][a][x * points + p].
+//
+// EF throughout; `evaluations` = rows * points elements for each (c, a). One workgroup per (a, p); its threads stride over the
+// chunks * rows terms, then add up in workgroup memory.
+// Host reference: kernels::constraints::tests.
+#import grid
+#import field/ext
+
+struct Params {
+    chunks: u32,
+    accumulators: u32,
+    evaluations: u32,
+    points: u32,
+    sums_offset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> partials: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> sums: array<vec4<u32>>;
+var<immediate> params: Params;
+
+const THREADS: u32 = 128u;
+var<workgroup> shared_sums: array<vec4<u32>, THREADS>;
+
+@compute @workgroup_size(128)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let target_sum = linear_workgroup(workgroup_id, num_workgroups);
+    let a = target_sum / params.points;
+    let p = target_sum - a * params.points;
+    let rows = params.evaluations / params.points;
+    // a folded grid may have workgroups past the end; they join the barriers with nothing to add
+    let terms = select(0u, params.chunks * rows, a < params.accumulators);
+    var sum = E_ZERO;
+    for (var i = thread; i < terms; i += THREADS) {
+        let c = i / rows;
+        let x = i - c * rows;
+        sum = e_add(sum, partials[(c * params.accumulators + a) * params.evaluations + x * params.points + p]);
+    }
+    shared_sums[thread] = sum;
+    workgroupBarrier();
+    for (var half = THREADS / 2u; half > 0u; half >>= 1u) {
+        if thread < half {
+            shared_sums[thread] = e_add(shared_sums[thread], shared_sums[thread + half]);
+        }
+        workgroupBarrier();
+    }
+    if thread == 0u && a < params.accumulators {
+        let at = params.sums_offset + target_sum;
+        sums[at] = e_add(sums[at], shared_sums[0]);
+    }
+}
