@@ -14,15 +14,8 @@ pub const MAX_CHUNK_COST: usize = 1_000;
 /// One step of a program, before scheduling.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    Accumulate {
-        acc: u32,
-        weight: u32,
-        value: NodeId,
-    },
-    Emit {
-        output: u32,
-        numerator: NodeId,
-    },
+    Accumulate { acc: u32, weight: u32, value: NodeId },
+    Emit { output: u32, numerator: NodeId },
 }
 
 impl Step {
@@ -69,12 +62,7 @@ struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     fn new(graph: &'a Graph) -> Self {
-        Self {
-            graph,
-            stamps: vec![0; graph.nodes.len()],
-            stamp: 1,
-            stack: vec![],
-        }
+        Self { graph, stamps: vec![0; graph.nodes.len()], stamp: 1, stack: vec![] }
     }
 
     fn clear(&mut self) {

@@ -49,15 +49,10 @@ impl EncodedProgram {
     /// If `layout` lacks a column that the program reads.
     pub fn new(program: &Program, layout: &TileLayout) -> Self {
         let encoder = Encoder::new(program, layout);
-        let mut encoded = Self {
-            words: vec![],
-            chunks: vec![],
-        };
+        let mut encoded = Self { words: vec![], chunks: vec![] };
         for chunk in &program.chunks {
             let first = encoded.words.len() / INSTR_WORDS;
-            encoded
-                .chunks
-                .push([first as u32, chunk.instrs.len() as u32]);
+            encoded.chunks.push([first as u32, chunk.instrs.len() as u32]);
             let words = chunk.instrs.iter().flat_map(|&i| encoder.instr(i));
             encoded.words.extend(words);
         }
@@ -73,11 +68,7 @@ struct Encoder {
 
 impl Encoder {
     fn new(program: &Program, layout: &TileLayout) -> Self {
-        let place = |&column| {
-            layout
-                .index(column)
-                .unwrap_or_else(|| panic!("the tile layout lacks {column:?}"))
-        };
+        let place = |&column| layout.index(column).unwrap_or_else(|| panic!("the tile layout lacks {column:?}"));
         Self {
             columns: program.columns.iter().map(place).collect(),
             first_public_value: program.constants.len() as u32,
@@ -86,12 +77,7 @@ impl Encoder {
 
     fn instr(&self, instr: Instr) -> [u32; INSTR_WORDS] {
         match instr {
-            Instr::Binary {
-                op: BinaryOp::Mul,
-                dst,
-                a,
-                b,
-            } => match (self.constant(a), self.constant(b)) {
+            Instr::Binary { op: BinaryOp::Mul, dst, a, b } => match (self.constant(a), self.constant(b)) {
                 (_, Some(b)) => [OP_SCALE, dst, self.operand(a), b],
                 (Some(a), None) => [OP_SCALE, dst, self.operand(b), a],
                 (None, None) => [OP_MUL, dst, self.operand(a), self.operand(b)],
@@ -101,9 +87,7 @@ impl Encoder {
                 [opcode, dst, self.operand(a), self.operand(b)]
             }
             Instr::Neg { dst, a } => [OP_NEG, dst, self.operand(a), 0],
-            Instr::Accumulate { acc, weight, value } => {
-                [OP_ACCUMULATE + acc, weight, self.operand(value), 0]
-            }
+            Instr::Accumulate { acc, weight, value } => [OP_ACCUMULATE + acc, weight, self.operand(value), 0],
             Instr::Emit { output, numerator } => [OP_EMIT, output, self.operand(numerator), 0],
         }
     }

@@ -159,29 +159,11 @@ pub fn compile(
     let num_interactions = dag.interactions.len();
     let assemble = |units: &[Unit], shape: program::Shape| Program::assemble(&graph, units, shape);
     Ok(AirPrograms {
-        zerocheck: assemble(
-            &zerocheck,
-            program::Shape {
-                accumulators: 1,
-                weights: num_constraints,
-                outputs: 0,
-            },
-        ),
-        logup: assemble(
-            &logup,
-            program::Shape {
-                accumulators: 2,
-                weights: logup_weights.len(),
-                outputs: 0,
-            },
-        ),
+        zerocheck: assemble(&zerocheck, program::Shape { accumulators: 1, weights: num_constraints, outputs: 0 }),
+        logup: assemble(&logup, program::Shape { accumulators: 2, weights: logup_weights.len(), outputs: 0 }),
         interactions: assemble(
             &interactions,
-            program::Shape {
-                accumulators: 2,
-                weights: logup_weights.len(),
-                outputs: num_interactions,
-            },
+            program::Shape { accumulators: 2, weights: logup_weights.len(), outputs: num_interactions },
         ),
         logup_weights,
         widths: widths.clone(),
@@ -191,11 +173,7 @@ pub fn compile(
 fn zerocheck_units(graph: &Graph, constraints: &[usize]) -> Result<Vec<Unit>, ConstraintError> {
     let unit = |(&idx, weight)| {
         let value = graph.node(idx)?;
-        Ok(vec![Step::Accumulate {
-            acc: 0,
-            weight,
-            value,
-        }])
+        Ok(vec![Step::Accumulate { acc: 0, weight, value }])
     };
     constraints.iter().zip(0..).map(unit).collect()
 }
@@ -211,25 +189,14 @@ fn logup_units(
     for (i, interaction) in dag.interactions.iter().enumerate() {
         let bus = graph.constant_node(F::from_u32(u32::from(interaction.bus_index) + 1));
         let count = graph.node(interaction.count)?;
-        let term = |weight, value| Step::Accumulate {
-            acc: 1,
-            weight,
-            value,
-        };
+        let term = |weight, value| Step::Accumulate { acc: 1, weight, value };
         let mut denominator = vec![term(weights.bus(i), bus)];
         for (j, &field) in interaction.message.iter().enumerate() {
             denominator.push(term(weights.message(i, j), graph.node(field)?));
         }
-        summed.push(vec![Step::Accumulate {
-            acc: 0,
-            weight: weights.count(i),
-            value: count,
-        }]);
+        summed.push(vec![Step::Accumulate { acc: 0, weight: weights.count(i), value: count }]);
         summed.extend(denominator.iter().map(|&step| vec![step]));
-        denominator.push(Step::Emit {
-            output: i as u32,
-            numerator: count,
-        });
+        denominator.push(Step::Emit { output: i as u32, numerator: count });
         emitted.push(denominator);
     }
     Ok((summed, emitted))

@@ -148,10 +148,8 @@ pub struct Program {
 
 impl Program {
     pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Self {
-        let mut chunks: Vec<Chunk> = cut(graph, units)
-            .into_iter()
-            .flat_map(|range| schedule(graph, &units[range]))
-            .collect();
+        let mut chunks: Vec<Chunk> =
+            cut(graph, units).into_iter().flat_map(|range| schedule(graph, &units[range])).collect();
         chunks.sort_by_key(|chunk| register_file(chunk.registers));
         let columns = compact_columns(graph, &mut chunks);
         Self {
@@ -187,10 +185,7 @@ impl Program {
             let registers = register_file(chunk.registers);
             match classes.last_mut() {
                 Some(class) if class.registers == registers => class.chunks.end = i + 1,
-                _ => classes.push(RegisterClass {
-                    registers,
-                    chunks: i..i + 1,
-                }),
+                _ => classes.push(RegisterClass { registers, chunks: i..i + 1 }),
             }
         }
         classes
@@ -208,9 +203,7 @@ fn register_file(registers: u32) -> u32 {
 
 /// Replaces graph columns by indices into the sorted list of those that `chunks` read.
 fn compact_columns(graph: &Graph, chunks: &mut [Chunk]) -> Vec<TileColumn> {
-    let operands = |chunk: &Chunk| -> Vec<Operand> {
-        chunk.instrs.iter().flat_map(|i| i.operands()).collect()
-    };
+    let operands = |chunk: &Chunk| -> Vec<Operand> { chunk.instrs.iter().flat_map(|i| i.operands()).collect() };
     let mut columns: Vec<TileColumn> = chunks
         .iter()
         .flat_map(operands)
@@ -309,13 +302,8 @@ impl LogupWeights {
     pub fn entries(&self) -> Vec<[u32; 2]> {
         let of_interaction = |i: usize| {
             let len = self.message_len(i) as u32;
-            [0, len]
-                .into_iter()
-                .chain(0..len)
-                .map(move |e| [i as u32, e])
+            [0, len].into_iter().chain(0..len).map(move |e| [i as u32, e])
         };
-        (0..self.num_interactions())
-            .flat_map(of_interaction)
-            .collect()
+        (0..self.num_interactions()).flat_map(of_interaction).collect()
     }
 }

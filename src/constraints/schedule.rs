@@ -49,10 +49,7 @@ impl<'a> Scheduler<'a> {
             uses: HashMap::new(),
             registers: HashMap::new(),
             free: BinaryHeap::new(),
-            chunk: Chunk {
-                instrs: vec![],
-                registers: 0,
-            },
+            chunk: Chunk { instrs: vec![], registers: 0 },
         }
     }
 
@@ -63,10 +60,7 @@ impl<'a> Scheduler<'a> {
             let value = self.read(step.value());
             self.chunk.instrs.push(match step {
                 Step::Accumulate { acc, weight, .. } => Instr::Accumulate { acc, weight, value },
-                Step::Emit { output, .. } => Instr::Emit {
-                    output,
-                    numerator: value,
-                },
+                Step::Emit { output, .. } => Instr::Emit { output, numerator: value },
             });
         }
         debug_assert!(self.registers.is_empty(), "a value outlives its uses");

@@ -38,11 +38,7 @@ impl DagShape {
     /// Something of everything, small.
     pub(crate) fn small() -> Self {
         Self {
-            widths: PartWidths {
-                preprocessed: Some(2),
-                main: vec![1, 3],
-                need_rot: true,
-            },
+            widths: PartWidths { preprocessed: Some(2), main: vec![1, 3], need_rot: true },
             public_values: 2,
             operations: 60,
             window: 20,
@@ -66,48 +62,23 @@ impl DagShape {
             let degree_multiple = 1;
             use SymbolicExpressionNode as N;
             nodes.push(match rng.random_range(0..7) {
-                0 | 1 => N::Add {
-                    left_idx,
-                    right_idx,
-                    degree_multiple,
-                },
-                2 | 3 => N::Sub {
-                    left_idx,
-                    right_idx,
-                    degree_multiple,
-                },
-                4 => N::Neg {
-                    idx: left_idx,
-                    degree_multiple,
-                },
-                _ => N::Mul {
-                    left_idx,
-                    right_idx,
-                    degree_multiple,
-                },
+                0 | 1 => N::Add { left_idx, right_idx, degree_multiple },
+                2 | 3 => N::Sub { left_idx, right_idx, degree_multiple },
+                4 => N::Neg { idx: left_idx, degree_multiple },
+                _ => N::Mul { left_idx, right_idx, degree_multiple },
             });
         }
         let len = nodes.len();
         let interactions = (0..self.interactions)
             .map(|_| Interaction {
-                message: (0..rng.random_range(1..5))
-                    .map(|_| rng.random_range(0..len))
-                    .collect(),
+                message: (0..rng.random_range(1..5)).map(|_| rng.random_range(0..len)).collect(),
                 count: rng.random_range(0..len),
                 bus_index: rng.random(),
                 count_weight: 1,
             })
             .collect();
-        let constraint_idx = (0..self.constraints)
-            .map(|_| rng.random_range(0..len))
-            .collect();
-        SymbolicConstraintsDag {
-            constraints: SymbolicExpressionDag {
-                nodes,
-                constraint_idx,
-            },
-            interactions,
-        }
+        let constraint_idx = (0..self.constraints).map(|_| rng.random_range(0..len)).collect();
+        SymbolicConstraintsDag { constraints: SymbolicExpressionDag { nodes, constraint_idx }, interactions }
     }
 
     fn leaves(&self, rng: &mut StdRng) -> Vec<SymbolicExpressionNode<F>> {
@@ -143,11 +114,7 @@ pub(crate) struct TestRow<V> {
 impl<V: ExtensionField<F>> TestRow<V> {
     pub(crate) fn new(columns: &[TileColumn], values: &[V], public_values: &[F]) -> Self {
         Self {
-            values: columns
-                .iter()
-                .copied()
-                .zip(values.iter().copied())
-                .collect(),
+            values: columns.iter().copied().zip(values.iter().copied()).collect(),
             public_values: public_values.to_vec(),
         }
     }
@@ -225,29 +192,19 @@ impl TestChallenges {
 }
 
 /// `sum_k lambda^k * C_k` by upstream's node-by-node evaluation.
-pub(crate) fn upstream_zerocheck<V>(
-    dag: &SymbolicConstraintsDag<F>,
-    row: &TestRow<V>,
-    lambda: EF,
-) -> EF
+pub(crate) fn upstream_zerocheck<V>(dag: &SymbolicConstraintsDag<F>, row: &TestRow<V>, lambda: EF) -> EF
 where
     V: ExtensionField<F>,
     EF: ExtensionField<V>,
 {
     let nodes = row.eval_nodes(&dag.constraints.nodes);
     let constraints = dag.constraints.constraint_idx.iter();
-    let terms = constraints
-        .zip(lambda.powers())
-        .map(|(&k, pow)| pow * nodes[k]);
+    let terms = constraints.zip(lambda.powers()).map(|(&k, pow)| pow * nodes[k]);
     terms.sum()
 }
 
 /// `(count, denominator without alpha)` by interaction, as upstream's `eval_interactions`.
-pub(crate) fn upstream_interactions<V>(
-    dag: &SymbolicConstraintsDag<F>,
-    row: &TestRow<V>,
-    beta: EF,
-) -> Vec<(V, EF)>
+pub(crate) fn upstream_interactions<V>(dag: &SymbolicConstraintsDag<F>, row: &TestRow<V>, beta: EF) -> Vec<(V, EF)>
 where
     V: ExtensionField<F>,
     EF: ExtensionField<V> + ExtensionField<F>,
@@ -258,10 +215,7 @@ where
         let fields = interaction.message.iter().map(|m| row.eval_expr(m));
         let message: EF = fields.zip(beta.powers()).map(|(m, pow)| pow * m).sum();
         let bus_weight = beta.exp_u64(interaction.message.len() as u64);
-        (
-            row.eval_expr(&interaction.count),
-            message + bus_weight * bus,
-        )
+        (row.eval_expr(&interaction.count), message + bus_weight * bus)
     };
     symbolic.interactions.iter().map(fraction).collect()
 }

@@ -52,7 +52,7 @@ mod tests {
             let ticket = rec.download(&out);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             let x = EF::from_basis_coefficients_slice(&log[word..word + 4]).unwrap();
-            assert_eq!(found, x.powers().take(len).collect::<Vec<_>>());
+            assert_eq!(found, x.powers().take(len).collect());
         }
     }
 }

@@ -24,7 +24,6 @@ pub(crate) fn sum_rows(rec: &mut Recorder, values: &DeviceBuffer<EF>, rows: usiz
 
 #[cfg(test)]
 mod tests {
-    use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
     use rand::{rngs::StdRng, Rng, SeedableRng};
 
     use super::*;

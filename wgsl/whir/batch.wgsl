@@ -11,7 +11,7 @@
 #import field/ext
 
 struct Params {
-    from: u32,
+    start: u32,
     cells: u32,
     threads: u32,
     first_row: u32,
@@ -40,7 +40,7 @@ fn main(
     var column = params.first_column + ((params.first_row + i) >> params.log_height);
     var sum = f[row];
     for (var cell = i; cell < params.cells; cell += height) {
-        sum = e_add(sum, e_scale(mu[column], source[params.from + (cell >> params.log_stride)]));
+        sum = e_add(sum, e_scale(mu[column], source[params.start + (cell >> params.log_stride)]));
         column++;
     }
     f[row] = sum;

@@ -11,7 +11,7 @@ kernel! {
     /// f[row] += sum_s mu^s q(row, s)
     struct Batch("whir/batch.wgsl", workgroup = 256) {
         buffers { read source: F, read mu: EF, write f: EF }
-        params { from, cells, threads, first_row, first_column, log_height, log_stride }
+        params { start, cells, threads, first_row, first_column, log_height, log_stride }
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn batch(
             source: block.source,
             mu,
             f,
-            from: (start >> block.log_stride) as u32,
+            start: (start >> block.log_stride) as u32,
             cells: cells as u32,
             threads: cells.min(height) as u32,
             first_row: (first_cell % height) as u32,
@@ -67,7 +67,7 @@ pub(crate) fn batch(
 
 #[cfg(test)]
 mod tests {
-    use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
+    use p3_field::PrimeCharacteristicRing;
     use rand::{rngs::StdRng, Rng, SeedableRng};
 
     use super::*;

@@ -120,8 +120,7 @@ mod tests {
     fn inner_products_match_the_formula() {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(13);
-        let mut random =
-            |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
+        let mut random = |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
         for (m, k) in [(1, 1), (3, 3), (5, 2), (9, 8), (12, 4), (13, 1), (14, 4), (15, 3)] {
             let (f, x) = (random(1 << m), random(2 * m + 5));
             let weights = [(0, Factors::Monomial), (m + 1, Factors::Eq), (3, Factors::MobiusEq)]

@@ -38,7 +38,6 @@ pub(crate) fn fold_coefficients(
 
 #[cfg(test)]
 mod tests {
-    use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
     use rand::{rngs::StdRng, Rng, SeedableRng};
 
     use super::*;
@@ -48,8 +47,7 @@ mod tests {
     fn foldings_match_one_by_one() {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(14);
-        let mut random =
-            |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
+        let mut random = |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
         for (m, k) in [(0, 0), (1, 1), (4, 4), (5, 1), (9, 3), (12, 2), (13, 4)] {
             let (f, alphas) = (random(1 << m), random(k));
             let buffers = (gpu.upload(&f, "f").unwrap(), gpu.upload(&alphas, "alphas").unwrap());

@@ -121,8 +121,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(15);
         let log: Vec<F> = (0..20).map(|_| rng.random()).collect();
         let device_log = gpu.upload(&log, "log").unwrap();
-        let mut random =
-            |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
+        let mut random = |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
         for (rows, k) in [(1, 1), (1, 4), (3, 2), (37, 4), (300, 3), (17, 6)] {
             let (mut f, mut w) = (random(rows << k), random(rows << k));
             let values = f.chunks(1 << k).flat_map(coefficients).chain(w.chunks(1 << k).flat_map(moments));

@@ -212,25 +212,18 @@ mod tests {
             [(1, 1, 1, 0, true), (1, 4, 9, 0, true), (2, 1, 3, 2, false), (3, 4, 20, 8, false), (5, 5, 9, 4, false)]
         {
             let s = setup(&mut rng, terms + 30);
-            let mut random = |len: usize| -> Vec<EF> {
-                (0..len).map(|_| rng.random()).collect()
-            };
+            let mut random = |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
             let (dots, x) = (random(terms << k), random(terms * stride));
-            let [log, device_dots] =
-                [gpu.upload(&s.log, "log").unwrap().cast(), gpu.upload(&dots, "dots").unwrap().cast()];
+            let log = gpu.upload(&s.log, "log").unwrap();
+            let device_dots = gpu.upload(&dots, "dots").unwrap();
             let coordinates = gpu.upload(&x, "x").unwrap();
             let last_table = Table { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
             let last = LastRound { table: &last_table, alpha: ALPHA as u32, gamma: GAMMA as u32 };
             let mut rec = gpu.recorder("test");
             let table = Table::alloc(&rec, terms + 3, k).unwrap();
-            let dense = DenseTerms {
-                terms,
-                dots: &device_dots.cast(),
-                coordinates: &coordinates,
-                stride,
-                first_variable: first,
-            };
-            dense_rows(&mut rec, &log.cast::<F>(), &dense, (!initial).then_some(last), &table);
+            let dense =
+                DenseTerms { terms, dots: &device_dots, coordinates: &coordinates, stride, first_variable: first };
+            dense_rows(&mut rec, &log, &dense, (!initial).then_some(last), &table);
             let ticket = rec.download(&table.values);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             for t in 0..terms {
