@@ -7,5 +7,6 @@ pub(crate) mod openings;
 pub mod poseidon2;
 pub mod powers;
 pub mod sum_rows;
+pub mod stack;
 pub mod transcript;
 pub mod whir;
