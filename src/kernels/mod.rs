@@ -6,7 +6,7 @@ mod field;
 pub(crate) mod openings;
 pub mod poseidon2;
 pub mod powers;
-pub mod sum_rows;
 pub mod stack;
+pub mod sum_rows;
 pub mod transcript;
 pub mod whir;

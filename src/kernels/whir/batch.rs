@@ -11,12 +11,15 @@ kernel! {
     /// f[row] += sum_s mu^s q(row, s)
     struct Batch("whir/batch.wgsl", workgroup = 256) {
         buffers { read source: F, read mu: EF, write f: EF }
-        params { start, cells, threads, first_row, first_column, log_height, log_stride }
+        params { start, cells, rows, columns, first_row, first_column, log_height, log_stride }
     }
 }
 
 /// Cells that one dispatch reads at most: 2^30 field products, some 20 ms on an Apple M1.
 const DISPATCH_CELLS: usize = 1 << 28;
+
+/// Rows of a workgroup.
+const ROWS: usize = 1024;
 
 /// Consecutive cells of a stacked matrix in column-major order.
 pub(crate) struct Block<'a> {
@@ -49,19 +52,21 @@ pub(crate) fn batch(
     for start in (0..block.cells).step_by(step) {
         let cells = step.min(block.cells - start);
         let first_cell = block.first_cell + start;
+        let (rows, first_row) = (cells.min(height), first_cell % height);
         let kernel = Batch {
             source: block.source,
             mu,
             f,
             start: (start >> block.log_stride) as u32,
             cells: cells as u32,
-            threads: cells.min(height) as u32,
-            first_row: (first_cell % height) as u32,
+            rows: rows as u32,
+            columns: (first_row + cells).div_ceil(height) as u32,
+            first_row: first_row as u32,
             first_column: (first_column + first_cell / height) as u32,
             log_height: height.ilog2(),
             log_stride: block.log_stride as u32,
         };
-        rec.dispatch(&kernel, Grid::threads(cells.min(height)));
+        rec.dispatch(&kernel, Grid::workgroups(rows.div_ceil(ROWS)));
     }
 }
 
