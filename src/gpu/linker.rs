@@ -16,6 +16,8 @@ const MODULES: &[(&str, &str)] = &[
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
     ("whir/weight", include_str!("../../wgsl/whir/weight.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
+    ("ntt/block", include_str!("../../wgsl/ntt/block.wgsl")),
+    ("ntt/tile", include_str!("../../wgsl/ntt/tile.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
 ];
 

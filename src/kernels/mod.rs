@@ -3,6 +3,7 @@
 pub mod eq;
 #[cfg(test)]
 mod field;
+pub mod ntt;
 pub(crate) mod openings;
 pub mod poseidon2;
 pub mod powers;

@@ -40,7 +40,7 @@ impl Run<'_> {
         self.filled + self.padding
     }
 
-    fn check(&self, panel: &DeviceBuffer<F>) {
+    pub(super) fn check(&self, panel: &DeviceBuffer<F>) {
         let stride_mask = (1 << self.log_stride) - 1;
         assert_eq!(self.filled & stride_mask, 0, "a run ends between strides");
         assert!(self.source_start + (self.filled >> self.log_stride) <= self.source.len(), "run past its segment");
