@@ -19,8 +19,6 @@ use crate::{
 pub(crate) enum Factors {
     /// `1 - x`: `eq(x, y)`, upstream's `evals_eq_hypercube`.
     Eq,
-    /// `1 - 2 x`: upstream's `evals_mobius_eq_hypercube`.
-    MobiusEq,
     /// `1`: monomials; with `x_i = z^(2^i)` the powers `z^y`.
     Monomial,
 }
@@ -126,7 +124,7 @@ pub(crate) fn squarings(
 
 #[cfg(test)]
 mod tests {
-    use openvm_stark_backend::prover::poly::{evals_eq_hypercube, evals_mobius_eq_hypercube};
+    use openvm_stark_backend::prover::poly::evals_eq_hypercube;
     use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
     use rand::{rngs::StdRng, Rng, SeedableRng};
 
@@ -146,14 +144,13 @@ mod tests {
             let coordinates = gpu.upload(&x, "x").unwrap();
             let x = &x[first..first + n];
             let mut rec = gpu.recorder("test");
-            let tickets = [Factors::Eq, Factors::MobiusEq, Factors::Monomial].map(|factors| {
+            let tickets = [Factors::Eq, Factors::Monomial].map(|factors| {
                 let table = tensor_table(&mut rec, &coordinates, first..first + n, factors).unwrap();
                 rec.download(&table)
             });
             let done = rec.wait().unwrap();
-            let [eq, mobius, monomial] = tickets.map(|t| done.take(t).unwrap());
+            let [eq, monomial] = tickets.map(|t| done.take(t).unwrap());
             assert_eq!(eq, evals_eq_hypercube(x));
-            assert_eq!(mobius, evals_mobius_eq_hypercube(x));
             for (y, found) in monomial.iter().enumerate() {
                 let factors = x.iter().enumerate().filter(|(i, _)| (y >> i) & 1 == 1);
                 assert_eq!(*found, factors.map(|(_, x)| *x).product::<EF>());

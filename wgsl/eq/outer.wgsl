@@ -1,7 +1,7 @@
 // out[y] = high[y >> low_bits] * low[y & (2^low_bits - 1)], the whole table of wgsl/eq/split.wgsl.
 //
 // halves: low, then high. One thread an entry; 16 bytes written an entry, the halves stay in cache.
-// Host reference: evals_eq_hypercube, evals_mobius_eq_hypercube.
+// Host reference: evals_eq_hypercube.
 #import grid
 #import field/ext
 

@@ -2,12 +2,12 @@
 //   low[y]  = prod_{i < low_bits} (bit i of y ? b_i : a_i),
 //   high[y] = the same over the high_bits coordinates that follow,
 // so that entry (y_high, y_low) of the whole table of 2^(low_bits + high_bits) entries is high[y_high] low[y_low].
-// Factors: b = x always; a = 1 - x (equality polynomial), 1 - 2 x (its Moebius form), or 1 (powers of x where x_{i+1} = x_i^2).
+// Factors: b = x always; a = 1 - x (equality polynomial) or 1 (monomials; powers of x_0 where x_{i+1} = x_i^2).
 //
 // coordinates: extension elements, x_0 at `first`. out: low at `at`, high behind it, `len` entries in all (without high when
 // that is only the empty product).
 // One thread an entry, at most 14 products each: tables of up to 2^14 entries, so depth does not matter.
-// Host reference: evals_eq_hypercube, evals_mobius_eq_hypercube.
+// Host reference: evals_eq_hypercube.
 #import grid
 #import field/ext
 
@@ -26,17 +26,10 @@ var<immediate> params: Params;
 
 /// a_i of a coordinate; `factors` is `kernels::eq::Factors` in order.
 fn zero_factor(x: Ext) -> Ext {
-    switch params.factors {
-        case 0u: {
-            return e_sub(E_ONE, x);
-        }
-        case 1u: {
-            return e_sub(E_ONE, e_double(x));
-        }
-        default: {
-            return E_ONE;
-        }
+    if params.factors == 0u {
+        return e_sub(E_ONE, x);
     }
+    return E_ONE;
 }
 
 @compute @workgroup_size(64)

@@ -46,7 +46,7 @@ impl Piece {
         self.first_cell..self.first_cell + ((self.matrix.height() * self.matrix.width()) << self.log_stride)
     }
 
-    fn segment_cells(&self, segment: &Segment<F>) -> Range<usize> {
+    pub(crate) fn segment_cells(&self, segment: &Segment<F>) -> Range<usize> {
         let at = |column: usize| self.first_cell + ((column * self.matrix.height()) << self.log_stride);
         at(segment.columns.start)..at(segment.columns.end)
     }

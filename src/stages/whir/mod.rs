@@ -50,6 +50,7 @@ use crate::{
     error::{Error, Result},
     gpu::{Completed, DeviceBuffer, Recorder},
     kernels::{
+        merkle::{self, MerkleTree},
         ntt,
         powers::powers,
         whir::{
@@ -60,7 +61,7 @@ use crate::{
         },
     },
     stages::{
-        pcs::{MerkleTree, PcsData},
+        pcs::PcsData,
         transcript::{Challenge, Observed, SpongeTranscript, Transcript},
     },
 };
@@ -207,9 +208,10 @@ impl State {
         let query_phase_pow_witness = tx.grind(rec, params.whir.query_phase_pow_bits)?;
         let index_bits = log_rs_domain_size - k;
         let queries = tx.sample_words(rec, num_queries)?;
+        let opened = merkle::Queries { log: tx.log(), first_word: queries.word(), len: num_queries };
         let openings = match &self.oracle {
-            None => Openings::initial(rec, tx.log(), commits, queries, index_bits)?,
-            Some(oracle) => Openings::later(rec, tx.log(), oracle, queries, index_bits)?,
+            None => Openings::initial(rec, commits, opened)?,
+            Some(oracle) => Openings::later(rec, oracle, opened)?,
         };
         let gamma = tx.sample_ext(rec)?;
         if let Some(next) = &next {
