@@ -7,7 +7,7 @@ use super::{Oracle, SC};
 use crate::{
     error::Result,
     gpu::{Completed, Recorder, Ticket},
-    kernels::merkle::{open_paths, open_rows, Panel, Queries},
+    kernels::merkle::Queries,
     stages::pcs::PcsData,
 };
 
@@ -38,7 +38,7 @@ impl Openings {
     pub fn initial(rec: &mut Recorder, commits: &[&PcsData], queries: Queries<'_>) -> Result<Self> {
         let open = |commit: &&PcsData| {
             let rows = commit.open_rows(rec, queries)?;
-            let paths = open_paths(rec, &commit.tree, queries)?;
+            let paths = commit.tree.open_paths(rec, queries)?;
             Ok(InitialOpening {
                 queries: queries.len,
                 rows_per_query: commit.tree.rows_per_query(),
@@ -55,11 +55,9 @@ impl Openings {
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
     pub fn later(rec: &mut Recorder, oracle: &Oracle, queries: Queries<'_>) -> Result<Self> {
-        let words = 4 * queries.len * oracle.tree.rows_per_query();
-        let rows = rec.gpu().alloc::<F>(words, "opened codeword rows")?;
-        open_rows(rec, &oracle.tree, queries, Panel::coordinates(&oracle.codeword.cast()), (&rows, 0, 4));
-        let paths = open_paths(rec, &oracle.tree, queries)?;
-        Ok(Self::Later { queries: queries.len, values: rec.download(&rows.cast()), paths: rec.download(&paths) })
+        let values = oracle.tree.open_ext_rows(rec, &oracle.codeword, queries)?;
+        let paths = oracle.tree.open_paths(rec, queries)?;
+        Ok(Self::Later { queries: queries.len, values: rec.download(&values), paths: rec.download(&paths) })
     }
 
     /// Takes the values into their places in the proof.
