@@ -3,6 +3,7 @@
 pub mod eq;
 #[cfg(test)]
 mod field;
+pub mod merkle;
 pub mod ntt;
 pub(crate) mod openings;
 pub mod poseidon2;
