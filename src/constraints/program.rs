@@ -7,6 +7,7 @@ use super::{
     graph::Graph,
     schedule::schedule,
     tile::TileColumn,
+    ConstraintError,
 };
 
 /// Where an instruction finds a value.
@@ -125,6 +126,7 @@ pub(super) struct Shape {
     pub(super) accumulators: u32,
     pub(super) weights: usize,
     pub(super) outputs: usize,
+    pub(super) max_chunk_cost: usize,
 }
 
 /// A compiled sum (or list) of terms. The sum of its chunks' accumulators is the result.
@@ -147,12 +149,17 @@ pub struct Program {
 }
 
 impl Program {
-    pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Self {
-        let mut chunks: Vec<Chunk> =
-            cut(graph, units).into_iter().flat_map(|range| schedule(graph, &units[range])).collect();
+    pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Result<Self, ConstraintError> {
+        let mut chunks: Vec<Chunk> = cut(graph, units, shape.max_chunk_cost)
+            .into_iter()
+            .flat_map(|range| schedule(graph, &units[range]))
+            .collect();
         chunks.sort_by_key(|chunk| register_file(chunk.registers));
+        if let Some(chunk) = chunks.last().filter(|chunk| chunk.registers > super::MAX_REGISTER_FILE) {
+            return Err(ConstraintError::TooManyRegisters { registers: chunk.registers });
+        }
         let columns = compact_columns(graph, &mut chunks);
-        Self {
+        Ok(Self {
             chunks,
             columns,
             constants: graph.constants.clone(),
@@ -160,7 +167,7 @@ impl Program {
             num_accumulators: shape.accumulators,
             num_weights: shape.weights,
             num_outputs: shape.outputs,
-        }
+        })
     }
 
     /// Whether there is nothing to evaluate.

@@ -13,6 +13,9 @@ use super::{
 /// those left run with a file of 4, 16, .. times the size.
 pub const REGISTER_FILE: u32 = 32;
 
+/// Largest register file that the interpreter is compiled for (128 KiB of private memory a thread in EF).
+pub const MAX_REGISTER_FILE: u32 = 8192;
+
 /// Turns units into chunks: one, or several where one would need more than [`REGISTER_FILE`] registers.
 pub(super) fn schedule(graph: &Graph, units: &[Unit]) -> Vec<Chunk> {
     let mut done = Vec::new();

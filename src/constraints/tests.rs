@@ -38,17 +38,21 @@ fn check_row<V>(
     };
 
     let weights = challenges.zerocheck_weights(programs.zerocheck.num_weights);
-    let zerocheck = eval(&programs.zerocheck, &weights);
-    assert_eq!(zerocheck.acc[0], upstream_zerocheck(dag, &row, challenges.lambda));
+    let expected = upstream_zerocheck(dag, &row, challenges.lambda);
+    for program in [&programs.zerocheck, &programs.mle_zerocheck] {
+        assert_eq!(eval(program, &weights).acc, [expected, EF::ZERO]);
+    }
 
     let fractions = upstream_interactions(dag, &row, challenges.beta);
-    let logup = eval(&programs.logup, &challenges.logup_weights(&programs.logup_weights));
     let mut expected = [EF::ZERO; 2];
     for (&(p, q), &eq) in fractions.iter().zip(&challenges.eq_3b) {
         expected[0] += eq * p;
         expected[1] += eq * q;
     }
-    assert_eq!(logup.acc, expected);
+    let weights = challenges.logup_weights(&programs.logup_weights);
+    for program in [&programs.logup, &programs.mle_logup] {
+        assert_eq!(eval(program, &weights).acc, expected);
+    }
 
     let weights = challenges.interaction_weights(&programs.logup_weights);
     let emitted = eval(&programs.interactions, &weights);
@@ -278,6 +282,8 @@ fn keccak_figures() {
         zerocheck.chunks.len(),
         zerocheck.num_operations(),
     );
+    let mle = &programs.mle_zerocheck;
+    println!("MLE rounds: {} chunks, {} operations", mle.chunks.len(), mle.num_operations());
     assert_eq!(operations, 36_410);
     assert!(zerocheck.chunks.len() <= 46);
     assert!(zerocheck.num_operations() * 100 <= operations * 112);

@@ -19,6 +19,8 @@ const MODULES: &[(&str, &str)] = &[
     ("ntt/block", include_str!("../../wgsl/ntt/block.wgsl")),
     ("ntt/tile", include_str!("../../wgsl/ntt/tile.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
+    ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
+    ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
 ];
 
 /// Links `source` with all that it imports.

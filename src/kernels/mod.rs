@@ -1,5 +1,6 @@
 //! One typed launcher per kernel; mirrors `wgsl/` file for file.
 
+pub mod constraints;
 pub mod eq;
 #[cfg(test)]
 mod field;

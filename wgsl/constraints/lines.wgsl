@@ -2,11 +2,12 @@
 //
 //   partials[c][a][y * points + X - 1] = eq[y] * acc_a,   X in 1..=points,
 //
-// with acc_a accumulator a (1 of them, 2 with LOGUP) of chunk c on the values t(X, y) = t_0 + (t_1 - t_0) X of every column, where
+// with acc_a accumulator a < accumulators (1 or 2) of chunk c on the values t(X, y) = t_0 + (t_1 - t_0) X of every column, where
 // t_0, t_1 are rows 2 y and 2 y + 1 of the tile. With LAST the tile has one row (no variable left), which is the value itself.
 //
 // tile: EF, column-major, `stride` elements a column; weights, eq, partials: EF; constants: the program's, then the public values.
-// Thread: one evaluation. Workgroup: 64 evaluations of one chunk; z: chunks from `chunk` on.
+// Thread: one evaluation. Workgroup: 64 evaluations of one chunk; z: chunks from `chunk` on; x, y: workgroups from
+// `first_workgroup` on.
 // INTERPRETED runs the instruction stream; without, `evaluate` is the generated text of one chunk.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
@@ -17,7 +18,9 @@ struct Params {
     evaluations: u32,
     points: u32,
     eq_offset: u32,
+    accumulators: u32,
     chunk: u32,
+    first_workgroup: u32,
     last: u32,
 }
 
@@ -93,19 +96,13 @@ fn emit(output: u32, numerator: Value) {}
 // GENERATED
 #endif
 
-#if LOGUP
-const ACCUMULATORS: u32 = 2u;
-#else
-const ACCUMULATORS: u32 = 1u;
-#endif
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let e = linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    let e = params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
     if e >= params.evaluations {
         return;
     }
@@ -114,10 +111,10 @@ fn main(
     row = 2u * y;
     point = f_from_u32(e - y * params.points + 1u);
     evaluate(chunk);
-    let at = chunk * ACCUMULATORS * params.evaluations + e;
+    let at = chunk * params.accumulators * params.evaluations + e;
     let weight = eq[params.eq_offset + y];
     partials[at] = e_mul(weight, acc0);
-#if LOGUP
-    partials[at + params.evaluations] = e_mul(weight, acc1);
-#endif
+    if params.accumulators == 2u {
+        partials[at + params.evaluations] = e_mul(weight, acc1);
+    }
 }

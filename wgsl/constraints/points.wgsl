@@ -2,11 +2,12 @@
 //
 //   partials[c][a][e] = eq[e / points] * acc_a,   e < evaluations,
 //
-// with acc_a accumulator a (1 of them, 2 with LOGUP) of chunk c at row e = x * points + p of the tile: x a hypercube point, p a
+// with acc_a accumulator a < accumulators (1 or 2) of chunk c at row e = x * points + p of the tile: x a hypercube point, p a
 // point of the cosets.
 //
 // tile: F, column-major, `stride` words a column; weights, eq, partials: EF; constants: the program's, then the public values.
-// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on.
+// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
+// `first_workgroup` on.
 // INTERPRETED runs the instruction stream; without, `evaluate` is the generated text of one chunk.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
@@ -17,7 +18,9 @@ struct Params {
     evaluations: u32,
     points: u32,
     eq_offset: u32,
+    accumulators: u32,
     chunk: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<storage, read> tile: array<u32>;
@@ -37,23 +40,17 @@ fn emit(output: u32, numerator: Value) {}
 // GENERATED
 #endif
 
-#if LOGUP
-const ACCUMULATORS: u32 = 2u;
-#else
-const ACCUMULATORS: u32 = 1u;
-#endif
-
 fn store(chunk: u32, k: u32) {
     if !live[k] {
         return;
     }
     let e = rows[k];
-    let at = chunk * ACCUMULATORS * params.evaluations + e;
+    let at = chunk * params.accumulators * params.evaluations + e;
     let weight = eq[params.eq_offset + e / params.points];
     partials[at] = e_mul(weight, sum0(k));
-#if LOGUP
-    partials[at + params.evaluations] = e_mul(weight, sum1(k));
-#endif
+    if params.accumulators == 2u {
+        partials[at + params.evaluations] = e_mul(weight, sum1(k));
+    }
 }
 
 @compute @workgroup_size(64)
@@ -62,7 +59,7 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    if !choose_rows(linear_workgroup(workgroup_id, num_workgroups), thread) {
+    if !choose_rows(params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups), thread) {
         return;
     }
     let chunk = params.chunk + workgroup_id.z;
