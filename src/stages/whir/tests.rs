@@ -85,11 +85,8 @@ impl Case<'_> {
         let params = self.params();
         let hasher = BabyBearPoseidon2Config::default_from_params(params.clone());
         let hasher = hasher.hasher();
-        let host: Vec<Vec<ColMajorMatrix<F>>> = self
-            .commits
-            .iter()
-            .map(|traces| traces.iter().map(|(h, w)| random_trace(rng, *h, *w)).collect())
-            .collect();
+        let host: Vec<Vec<ColMajorMatrix<F>>> =
+            self.commits.iter().map(|traces| traces.iter().map(|(h, w)| random_trace(rng, *h, *w)).collect()).collect();
         let data: Vec<StackedPcsData<F, Digest>> = host
             .iter()
             .map(|traces| {
@@ -159,15 +156,7 @@ fn proofs_equal_upstream() {
     let mut rng = StdRng::seed_from_u64(18);
     let cases = [
         // one variable, one round, everything folded away
-        Case {
-            l_skip: 0,
-            n_stack: 1,
-            log_blowup: 1,
-            k: 1,
-            queries: &[3],
-            pow: [0, 0, 0],
-            commits: &[&[(2, 1)]],
-        },
+        Case { l_skip: 0, n_stack: 1, log_blowup: 1, k: 1, queries: &[3], pow: [0, 0, 0], commits: &[&[(2, 1)]] },
         Case {
             l_skip: 2,
             n_stack: 3,
@@ -231,15 +220,7 @@ fn proofs_equal_upstream() {
 fn wrong_shapes_are_errors() {
     let mut rng = StdRng::seed_from_u64(19);
     let gpu = testing::gpu();
-    let case = Case {
-        l_skip: 1,
-        n_stack: 3,
-        log_blowup: 1,
-        k: 2,
-        queries: &[1, 1],
-        pow: [0, 0, 0],
-        commits: &[],
-    };
+    let case = Case { l_skip: 1, n_stack: 3, log_blowup: 1, k: 2, queries: &[1, 1], pow: [0, 0, 0], commits: &[] };
     let params = case.params();
     let data = commit(&gpu, &params, &[&upload(&gpu, &random_trace(&mut rng, 16, 1))]).unwrap().1;
     let prove = |params: &SystemParams, commits: &[&PcsData], coordinates: usize| {
