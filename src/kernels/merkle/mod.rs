@@ -4,7 +4,7 @@ mod open;
 mod sponge;
 mod tree;
 
-pub use open::{open_rows, Queries};
+pub use open::Queries;
 pub use sponge::{RowDigests, RowSponges};
 pub use tree::MerkleTree;
 

@@ -36,34 +36,34 @@ pub struct Queries<'a> {
     pub len: usize,
 }
 
-/// Writes the columns of a panel into the opened rows `[query][t][column]` of `width` columns, from `first_column` on.
-pub fn open_rows(
-    rec: &mut Recorder,
-    tree: &MerkleTree,
-    queries: Queries<'_>,
-    panel: Panel<'_>,
-    (opened, first_column, width): (&DeviceBuffer<F>, usize, usize),
-) {
-    let rows = queries.len * tree.rows_per_query();
-    assert!(first_column + panel.columns <= width && rows * width <= opened.len(), "opened rows");
-    let kernel = OpenRows {
-        panel: panel.words,
-        transcript_log: queries.log,
-        opened,
-        queries: queries.len as u32,
-        first_word: queries.first_word,
-        bits: tree.depth() as u32,
-        rows_per_query: tree.rows_per_query() as u32,
-        columns: panel.columns as u32,
-        column_stride: panel.column_stride as u32,
-        row_stride: panel.row_stride as u32,
-        first_column: first_column as u32,
-        width: width as u32,
-    };
-    rec.dispatch(&kernel, Grid::threads(rows * panel.columns));
-}
-
 impl MerkleTree {
+    /// Writes the columns of a panel into the opened rows `[query][t][column]` of `width` columns, from `first_column` on.
+    pub fn open_rows(
+        &self,
+        rec: &mut Recorder,
+        queries: Queries<'_>,
+        panel: Panel<'_>,
+        (opened, first_column, width): (&DeviceBuffer<F>, usize, usize),
+    ) {
+        let rows = queries.len * self.rows_per_query();
+        assert!(first_column + panel.columns <= width && rows * width <= opened.len(), "opened rows");
+        let kernel = OpenRows {
+            panel: panel.words,
+            transcript_log: queries.log,
+            opened,
+            queries: queries.len as u32,
+            first_word: queries.first_word,
+            bits: self.depth() as u32,
+            rows_per_query: self.rows_per_query() as u32,
+            columns: panel.columns as u32,
+            column_stride: panel.column_stride as u32,
+            row_stride: panel.row_stride as u32,
+            first_column: first_column as u32,
+            width: width as u32,
+        };
+        rec.dispatch(&kernel, Grid::threads(rows * panel.columns));
+    }
+
     /// The rows that queries open of one column of extension elements: `[query][t]`, `rows_per_query` each.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl MerkleTree {
         queries: Queries<'_>,
     ) -> Result<DeviceBuffer<EF>> {
         let opened = rec.gpu().alloc::<EF>(queries.len * self.rows_per_query(), "opened values")?;
-        open_rows(rec, self, queries, Panel::coordinates(&codeword.cast()), (&opened.cast(), 0, 4));
+        self.open_rows(rec, queries, Panel::coordinates(&codeword.cast()), (&opened.cast(), 0, 4));
         Ok(opened)
     }
 

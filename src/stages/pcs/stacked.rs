@@ -176,12 +176,10 @@ pub(super) fn panel_width(gpu: &Gpu, height: usize) -> usize {
     let capabilities = gpu.capabilities();
     let target = PANEL_BYTES.min(capabilities.max_segment_bytes) / column_bytes;
     let most = (capabilities.max_buffer_bytes / column_bytes).max(1) as usize;
-    let wanted = (target as usize / RATE * RATE).max(RATE);
-    if wanted <= most {
-        wanted
-    } else {
-        1 << most.min(RATE / 2).ilog2()
+    if most < RATE {
+        return 1 << most.ilog2();
     }
+    (target.min(most as u64) as usize / RATE * RATE).max(RATE)
 }
 
 /// (width, log2 of the height) of a trace.
