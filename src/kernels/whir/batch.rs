@@ -100,7 +100,8 @@ mod tests {
             for (count, log_stride) in blocks {
                 let source: Vec<F> = (0..count.div_ceil(1 << log_stride)).map(|_| rng.random()).collect();
                 inputs.push((gpu.upload(&source, "source").unwrap(), cells.len(), *count, *log_stride));
-                let strided = |c: usize| if c.is_multiple_of(1 << log_stride) { source[c >> log_stride] } else { F::ZERO };
+                let strided =
+                    |c: usize| if c.is_multiple_of(1 << log_stride) { source[c >> log_stride] } else { F::ZERO };
                 cells.extend((0..*count).map(strided));
             }
             mu.resize_with(2 + cells.len().div_ceil(height), || rng.random());
