@@ -2,27 +2,49 @@
 //
 // Instruction set and operand codes: src/constraints/encode.rs. All threads of a dispatch's z slice run the same instructions,
 // so neither switch diverges. The frame that imports this declares `instrs`, `chunks`, `constants`, `Value`, `column`, the v_*
-// arithmetic, `accumulate0/1` and `emit`, and its flags choose the register file.
+// arithmetic, `accumulate0/1` and `emit`, and, with SPILL (programs
+// whose chunks need more registers than the file has), `spill`.
 
-#if REGISTERS_8192
-const REGISTERS: u32 = 8192u;
-#else
-#if REGISTERS_2048
-const REGISTERS: u32 = 2048u;
-#else
-#if REGISTERS_512
-const REGISTERS: u32 = 512u;
-#else
-#if REGISTERS_128
-const REGISTERS: u32 = 128u;
-#else
 const REGISTERS: u32 = 32u;
-#endif
-#endif
-#endif
-#endif
 
 var<private> registers: array<Value, REGISTERS>;
+
+#if SPILL
+/// This thread among those of the dispatch, and their number: register r >= 32 is at spill[(r - 32) * threads + thread].
+var<private> spill_thread: u32;
+var<private> spill_threads: u32;
+
+fn read_register(r: u32) -> Value {
+    if r < REGISTERS {
+        return registers[r];
+    }
+    return spill[(r - REGISTERS) * spill_threads + spill_thread];
+}
+
+fn write_register(r: u32, value: Value) {
+    if r < REGISTERS {
+        registers[r] = value;
+    } else {
+        spill[(r - REGISTERS) * spill_threads + spill_thread] = value;
+    }
+}
+#else
+fn read_register(r: u32) -> Value {
+    return registers[r];
+}
+
+fn write_register(r: u32, value: Value) {
+    registers[r] = value;
+}
+#endif
+
+/// Chooses where this thread's spilled registers lie.
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {
+#if SPILL
+    spill_thread = workgroup * 64u + thread;
+    spill_threads = num_workgroups.x * num_workgroups.y * 64u;
+#endif
+}
 
 fn operand(code: u32) -> Value {
     let index = code & 0x3fffffffu;
@@ -34,7 +56,7 @@ fn operand(code: u32) -> Value {
             return lift(constants[index]);
         }
         default: {
-            return registers[index];
+            return read_register(index);
         }
     }
 }
@@ -46,19 +68,19 @@ fn evaluate(chunk: u32) {
         let a = operand(instr.z);
         switch instr.x {
             case 0u: {
-                registers[instr.y] = v_add(a, operand(instr.w));
+                write_register(instr.y, v_add(a, operand(instr.w)));
             }
             case 1u: {
-                registers[instr.y] = v_sub(a, operand(instr.w));
+                write_register(instr.y, v_sub(a, operand(instr.w)));
             }
             case 2u: {
-                registers[instr.y] = v_mul(a, operand(instr.w));
+                write_register(instr.y, v_mul(a, operand(instr.w)));
             }
             case 3u: {
-                registers[instr.y] = v_scale(a, constants[instr.w]);
+                write_register(instr.y, v_scale(a, constants[instr.w]));
             }
             case 4u: {
-                registers[instr.y] = v_neg(a);
+                write_register(instr.y, v_neg(a));
             }
             case 5u: {
                 accumulate0(instr.y, a);

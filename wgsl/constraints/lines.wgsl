@@ -89,11 +89,14 @@ fn accumulate1(k: u32, a: Value) {
 #if INTERPRETED
 @group(0) @binding(5) var<storage, read> instrs: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> chunks: array<vec2<u32>>;
+@group(0) @binding(7) var<storage, read_write> spill: array<vec4<u32>>;
 
 fn emit(output: u32, numerator: Value) {}
 #import constraints/interpreter
 #else
 // GENERATED
+
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
 #endif
 
 @compute @workgroup_size(64)
@@ -102,7 +105,9 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let e = params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    prepare_registers(workgroup, num_workgroups, thread);
+    let e = (params.first_workgroup + workgroup) * 64u + thread;
     if e >= params.evaluations {
         return;
     }
