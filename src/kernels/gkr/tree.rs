@@ -40,11 +40,8 @@ impl Heap {
 
     /// Fills the lowest level from `source`, whose sums of 2^(log_len - top) neighbours it is.
     pub fn fill_top(&self, rec: &mut Recorder, source: &Fractions) {
-        let whole = Fractions {
-            log_len: self.top + 1,
-            numer: vec![self.numer.clone()],
-            denom: vec![self.denom.clone()],
-        };
+        let whole =
+            Fractions { log_len: self.top + 1, numer: vec![self.numer.clone()], denom: vec![self.denom.clone()] };
         raise_to(rec, source, source.log_len - self.top, (&whole, 1 << self.top));
     }
 }

@@ -5,7 +5,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, EF, F};
 use super::{sponge::RowDigests, Panel, RowSponges};
 use crate::{
     error::{Error, Result},
-    gpu::{DeviceBuffer, Grid, Recorder},
+    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
     kernels::poseidon2::round_constants,
 };
@@ -75,6 +75,28 @@ impl MerkleTree {
         tree.bundle(rec, rows)?;
         tree.layers(rec)?;
         Ok(tree)
+    }
+
+    /// Takes over a tree that the host made, given by its layers from the leaves to the root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] when the layers do not halve down to one root; as [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+    pub fn upload(gpu: &Gpu, layers: &[Vec<Digest>], rows_per_query: usize) -> Result<Self> {
+        let leaves = layers.first().map_or(0, Vec::len);
+        let halves = layers.windows(2).all(|pair| pair[1].len() * 2 == pair[0].len());
+        let root = match layers.last() {
+            Some(root) if root.len() == 1 && halves && rows_per_query.is_power_of_two() => root,
+            _ => return Err(Error::InvalidInput("the layers of a Merkle tree must halve down to its root".into())),
+        };
+        let mut nodes = layers.concat();
+        nodes.resize(2 * leaves, Digest::default());
+        Ok(Self {
+            nodes: gpu.upload(&nodes, "Merkle tree")?,
+            root: gpu.upload(root, "Merkle root")?,
+            log_leaves: leaves.ilog2() as usize,
+            rows_per_query,
+        })
     }
 
     /// The root, one digest.

@@ -2,9 +2,9 @@
 
 mod rounds;
 mod tables;
-mod tile;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 pub use rounds::{begin_rounds, combine, fold_tile, gather_openings, BatchRound, BeginRounds, MleFold, RoundState};
 pub use tables::{eq_3b, eq_tree, fill_leaves, lagrange_basis, place, powers, EqTree};

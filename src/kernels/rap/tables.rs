@@ -192,7 +192,11 @@ pub fn fill_leaves(
 /// # Panics
 ///
 /// When there is no such element.
-pub fn place(rec: &mut Recorder, (log, challenge): (&DeviceBuffer<F>, Challenge), (target_values, at): (&DeviceBuffer<EF>, usize)) {
+pub fn place(
+    rec: &mut Recorder,
+    (log, challenge): (&DeviceBuffer<F>, Challenge),
+    (target_values, at): (&DeviceBuffer<EF>, usize),
+) {
     assert!(at < target_values.len(), "element {at} of {}", target_values.len());
     let kernel = Place { transcript_log: log, target_values, at: at as u32, challenge: challenge.word() };
     rec.dispatch(&kernel, Grid::workgroups(1));

@@ -56,16 +56,22 @@ impl Traces {
         let matrices = widths.map(|width| (0..width * height).map(|_| base(rng)).collect());
         let mut columns = TileColumn::SELECTORS.to_vec();
         for rot in [false, true] {
-            columns.extend((0..widths[0] as u32).filter(|c| c % 3 != 1).map(|col| TileColumn::Preprocessed { rot, col }));
-            columns.extend((0..widths[1] as u32).filter(|c| c % 2 == 0).map(|col| TileColumn::Main { part: 0, rot, col }));
+            columns
+                .extend((0..widths[0] as u32).filter(|c| c % 3 != 1).map(|col| TileColumn::Preprocessed { rot, col }));
+            columns.extend((0..widths[1] as u32).filter(|c| c % 2 == 0).map(|col| TileColumn::Main {
+                part: 0,
+                rot,
+                col,
+            }));
         }
         Self { matrices, height, layout: TileLayout::used(columns) }
     }
 
     fn source(&self, gpu: &Gpu) -> TileSource {
-        let device = self.matrices.each_ref().map(|m| {
-            DeviceMatrix::upload(gpu, m, self.height, m.len() / self.height, "trace").unwrap()
-        });
+        let device = self
+            .matrices
+            .each_ref()
+            .map(|m| DeviceMatrix::upload(gpu, m, self.height, m.len() / self.height, "trace").unwrap());
         let mut planner = TilePlanner::new(gpu).unwrap();
         // another tile first, so that this one's entries start further on
         planner.add(&TileLayout::used([TileColumn::IsLastRow]), 4, |_| unreachable!());
@@ -110,7 +116,11 @@ fn trace_tiles() {
         let ticket = rec.download(&tile);
         let found = rec.wait().unwrap().take(ticket).unwrap();
         for (c, &column) in traces.layout.columns().iter().enumerate() {
-            assert_eq!(found[c * stride..][..rows.len()], traces.column(column, rows.clone()), "{column:?} of {height}");
+            assert_eq!(
+                found[c * stride..][..rows.len()],
+                traces.column(column, rows.clone()),
+                "{column:?} of {height}"
+            );
         }
     }
 }
@@ -155,9 +165,13 @@ fn coset_tiles() {
 #[test]
 fn folding_the_univariate_variable() {
     let mut rng = StdRng::seed_from_u64(3);
-    for (l_skip, height, widths, points) in
-        [(0, 4, [1, 2], 0..4), (1, 2, [1, 1], 0..1), (3, 2, [2, 3], 0..1), (4, 1024, [5, 40], 3..40), (9, 512, [1, 1], 0..1)]
-    {
+    for (l_skip, height, widths, points) in [
+        (0, 4, [1, 2], 0..4),
+        (1, 2, [1, 1], 0..1),
+        (3, 2, [2, 3], 0..1),
+        (4, 1024, [5, 40], 3..40),
+        (9, 512, [1, 1], 0..1),
+    ] {
         let traces = Traces::random(&mut rng, height, widths);
         let r_0 = ext(&mut rng);
         let lifted = height.max(1 << l_skip);
@@ -166,7 +180,8 @@ fn folding_the_univariate_variable() {
             let source = traces.source(gpu);
             let lagrange = lagrange_basis(rec, log, r[0], l_skip).unwrap();
             let tile = gpu.alloc::<EF>(source.columns() * stride, "tile").unwrap();
-            PleFold { source: &source, points: points.clone(), l_skip, lagrange: &lagrange, tile: &tile, stride }.fill(rec);
+            PleFold { source: &source, points: points.clone(), l_skip, lagrange: &lagrange, tile: &tile, stride }
+                .fill(rec);
             rec.submit().unwrap();
             (gpu.download(&tile).unwrap(), gpu.download(&lagrange).unwrap())
         });
@@ -177,7 +192,11 @@ fn folding_the_univariate_variable() {
         for (c, &column) in traces.layout.columns().iter().enumerate() {
             let matrix = ColMajorMatrix::new(traces.column(column, 0..lifted), 1);
             let folded = fold_ple_evals(l_skip, matrix.as_view().into(), false, r_0);
-            assert_eq!(found[c * stride..][..points.len()], folded.values[points.clone()], "{column:?}, l_skip {l_skip}");
+            assert_eq!(
+                found[c * stride..][..points.len()],
+                folded.values[points.clone()],
+                "{column:?}, l_skip {l_skip}"
+            );
         }
     }
 }
@@ -240,7 +259,10 @@ fn tables() {
         let (p, q) = (gpu.download(&p).unwrap(), gpu.download(&q).unwrap());
         for i in 0..13 {
             let filled = (3..12).contains(&i);
-            assert_eq!((p[i], q[i]), if filled { (EF::ZERO, xi[4]) } else { (xi[i], if i == 12 { xi[5] } else { xi[i] }) });
+            assert_eq!(
+                (p[i], q[i]),
+                if filled { (EF::ZERO, xi[4]) } else { (xi[i], if i == 12 { xi[5] } else { xi[i] }) }
+            );
         }
     });
 }
@@ -302,13 +324,13 @@ fn batching_rounds() {
     let mut rng = StdRng::seed_from_u64(6);
     for (airs, degree, l_skip, rounds) in [(1, 1, 0, 2), (3, 3, 2, 4), (130, 4, 4, 3), (5, 7, 3, 3)] {
         let n_max = rounds as u32;
-        let lifts: Vec<[u32; 2]> =
-            (0..airs).map(|a| if a == 0 { [n_max, 0] } else { [rng.random_range(0..=n_max), rng.random_range(0..3)] }).collect();
+        let lifts: Vec<[u32; 2]> = (0..airs)
+            .map(|a| if a == 0 { [n_max, 0] } else { [rng.random_range(0..=n_max), rng.random_range(0..3)] })
+            .collect();
         let xi = exts(&mut rng, l_skip + rounds + 1);
         let s_0 = exts(&mut rng, (degree + 1) * ((1 << l_skip) - 1) + 1);
-        let sums: Vec<Vec<[Vec<EF>; 3]>> = (0..rounds)
-            .map(|_| (0..airs).map(|_| std::array::from_fn(|_| exts(&mut rng, degree))).collect())
-            .collect();
+        let sums: Vec<Vec<[Vec<EF>; 3]>> =
+            (0..rounds).map(|_| (0..airs).map(|_| std::array::from_fn(|_| exts(&mut rng, degree))).collect()).collect();
         // mu, r_0, r_1, ..
         let challenges = exts(&mut rng, rounds + 2);
         let found = with_challenges(&challenges, |gpu, rec, log, at| {

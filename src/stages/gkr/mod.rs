@@ -39,10 +39,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 pub use crate::kernels::gkr::Fractions;
 pub use proof::{FractionalSumcheck, FractionalSumcheckProof};
 
-use self::{
-    proof::LayerProof,
-    tree::Tree,
-};
+use self::{proof::LayerProof, tree::Tree};
 use crate::{
     error::{Error, Result},
     gpu::Recorder,

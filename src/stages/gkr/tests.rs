@@ -10,7 +10,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
-use super::{fractional_sumcheck, Fractions, FractionalSumcheckProof};
+use super::{fractional_sumcheck, FractionalSumcheckProof, Fractions};
 use crate::{
     error::{Error, Result},
     gpu::{testing, Gpu},

@@ -58,13 +58,13 @@ pub struct PcsData {
     pub tree: MerkleTree,
     /// -log2 of the code's rate.
     pub log_blowup: usize,
-    root: Digest,
-    codewords: Vec<CodewordPanel>,
+    pub(super) root: Digest,
+    pub(super) codewords: Vec<CodewordPanel>,
 }
 
 /// Codewords that were kept.
 #[derive(Clone)]
-struct CodewordPanel {
+pub(super) struct CodewordPanel {
     columns: Range<usize>,
     words: DeviceBuffer<F>,
 }

@@ -10,6 +10,7 @@
 
 mod commit;
 mod encode;
+mod host;
 mod stacked;
 
 pub use commit::{commit, commit_stacked, CommitParams, PcsData};

@@ -94,9 +94,7 @@ fn multiply(a: &[EF], b: &[EF], product: &mut [EF]) {
 
 #[cfg(test)]
 mod tests {
-    use openvm_stark_backend::{
-        poly_common::{eval_eq_sharp_uni, eval_eq_uni, horner_eval},
-    };
+    use openvm_stark_backend::poly_common::{eval_eq_sharp_uni, eval_eq_uni, horner_eval};
     use p3_field::{BasedVectorSpace, TwoAdicField};
     use rand::{rngs::StdRng, Rng, SeedableRng};
 
@@ -158,7 +156,8 @@ mod tests {
             let domain: Vec<F> = F::two_adic_generator(l_skip).powers().take(n).collect();
             let sum = |poly: &[EF]| {
                 let term = |z: &F| {
-                    eval_eq_sharp_uni(&domain, &xi[..l_skip], EF::from(*z)) * horner_eval::<_, EF, EF>(poly, EF::from(*z))
+                    eval_eq_sharp_uni(&domain, &xi[..l_skip], EF::from(*z))
+                        * horner_eval::<_, EF, EF>(poly, EF::from(*z))
                 };
                 domain.iter().map(term).sum::<EF>()
             };

@@ -71,10 +71,9 @@ impl<'a> AirInput<'a> {
         }
         let mut mains = traces.cached;
         mains.push(traces.common);
-        let found = traces.preprocessed.iter().chain(&mains).map(|m| (m.height(), m.width()));
-        let expected = evaluator.widths().parts().map(|(_, width)| (height, width));
-        if !found.clone().eq(expected.clone()) {
-            let (found, expected): (Vec<_>, Vec<_>) = (found.collect(), expected.collect());
+        let found: Vec<_> = traces.preprocessed.iter().chain(&mains).map(|m| (m.height(), m.width())).collect();
+        let expected: Vec<_> = evaluator.widths().parts().map(|(_, width)| (height, width)).collect();
+        if found != expected {
             return invalid(format!("traces of (height, width) {found:?} instead of {expected:?}"));
         }
         let (zerocheck_cosets, logup_cosets) = cosets(&vk.symbolic_constraints, vk.max_constraint_degree);
@@ -196,7 +195,9 @@ impl<'a> RapInput<'a> {
             return Err(Error::Unsupported(format!("{num_leaves} interactions, below 2^{MAX_LOG_LEAVES}")));
         }
         if l_skip + n_max.max(n_logup) == 0 || (max_constraint_degree == 0 && n_max > 0) {
-            return Err(Error::InvalidInput("traces without a variable or keys without a degree have no sumcheck".into()));
+            return Err(Error::InvalidInput(
+                "traces without a variable or keys without a degree have no sumcheck".into(),
+            ));
         }
         let layout = StackedLayout::new(0, l_skip + n_logup, shapes)
             .map_err(|error| Error::InvalidInput(format!("interactions: {error}")))?;

@@ -70,7 +70,8 @@ pub fn prove_rap<TS: SpongeTranscript>(
     let tiles = TileSources::new(&gpu, input)?;
     let mut rec = gpu.recorder("rap constraints");
 
-    let logup = info_span!("prover.rap_constraints.logup_gkr").in_scope(|| Logup::prove(tx, &mut rec, input, &tiles))?;
+    let logup =
+        info_span!("prover.rap_constraints.logup_gkr").in_scope(|| Logup::prove(tx, &mut rec, input, &tiles))?;
     let span = info_span!("prover.rap_constraints.round0").entered();
     let (xi, lambda) = sample_point(tx, &mut rec, input, &logup)?;
     let xi_dense = tx.gather(&mut rec, &xi)?;
