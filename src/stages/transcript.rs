@@ -438,6 +438,20 @@ mod tests {
     }
 
     #[test]
+    fn long_observations_are_absorbed_to_their_end() {
+        let gpu = testing::gpu();
+        let values: Vec<F> = (0..50_001).map(F::from_u32).collect();
+        let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
+        let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+        let mut rec = gpu.recorder("test");
+        let observed = tx.observe_values(&mut rec, &values).unwrap();
+        tx.sync(rec).unwrap();
+        values.iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
+        assert_eq!(tx.values(observed), values);
+        sponges_agree(&host, &expected);
+    }
+
+    #[test]
     fn extension_challenges_and_gathering() {
         let gpu = testing::gpu();
         let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
