@@ -9,12 +9,7 @@ use p3_field::{ExtensionField, PrimeCharacteristicRing};
 use proptest::prelude::*;
 use rand::{rngs::StdRng, SeedableRng};
 
-use super::{
-    encode::{EncodedProgram, INSTR_WORDS},
-    host::RowTables,
-    testing::*,
-    *,
-};
+use super::{encode::EncodedProgram, host::RowTables, testing::*, *};
 
 /// Compiles `dag` and compares the three programs with upstream on one random row over `V`.
 fn check_row<V>(
@@ -73,7 +68,7 @@ fn check_structure(program: &Program) {
     let layout = TileLayout::used(program.columns.iter().copied());
     let encoded = EncodedProgram::new(program, &layout);
     let instrs: usize = program.chunks.iter().map(|c| c.instrs.len()).sum();
-    assert_eq!(encoded.words.len(), INSTR_WORDS * instrs);
+    assert_eq!(encoded.records.len(), instrs);
     for chunk in &program.chunks {
         let body = wgsl::chunk_body(program, chunk, &layout);
         assert_eq!(body.lines().count(), chunk.instrs.len());

@@ -9,7 +9,7 @@
 // tile: F, column-major, `stride` words a column; weights, numerators, denominators: EF; weights[alpha] is alpha.
 // Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
 // `first_workgroup` on.
-// INTERPRETED runs the instruction stream; without, `evaluate` is the generated text of one chunk.
+// INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
 #import constraints/base_values
@@ -61,8 +61,8 @@ fn emit(output: u32, numerator: Value) {
 }
 
 #if INTERPRETED
-@group(0) @binding(6) var<storage, read> instrs: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> chunks: array<vec2<u32>>;
+@group(0) @binding(6) var<storage, read> records: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read> chunks: array<vec4<u32>>;
 @group(0) @binding(8) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
 #else

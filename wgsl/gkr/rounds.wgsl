@@ -206,14 +206,27 @@ fn window_sums(local: u32, vars: u32, width: u32) {
     }
 }
 
-/// The partial sums of window.wgsl into the same 144 places.
+/// The partial sums of window.wgsl into the same 144 places. 252 = 9 * 28 threads, four loads in flight each.
 fn partial_sums(local: u32) {
-    if local < 144u {
+    let end = 9u * params.slots;
+    if local < 252u {
         var sum = E_ZERO;
-        for (var i = local; i < 9u * params.slots; i += 144u) {
+        var i = local;
+        for (; i + 756u < end; i += 1008u) {
+            let a = partials[i];
+            let b = partials[i + 252u];
+            let c = partials[i + 504u];
+            let d = partials[i + 756u];
+            sum = e_add(sum, e_add(e_add(a, b), e_add(c, d)));
+        }
+        for (; i < end; i += 252u) {
             sum = e_add(sum, partials[i]);
         }
         scratch[local] = sum;
+    }
+    workgroupBarrier();
+    if local < 108u {
+        scratch[local] = e_add(scratch[local], scratch[local + 144u]);
     }
 }
 

@@ -68,16 +68,32 @@ fn node(i: u32) -> Fraction {
     return sum;
 }
 
-/// Fraction 2 x + side, folded where asked for.
-fn entry(x: u32, side: u32) -> Fraction {
+/// The fractions of a point: (p0, q0) and (p1, q1).
+struct Entry {
+    even: Fraction,
+    odd: Fraction,
+}
+
+/// The points at fractions `at` and `at` + 2, folded.
+fn fold_pair(at: u32, r: Ext) -> Entry {
+    // neighbours are loaded together
+    let even = node(at);
+    let odd = node(at + 1u);
+    let next_even = node(at + 2u);
+    let next_odd = node(at + 3u);
+    return Entry(fraction_fold(even, next_even, r), fraction_fold(odd, next_odd, r));
+}
+
+/// Point x, folded where asked for.
+fn entry(x: u32) -> Entry {
     if params.fold == 0u {
-        return node(2u * x + side);
+        return Entry(node(2u * x), node(2u * x + 1u));
     }
-    let at = 8u * x + side;
     let r0 = state[2];
-    let low = fraction_fold(node(at), node(at + 2u), r0);
-    let high = fraction_fold(node(at + 4u), node(at + 6u), r0);
-    return fraction_fold(low, high, state[3]);
+    let r1 = state[3];
+    let low = fold_pair(8u * x, r0);
+    let high = fold_pair(8u * x + 4u, r0);
+    return Entry(fraction_fold(low.even, high.even, r1), fraction_fold(low.odd, high.odd, r1));
 }
 
 fn store_tile(local: u32, p0: Ext, q0: Ext, p1: Ext, q1: Ext) {
@@ -90,9 +106,9 @@ fn store_tile(local: u32, p0: Ext, q0: Ext, p1: Ext, q1: Ext) {
 
 /// Folds, writes and weighs x' = `first` + k.
 fn fill(k: u32, local: u32) {
-    let x = params.first + k;
-    var even = entry(x, 0u);
-    let odd = entry(x, 1u);
+    let x = entry(params.first + k);
+    var even = x.even;
+    let odd = x.odd;
     if params.raw != 0u {
         even.p = e_add(even.p, e_mul(state[0], even.q));
     }

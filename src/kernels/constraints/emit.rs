@@ -19,12 +19,12 @@ kernel! {
     struct InterpretEmit("constraints/emit.wgsl", workgroup = 64) {
         buffers {
             read tile: F, read constants: F, read weights: EF, read offsets: u32, write numerators: EF,
-            write denominators: EF, read instrs: u32, read chunks: u32, write spill: u32,
+            write denominators: EF, read records: u32, read chunks: u32, write spill: u32,
         }
         params {
             stride, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len,
         }
-        flags { INTERPRETED, SPILL }
+        flags { INTERPRETED, EMIT, SPILL }
     }
 }
 
@@ -157,7 +157,7 @@ impl DeviceProgram {
             offsets: args.offsets.1,
             numerators: &args.numerators[piece],
             denominators: &args.denominators[piece],
-            instrs: &self.instrs,
+            records: &self.records,
             chunks: &self.chunks,
             spill: &self.spill,
             stride,
@@ -172,6 +172,7 @@ impl DeviceProgram {
             window_start,
             window_len,
             INTERPRETED: true,
+            EMIT: true,
             SPILL: self.spills(slice.chunks.start),
         };
         rec.dispatch(&kernel, slice.grid());

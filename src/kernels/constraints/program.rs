@@ -80,7 +80,7 @@ pub(super) struct Source {
 /// A program on the device.
 pub struct DeviceProgram {
     pub(super) source: Arc<Source>,
-    pub(super) instrs: DeviceBuffer<u32>,
+    pub(super) records: DeviceBuffer<u32>,
     pub(super) chunks: DeviceBuffer<u32>,
     pub(super) generated: Arc<Generated>,
     pub(super) policy: EvaluatorPolicy,
@@ -130,7 +130,7 @@ impl DeviceProgram {
         }
         let spilled = program.chunks.iter().map(Chunk::spilled_registers).max().unwrap_or(0);
         Ok(Self {
-            instrs: gpu.upload(&encoded.words, "constraint program")?,
+            records: gpu.upload(encoded.records.as_flattened(), "constraint program")?,
             chunks: gpu.upload(encoded.chunks.as_flattened(), "constraint program")?,
             generated,
             policy,

@@ -16,7 +16,7 @@ kernel! {
     struct InterpretPoints("constraints/points.wgsl", workgroup = 64) {
         buffers {
             read tile: F, read constants: F, read weights: EF, read eq: EF, write partials: EF,
-            read instrs: u32, read chunks: u32, write spill: u32,
+            read records: u32, read chunks: u32, write spill: u32,
         }
         params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup }
         flags { INTERPRETED, SPILL }
@@ -28,7 +28,7 @@ kernel! {
     struct InterpretLines("constraints/lines.wgsl", workgroup = 64) {
         buffers {
             read tile: EF, read constants: F, read weights: EF, read eq: EF, write partials: EF,
-            read instrs: u32, read chunks: u32, write spill: u32,
+            read records: u32, read chunks: u32, write spill: u32,
         }
         params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, last }
         flags { INTERPRETED, SPILL }
@@ -163,7 +163,7 @@ impl DeviceProgram {
             weights: args.weights,
             eq: args.eq,
             partials: args.partials,
-            instrs: &self.instrs,
+            records: &self.records,
             chunks: &self.chunks,
             spill: &self.spill,
             stride,
@@ -192,7 +192,7 @@ impl DeviceProgram {
             weights: args.weights,
             eq: args.eq,
             partials: args.partials,
-            instrs: &self.instrs,
+            records: &self.records,
             chunks: &self.chunks,
             spill: &self.spill,
             stride,

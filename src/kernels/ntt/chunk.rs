@@ -46,7 +46,7 @@ fn check(l_skip: usize) -> Result<()> {
 pub fn encode_chunks(rec: &mut Recorder, run: &Run<'_>, panel: &DeviceBuffer<F>, l_skip: usize) -> Result<()> {
     check(l_skip)?;
     run.check(panel);
-    assert!((run.target_start | run.len()).trailing_zeros() as usize >= l_skip, "a run cuts a chunk");
+    assert!((run.target_start | run.cells()).trailing_zeros() as usize >= l_skip, "a run cuts a chunk");
     let kernel = GatherChunks {
         src: run.source,
         data: panel,
@@ -54,13 +54,13 @@ pub fn encode_chunks(rec: &mut Recorder, run: &Run<'_>, panel: &DeviceBuffer<F>,
         source: run.source_start as u32,
         target_offset: run.target_start as u32,
         filled: run.filled as u32,
-        len: run.len() as u32,
+        len: run.cells() as u32,
         log_stride: run.log_stride as u32,
         log_chunk: l_skip as u32,
         log_ext: 0,
         INVERSE: true,
     };
-    rec.dispatch(&kernel, Grid::workgroups(run.len().div_ceil(TILE_WORDS)));
+    rec.dispatch(&kernel, Grid::workgroups(run.cells().div_ceil(TILE_WORDS)));
     Ok(())
 }
 

@@ -94,13 +94,14 @@ mod tests {
             let height = 1usize << log_height;
             let mut cells = vec![F::from_u32(7); 3];
             let mut mu: Vec<EF> = vec![];
-            let f_before: Vec<EF> = (0..height).map(|i| EF::from_usize(i)).collect();
+            let f_before: Vec<EF> = (0..height).map(EF::from_usize).collect();
             let f = gpu.upload(&f_before, "f").unwrap();
             let mut inputs = vec![];
             for (count, log_stride) in blocks {
                 let source: Vec<F> = (0..count.div_ceil(1 << log_stride)).map(|_| rng.random()).collect();
                 inputs.push((gpu.upload(&source, "source").unwrap(), cells.len(), *count, *log_stride));
-                let strided = |c: usize| if c % (1 << log_stride) == 0 { source[c >> log_stride] } else { F::ZERO };
+                let strided =
+                    |c: usize| if c.is_multiple_of(1 << log_stride) { source[c >> log_stride] } else { F::ZERO };
                 cells.extend((0..*count).map(strided));
             }
             mu.resize_with(2 + cells.len().div_ceil(height), || rng.random());

@@ -32,7 +32,7 @@ impl Table {
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
     pub fn alloc(rec: &Recorder, rows: usize, log_row: usize) -> Result<Self> {
-        let values = rec.gpu().alloc(2 * rows << log_row, "WHIR sumcheck table")?;
+        let values = rec.gpu().alloc((2 * rows) << log_row, "WHIR sumcheck table")?;
         Ok(Self { rows, log_row, values })
     }
 

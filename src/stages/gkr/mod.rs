@@ -47,8 +47,8 @@ use crate::{
     stages::transcript::{KernelStep, KernelSteps, Observed, SpongeTranscript, Transcript},
 };
 
-/// Tables of at least this many fractions are given back by submitting what was recorded so far, so that their memory serves what follows.
-const SUBMIT_LOG_LEN: usize = 18;
+/// Levels of at least this many fractions end a submission, so that their memory serves what follows.
+const SUBMIT_LOG_LEN: usize = 16;
 
 /// A round of the sumcheck: three values observed, a challenge sampled.
 const ROUND: KernelStep = KernelStep { observe: 3, sample: 1 };
@@ -108,6 +108,10 @@ impl<TS: SpongeTranscript> Prover<'_, '_, TS> {
     /// A layer of more variables than the heap serves, two variables at a time.
     fn layer(&mut self, layer: usize) -> Result<LayerProof> {
         let mut proof = LayerProof::default();
+        let large = layer + 1 >= SUBMIT_LOG_LEN;
+        if large {
+            self.rec.submit()?;
+        }
         let eq = EqTables::build(self.rec, &self.rounds.state, layer)?;
         let mut table = self.tree.take_level(layer + 1);
         let mut first = 0;
@@ -117,7 +121,8 @@ impl<TS: SpongeTranscript> Prover<'_, '_, TS> {
             first += 2;
             let pass = SumPass { table: &table, first, eq: &eq, state: &self.rounds.state };
             (table, sums) = pass.fold_and_sum(self.rec)?;
-            if table.fractions.log_len >= SUBMIT_LOG_LEN {
+            if large && first == 2 && layer + 1 == self.levels {
+                // the leaves are read for the last time
                 self.rec.submit()?;
             }
             if table.vars() <= Rounds::TAIL {

@@ -115,14 +115,10 @@ impl Case<'_> {
         let mut ts = sponge;
         let mut tx = Transcript::new(&gpu, &mut ts).unwrap();
         let u_cube = gpu.upload(&u, "u_cube").unwrap();
-        let waits = gpu.metrics().host_waits;
         let proof = prove_whir(&mut tx, &params, &device.iter().collect::<Vec<_>>(), &u_cube).unwrap();
-        let waited = gpu.metrics().host_waits - waits;
         equal(&proof, &expected);
         assert_eq!(ts.state(), expected_ts.0.state());
         assert_eq!((ts.absorb_idx(), ts.sample_idx()), (expected_ts.0.absorb_idx(), expected_ts.0.sample_idx()));
-        // other tests share the device, so this is an upper bound only where they are quiet
-        assert!(waited >= 1);
     }
 }
 
@@ -211,6 +207,16 @@ fn proofs_equal_upstream() {
             queries: &[10, 9, 8, 7],
             pow: [2, 2, 2],
             commits: &[&[(1 << 11, 1)]],
+        },
+        // foldings by more than a workgroup's share
+        Case {
+            l_skip: 0,
+            n_stack: 13,
+            log_blowup: 1,
+            k: 6,
+            queries: &[5, 3],
+            pow: [0, 0, 1],
+            commits: &[&[(1 << 13, 3), (1 << 7, 5)]],
         },
     ];
     cases.iter().for_each(|case| case.check(&mut rng));
