@@ -64,11 +64,15 @@ pub(crate) struct DuplexPosition {
 /// Words of the sponge's rate.
 const RATE: usize = 8;
 
+/// Words that one dispatch absorbs at most: a few milliseconds. Mesa's llvmpipe ends all loops of a thread silently after 65,535 iterations
+/// together, which are 2,048 permutations here.
+const MAX_ABSORB: usize = 1 << 13;
+
 /// Threads that search for a witness: enough to fill a large GPU, few enough that little is tried beyond the witness.
 const GRIND_THREADS: usize = 1 << 15;
 
 impl DeviceSponge {
-    /// Absorbs, then squeezes `squeeze` words; all of them go to `log` from word `log_at`.
+    /// Absorbs, then squeezes `squeeze` words; all of them go to `log` from word `log_at`. One dispatch, more for long observations.
     ///
     /// # Errors
     ///
@@ -82,21 +86,28 @@ impl DeviceSponge {
     ) -> Result<()> {
         assert!(absorb.from + absorb.len <= absorb.source.len(), "observation past the end of its buffer");
         assert!(log_at + absorb.len + squeeze <= log.len(), "transcript log is full");
-        let step = Step {
-            source: absorb.source,
-            sponge: &self.state,
-            transcript_log: log,
-            round_constants: &round_constants(rec.gpu())?,
-            start: absorb.from as u32,
-            absorb: absorb.len as u32,
-            squeeze: squeeze as u32,
-            log_at: log_at as u32,
-            absorb_index: self.absorb_index as u32,
-            sample_index: self.sample_index as u32,
-            integers: absorb.integers as u32,
-        };
-        rec.dispatch(&step, Grid::workgroups(1));
-        self.advance(absorb.len, squeeze);
+        let round_constants = round_constants(rec.gpu())?;
+        let (mut done, pieces) = (0, absorb.len.div_ceil(MAX_ABSORB).max(1));
+        for piece in 1..=pieces {
+            let len = MAX_ABSORB.min(absorb.len - done);
+            let squeeze = if piece == pieces { squeeze } else { 0 };
+            let step = Step {
+                source: absorb.source,
+                sponge: &self.state,
+                transcript_log: log,
+                round_constants: &round_constants,
+                start: (absorb.from + done) as u32,
+                absorb: len as u32,
+                squeeze: squeeze as u32,
+                log_at: (log_at + done) as u32,
+                absorb_index: self.absorb_index as u32,
+                sample_index: self.sample_index as u32,
+                integers: absorb.integers as u32,
+            };
+            rec.dispatch(&step, Grid::workgroups(1));
+            self.advance(len, squeeze);
+            done += len;
+        }
         Ok(())
     }
 
