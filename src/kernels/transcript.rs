@@ -64,21 +64,15 @@ pub(crate) struct DuplexPosition {
 /// Words of the sponge's rate.
 const RATE: usize = 8;
 
-<<<<<<< HEAD
 /// Words that one dispatch absorbs. lavapipe leaves every loop of an invocation after 65,535 iterations in total, and a permutation takes
 /// up to 60 of them.
 const STEP_WORDS: usize = 4096;
-=======
-/// Words that one dispatch absorbs at most: a few milliseconds. Mesa's llvmpipe ends all loops of a thread silently after 65,535 iterations
-/// together, which are 2,048 permutations here.
-const MAX_ABSORB: usize = 1 << 13;
->>>>>>> rap
 
 /// Threads that search for a witness: enough to fill a large GPU, few enough that little is tried beyond the witness.
 const GRIND_THREADS: usize = 1 << 15;
 
 impl DeviceSponge {
-    /// Absorbs, then squeezes `squeeze` words; all of them go to `log` from word `log_at`. One dispatch, more for long observations.
+    /// Absorbs, then squeezes `squeeze` words; all of them go to `log` from word `log_at`.
     ///
     /// # Errors
     ///
@@ -93,29 +87,18 @@ impl DeviceSponge {
         assert!(absorb.from + absorb.len <= absorb.source.len(), "observation past the end of its buffer");
         assert!(log_at + absorb.len + squeeze <= log.len(), "transcript log is full");
         let round_constants = round_constants(rec.gpu())?;
-<<<<<<< HEAD
         let mut done = 0;
         loop {
             let count = (absorb.len - done).min(STEP_WORDS);
             let last = done + count == absorb.len;
             let squeeze = if last { squeeze } else { 0 };
-=======
-        let (mut done, pieces) = (0, absorb.len.div_ceil(MAX_ABSORB).max(1));
-        for piece in 1..=pieces {
-            let len = MAX_ABSORB.min(absorb.len - done);
-            let squeeze = if piece == pieces { squeeze } else { 0 };
->>>>>>> rap
             let step = Step {
                 source: absorb.source,
                 sponge: &self.state,
                 transcript_log: log,
                 round_constants: &round_constants,
                 start: (absorb.from + done) as u32,
-<<<<<<< HEAD
                 absorb: count as u32,
-=======
-                absorb: len as u32,
->>>>>>> rap
                 squeeze: squeeze as u32,
                 log_at: (log_at + done) as u32,
                 absorb_index: self.absorb_index as u32,
@@ -123,19 +106,12 @@ impl DeviceSponge {
                 integers: absorb.integers as u32,
             };
             rec.dispatch(&step, Grid::workgroups(1));
-<<<<<<< HEAD
             self.advance(count, squeeze);
             done += count;
             if last {
                 return Ok(());
             }
         }
-=======
-            self.advance(len, squeeze);
-            done += len;
-        }
-        Ok(())
->>>>>>> rap
     }
 
     /// The position from which a kernel continues, logging from word `log_at`.
