@@ -39,6 +39,11 @@ kernel! {
 pub(super) const POINTS_PARAMS: usize = 7;
 pub(super) const LINES_PARAMS: usize = 8;
 
+/// The stride of a tile over F with this many rows: the next multiple of four, since four rows are read at a time.
+pub fn tile_stride(rows: usize) -> usize {
+    rows.next_multiple_of(4)
+}
+
 /// Arguments of a summed evaluation ([`DeviceProgram::add_sums`]). `T` is the tile's field: F for [`RowKind::Points`], EF for
 /// [`RowKind::Lines`].
 pub struct SumEvaluation<'a, T> {
