@@ -11,18 +11,15 @@ use super::graph::{Graph, NodeId};
 /// at 1,000). A unit that costs more by itself is a chunk of its own.
 pub const MAX_CHUNK_COST: usize = 1_000;
 
+/// The same for the MLE rounds: an operation in EF is ten times the code of one in F, and their few rows need
+/// many chunks to fill a device.
+pub const MLE_CHUNK_COST: usize = 250;
+
 /// One step of a program, before scheduling.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    Accumulate {
-        acc: u32,
-        weight: u32,
-        value: NodeId,
-    },
-    Emit {
-        output: u32,
-        numerator: NodeId,
-    },
+    Accumulate { acc: u32, weight: u32, value: NodeId },
+    Emit { output: u32, numerator: NodeId },
 }
 
 impl Step {
@@ -37,14 +34,14 @@ impl Step {
 /// Steps that must stay in one chunk.
 pub(super) type Unit = Vec<Step>;
 
-/// Packs units greedily, in their order, so that each range costs at most [`MAX_CHUNK_COST`].
-pub(super) fn cut(graph: &Graph, units: &[Unit]) -> Vec<Range<usize>> {
+/// Packs units greedily, in their order, so that each range costs at most `max_cost`.
+pub(super) fn cut(graph: &Graph, units: &[Unit], max_cost: usize) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let mut reach = Reach::new(graph);
     let (mut start, mut cost) = (0, 0);
     for (i, unit) in units.iter().enumerate() {
         let added = reach.add(unit);
-        if start < i && cost + added > MAX_CHUNK_COST {
+        if start < i && cost + added > max_cost {
             chunks.push(start..i);
             reach.clear();
             (start, cost) = (i, reach.add(unit));
@@ -69,12 +66,7 @@ struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     fn new(graph: &'a Graph) -> Self {
-        Self {
-            graph,
-            stamps: vec![0; graph.nodes.len()],
-            stamp: 1,
-            stack: vec![],
-        }
+        Self { graph, stamps: vec![0; graph.nodes.len()], stamp: 1, stack: vec![] }
     }
 
     fn clear(&mut self) {

@@ -80,10 +80,7 @@ impl Graph {
     /// The node at upstream's index `idx`.
     pub(super) fn node(&self, idx: usize) -> Result<NodeId, ConstraintError> {
         if idx >= self.nodes.len() {
-            return Err(ConstraintError::NotTopological {
-                operand: idx,
-                nodes: self.nodes.len(),
-            });
+            return Err(ConstraintError::NotTopological { operand: idx, nodes: self.nodes.len() });
         }
         Ok(idx as NodeId)
     }
@@ -106,29 +103,13 @@ impl Graph {
         (self.nodes.len() - 1) as NodeId
     }
 
-    fn lower_node(
-        &mut self,
-        node: &SymbolicExpressionNode<F>,
-        widths: &PartWidths,
-    ) -> Result<Node, ConstraintError> {
+    fn lower_node(&mut self, node: &SymbolicExpressionNode<F>, widths: &PartWidths) -> Result<Node, ConstraintError> {
         use SymbolicExpressionNode as N;
         let binary = |op, a: usize, b: usize| Ok(Node::Binary(op, self.node(a)?, self.node(b)?));
         match *node {
-            N::Add {
-                left_idx,
-                right_idx,
-                ..
-            } => binary(BinaryOp::Add, left_idx, right_idx),
-            N::Sub {
-                left_idx,
-                right_idx,
-                ..
-            } => binary(BinaryOp::Sub, left_idx, right_idx),
-            N::Mul {
-                left_idx,
-                right_idx,
-                ..
-            } => binary(BinaryOp::Mul, left_idx, right_idx),
+            N::Add { left_idx, right_idx, .. } => binary(BinaryOp::Add, left_idx, right_idx),
+            N::Sub { left_idx, right_idx, .. } => binary(BinaryOp::Sub, left_idx, right_idx),
+            N::Mul { left_idx, right_idx, .. } => binary(BinaryOp::Mul, left_idx, right_idx),
             N::Neg { idx, .. } => Ok(Node::Neg(self.node(idx)?)),
             N::Constant(value) => Ok(Node::Leaf(self.constant(value))),
             N::IsFirstRow => Ok(self.column(TileColumn::IsFirstRow)),
@@ -138,11 +119,7 @@ impl Graph {
         }
     }
 
-    fn lower_variable(
-        &mut self,
-        var: SymbolicVariable<F>,
-        widths: &PartWidths,
-    ) -> Result<Node, ConstraintError> {
+    fn lower_variable(&mut self, var: SymbolicVariable<F>, widths: &PartWidths) -> Result<Node, ConstraintError> {
         let node = self.nodes.len();
         let (source, offset) = match var.entry {
             Entry::Preprocessed { offset } => (PartSource::Preprocessed, offset),
@@ -161,12 +138,7 @@ impl Graph {
         };
         let width = widths.width(source);
         if var.index >= width {
-            return Err(ConstraintError::ColumnOutOfRange {
-                node,
-                part: source,
-                column: var.index,
-                width,
-            });
+            return Err(ConstraintError::ColumnOutOfRange { node, part: source, column: var.index, width });
         }
         let rot = match offset {
             0 => false,

@@ -25,19 +25,12 @@ pub struct RowTables<'a, E> {
 
 impl Program {
     /// Evaluates one row, whose columns `column` gives.
-    pub fn eval_row<V, E>(
-        &self,
-        column: impl Fn(TileColumn) -> V,
-        tables: RowTables<'_, E>,
-    ) -> RowValue<V, E>
+    pub fn eval_row<V, E>(&self, column: impl Fn(TileColumn) -> V, tables: RowTables<'_, E>) -> RowValue<V, E>
     where
         V: ExtensionField<F>,
         E: ExtensionField<V>,
     {
-        let mut row = RowValue {
-            acc: [E::ZERO; 2],
-            outputs: vec![(V::ZERO, E::ZERO); self.num_outputs],
-        };
+        let mut row = RowValue { acc: [E::ZERO; 2], outputs: vec![(V::ZERO, E::ZERO); self.num_outputs] };
         for chunk in &self.chunks {
             let acc = self.eval_chunk(chunk, &column, tables, &mut row.outputs);
             row.acc[0] += acc[0];

@@ -38,8 +38,8 @@ mod tests;
 mod tile;
 pub mod wgsl;
 
-pub use chunk::MAX_CHUNK_COST;
-pub use program::{BinaryOp, Chunk, Instr, LogupWeights, Operand, Program, RegisterClass};
+pub use chunk::{MAX_CHUNK_COST, MLE_CHUNK_COST};
+pub use program::{BinaryOp, Chunk, Instr, LogupWeights, Operand, Program};
 pub use schedule::REGISTER_FILE;
 pub use tile::{ColumnRun, PartSource, PartWidths, TileColumn, TileGroup, TileLayout};
 
@@ -49,6 +49,7 @@ use p3_field::PrimeCharacteristicRing;
 
 use chunk::{Step, Unit};
 use graph::Graph;
+use program::Shape;
 
 /// Why a DAG has no program. Keygen makes none of these; a hand-made or damaged key can.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +113,10 @@ pub struct AirPrograms {
     pub zerocheck: Program,
     /// Logup in the summed form: weights by [`LogupWeights`]. No chunk without interactions.
     pub logup: Program,
+    /// [`Self::zerocheck`] in smaller chunks, for the MLE rounds.
+    pub mle_zerocheck: Program,
+    /// [`Self::logup`] in smaller chunks, for the MLE rounds.
+    pub mle_logup: Program,
     /// Logup in the emitted form: output `i` is interaction `i`; weights by [`LogupWeights`].
     pub interactions: Program,
     /// Layout of the logup weights.
@@ -155,34 +160,18 @@ pub fn compile(
     let zerocheck = zerocheck_units(&graph, &dag.constraints.constraint_idx)?;
     let (logup, interactions) = logup_units(&mut graph, dag, &logup_weights)?;
 
-    let num_constraints = dag.constraints.constraint_idx.len();
-    let num_interactions = dag.interactions.len();
-    let assemble = |units: &[Unit], shape: program::Shape| Program::assemble(&graph, units, shape);
+    let shape =
+        |accumulators, weights, outputs| Shape { accumulators, weights, outputs, max_chunk_cost: MAX_CHUNK_COST };
+    let mle = |shape| Shape { max_chunk_cost: MLE_CHUNK_COST, ..shape };
+    let zerocheck_shape = shape(1, zerocheck.len(), 0);
+    let logup_shape = shape(2, logup_weights.len(), 0);
+    let interactions_shape = shape(2, logup_weights.len(), dag.interactions.len());
     Ok(AirPrograms {
-        zerocheck: assemble(
-            &zerocheck,
-            program::Shape {
-                accumulators: 1,
-                weights: num_constraints,
-                outputs: 0,
-            },
-        ),
-        logup: assemble(
-            &logup,
-            program::Shape {
-                accumulators: 2,
-                weights: logup_weights.len(),
-                outputs: 0,
-            },
-        ),
-        interactions: assemble(
-            &interactions,
-            program::Shape {
-                accumulators: 2,
-                weights: logup_weights.len(),
-                outputs: num_interactions,
-            },
-        ),
+        zerocheck: Program::assemble(&graph, &zerocheck, zerocheck_shape),
+        logup: Program::assemble(&graph, &logup, logup_shape),
+        mle_zerocheck: Program::assemble(&graph, &zerocheck, mle(zerocheck_shape)),
+        mle_logup: Program::assemble(&graph, &logup, mle(logup_shape)),
+        interactions: Program::assemble(&graph, &interactions, interactions_shape),
         logup_weights,
         widths: widths.clone(),
     })
@@ -191,11 +180,7 @@ pub fn compile(
 fn zerocheck_units(graph: &Graph, constraints: &[usize]) -> Result<Vec<Unit>, ConstraintError> {
     let unit = |(&idx, weight)| {
         let value = graph.node(idx)?;
-        Ok(vec![Step::Accumulate {
-            acc: 0,
-            weight,
-            value,
-        }])
+        Ok(vec![Step::Accumulate { acc: 0, weight, value }])
     };
     constraints.iter().zip(0..).map(unit).collect()
 }
@@ -211,25 +196,14 @@ fn logup_units(
     for (i, interaction) in dag.interactions.iter().enumerate() {
         let bus = graph.constant_node(F::from_u32(u32::from(interaction.bus_index) + 1));
         let count = graph.node(interaction.count)?;
-        let term = |weight, value| Step::Accumulate {
-            acc: 1,
-            weight,
-            value,
-        };
+        let term = |weight, value| Step::Accumulate { acc: 1, weight, value };
         let mut denominator = vec![term(weights.bus(i), bus)];
         for (j, &field) in interaction.message.iter().enumerate() {
             denominator.push(term(weights.message(i, j), graph.node(field)?));
         }
-        summed.push(vec![Step::Accumulate {
-            acc: 0,
-            weight: weights.count(i),
-            value: count,
-        }]);
+        summed.push(vec![Step::Accumulate { acc: 0, weight: weights.count(i), value: count }]);
         summed.extend(denominator.iter().map(|&step| vec![step]));
-        denominator.push(Step::Emit {
-            output: i as u32,
-            numerator: count,
-        });
+        denominator.push(Step::Emit { output: i as u32, numerator: count });
         emitted.push(denominator);
     }
     Ok((summed, emitted))

@@ -5,7 +5,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use super::{
     chunk::{cut, Unit},
     graph::Graph,
-    schedule::schedule,
+    schedule::{schedule, REGISTER_FILE},
     tile::TileColumn,
 };
 
@@ -103,20 +103,16 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Registers beyond the interpreter's file.
+    pub fn spilled_registers(&self) -> u32 {
+        self.registers.saturating_sub(REGISTER_FILE)
+    }
+
     /// Number of arithmetic instructions.
     pub fn num_operations(&self) -> usize {
         let arithmetic = |i: &&Instr| matches!(i, Instr::Binary { .. } | Instr::Neg { .. });
         self.instrs.iter().filter(arithmetic).count()
     }
-}
-
-/// Chunks that share a size of the interpreter's register file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegisterClass {
-    /// Registers of the file: a power of two, at least [`super::REGISTER_FILE`].
-    pub registers: u32,
-    /// The chunks.
-    pub chunks: std::ops::Range<usize>,
 }
 
 /// What a program writes and weighs.
@@ -125,12 +121,13 @@ pub(super) struct Shape {
     pub(super) accumulators: u32,
     pub(super) weights: usize,
     pub(super) outputs: usize,
+    pub(super) max_chunk_cost: usize,
 }
 
 /// A compiled sum (or list) of terms. The sum of its chunks' accumulators is the result.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Chunks, by ascending size of the register file that they need.
+    /// Chunks, in the order of the terms.
     pub chunks: Vec<Chunk>,
     /// The columns read, sorted; what [`Operand::Column`] indexes.
     pub columns: Vec<TileColumn>,
@@ -148,11 +145,10 @@ pub struct Program {
 
 impl Program {
     pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Self {
-        let mut chunks: Vec<Chunk> = cut(graph, units)
+        let mut chunks: Vec<Chunk> = cut(graph, units, shape.max_chunk_cost)
             .into_iter()
             .flat_map(|range| schedule(graph, &units[range]))
             .collect();
-        chunks.sort_by_key(|chunk| register_file(chunk.registers));
         let columns = compact_columns(graph, &mut chunks);
         Self {
             chunks,
@@ -179,38 +175,11 @@ impl Program {
     pub fn num_operations(&self) -> usize {
         self.chunks.iter().map(Chunk::num_operations).sum()
     }
-
-    /// The chunks grouped by the register file that the interpreter needs for them.
-    pub fn register_classes(&self) -> Vec<RegisterClass> {
-        let mut classes: Vec<RegisterClass> = Vec::new();
-        for (i, chunk) in self.chunks.iter().enumerate() {
-            let registers = register_file(chunk.registers);
-            match classes.last_mut() {
-                Some(class) if class.registers == registers => class.chunks.end = i + 1,
-                _ => classes.push(RegisterClass {
-                    registers,
-                    chunks: i..i + 1,
-                }),
-            }
-        }
-        classes
-    }
-}
-
-/// The register file that a chunk of `registers` runs with. Steps of four keep the kernel variants few.
-fn register_file(registers: u32) -> u32 {
-    let mut file = super::REGISTER_FILE;
-    while file < registers {
-        file *= 4;
-    }
-    file
 }
 
 /// Replaces graph columns by indices into the sorted list of those that `chunks` read.
 fn compact_columns(graph: &Graph, chunks: &mut [Chunk]) -> Vec<TileColumn> {
-    let operands = |chunk: &Chunk| -> Vec<Operand> {
-        chunk.instrs.iter().flat_map(|i| i.operands()).collect()
-    };
+    let operands = |chunk: &Chunk| -> Vec<Operand> { chunk.instrs.iter().flat_map(|i| i.operands()).collect() };
     let mut columns: Vec<TileColumn> = chunks
         .iter()
         .flat_map(operands)
@@ -309,13 +278,8 @@ impl LogupWeights {
     pub fn entries(&self) -> Vec<[u32; 2]> {
         let of_interaction = |i: usize| {
             let len = self.message_len(i) as u32;
-            [0, len]
-                .into_iter()
-                .chain(0..len)
-                .map(move |e| [i as u32, e])
+            [0, len].into_iter().chain(0..len).map(move |e| [i as u32, e])
         };
-        (0..self.num_interactions())
-            .flat_map(of_interaction)
-            .collect()
+        (0..self.num_interactions()).flat_map(of_interaction).collect()
     }
 }

@@ -8,9 +8,9 @@ use super::{
     Chunk, Instr, Operand,
 };
 
-/// Size of the interpreter's register file: serves every chunk of keccak and of the OpenVM circuits
-/// (at most 17 live values in keccak). Chunks that need more are cut until they are single units;
-/// those left run with a file of 4, 16, .. times the size.
+/// Size of the interpreter's register file. It serves every chunk of keccak (which needs 7); chunks that need more are cut down to
+/// single units, and what a unit needs beyond it the interpreter keeps in a buffer. (Larger files in private memory do not
+/// compile in reasonable time on lavapipe: 512 take more than three minutes.)
 pub const REGISTER_FILE: u32 = 32;
 
 /// Turns units into chunks: one, or several where one would need more than [`REGISTER_FILE`] registers.
@@ -49,10 +49,7 @@ impl<'a> Scheduler<'a> {
             uses: HashMap::new(),
             registers: HashMap::new(),
             free: BinaryHeap::new(),
-            chunk: Chunk {
-                instrs: vec![],
-                registers: 0,
-            },
+            chunk: Chunk { instrs: vec![], registers: 0 },
         }
     }
 
@@ -63,10 +60,7 @@ impl<'a> Scheduler<'a> {
             let value = self.read(step.value());
             self.chunk.instrs.push(match step {
                 Step::Accumulate { acc, weight, .. } => Instr::Accumulate { acc, weight, value },
-                Step::Emit { output, .. } => Instr::Emit {
-                    output,
-                    numerator: value,
-                },
+                Step::Emit { output, .. } => Instr::Emit { output, numerator: value },
             });
         }
         debug_assert!(self.registers.is_empty(), "a value outlives its uses");

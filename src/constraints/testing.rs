@@ -38,11 +38,7 @@ impl DagShape {
     /// Something of everything, small.
     pub(crate) fn small() -> Self {
         Self {
-            widths: PartWidths {
-                preprocessed: Some(2),
-                main: vec![1, 3],
-                need_rot: true,
-            },
+            widths: PartWidths { preprocessed: Some(2), main: vec![1, 3], need_rot: true },
             public_values: 2,
             operations: 60,
             window: 20,
@@ -66,48 +62,23 @@ impl DagShape {
             let degree_multiple = 1;
             use SymbolicExpressionNode as N;
             nodes.push(match rng.random_range(0..7) {
-                0 | 1 => N::Add {
-                    left_idx,
-                    right_idx,
-                    degree_multiple,
-                },
-                2 | 3 => N::Sub {
-                    left_idx,
-                    right_idx,
-                    degree_multiple,
-                },
-                4 => N::Neg {
-                    idx: left_idx,
-                    degree_multiple,
-                },
-                _ => N::Mul {
-                    left_idx,
-                    right_idx,
-                    degree_multiple,
-                },
+                0 | 1 => N::Add { left_idx, right_idx, degree_multiple },
+                2 | 3 => N::Sub { left_idx, right_idx, degree_multiple },
+                4 => N::Neg { idx: left_idx, degree_multiple },
+                _ => N::Mul { left_idx, right_idx, degree_multiple },
             });
         }
         let len = nodes.len();
         let interactions = (0..self.interactions)
             .map(|_| Interaction {
-                message: (0..rng.random_range(1..5))
-                    .map(|_| rng.random_range(0..len))
-                    .collect(),
+                message: (0..rng.random_range(1..5)).map(|_| rng.random_range(0..len)).collect(),
                 count: rng.random_range(0..len),
                 bus_index: rng.random(),
                 count_weight: 1,
             })
             .collect();
-        let constraint_idx = (0..self.constraints)
-            .map(|_| rng.random_range(0..len))
-            .collect();
-        SymbolicConstraintsDag {
-            constraints: SymbolicExpressionDag {
-                nodes,
-                constraint_idx,
-            },
-            interactions,
-        }
+        let constraint_idx = (0..self.constraints).map(|_| rng.random_range(0..len)).collect();
+        SymbolicConstraintsDag { constraints: SymbolicExpressionDag { nodes, constraint_idx }, interactions }
     }
 
     fn leaves(&self, rng: &mut StdRng) -> Vec<SymbolicExpressionNode<F>> {
@@ -134,6 +105,34 @@ impl DagShape {
     }
 }
 
+/// A constraint (also the count of an interaction) that needs at least `live` registers in any order that computes each node
+/// once: a chain of `live` products, of which the first and the last are multiplied, then the second and the one before, ...
+/// each only after the whole chain.
+pub(crate) fn many_live_values(live: usize) -> SymbolicConstraintsDag<F> {
+    use SymbolicExpressionNode as N;
+    let degree_multiple = 1;
+    let variable = |part_index, index| N::Variable(SymbolicVariable::new(Entry::Main { part_index, offset: 0 }, index));
+    let mul = |left_idx, right_idx| N::Mul { left_idx, right_idx, degree_multiple };
+    let mut nodes = vec![variable(0, 0), variable(1, 1)];
+    let chain: Vec<usize> = (0..live)
+        .map(|i| {
+            nodes.push(mul(if i == 0 { 0 } else { nodes.len() - 1 }, i % 2));
+            nodes.len() - 1
+        })
+        .collect();
+    // every sum starts from the end of the chain, so all of the chain is live when it begins
+    let mut total = chain[live - 1];
+    for &link in &chain {
+        nodes.push(mul(total, link));
+        total = nodes.len() - 1;
+    }
+    let interaction = Interaction { message: vec![1, 0], count: total, bus_index: 3, count_weight: 1 };
+    SymbolicConstraintsDag {
+        constraints: SymbolicExpressionDag { nodes, constraint_idx: vec![total] },
+        interactions: vec![interaction],
+    }
+}
+
 /// A row with its challenges, random.
 pub(crate) struct TestRow<V> {
     values: std::collections::HashMap<TileColumn, V>,
@@ -143,11 +142,7 @@ pub(crate) struct TestRow<V> {
 impl<V: ExtensionField<F>> TestRow<V> {
     pub(crate) fn new(columns: &[TileColumn], values: &[V], public_values: &[F]) -> Self {
         Self {
-            values: columns
-                .iter()
-                .copied()
-                .zip(values.iter().copied())
-                .collect(),
+            values: columns.iter().copied().zip(values.iter().copied()).collect(),
             public_values: public_values.to_vec(),
         }
     }
@@ -225,29 +220,19 @@ impl TestChallenges {
 }
 
 /// `sum_k lambda^k * C_k` by upstream's node-by-node evaluation.
-pub(crate) fn upstream_zerocheck<V>(
-    dag: &SymbolicConstraintsDag<F>,
-    row: &TestRow<V>,
-    lambda: EF,
-) -> EF
+pub(crate) fn upstream_zerocheck<V>(dag: &SymbolicConstraintsDag<F>, row: &TestRow<V>, lambda: EF) -> EF
 where
     V: ExtensionField<F>,
     EF: ExtensionField<V>,
 {
     let nodes = row.eval_nodes(&dag.constraints.nodes);
     let constraints = dag.constraints.constraint_idx.iter();
-    let terms = constraints
-        .zip(lambda.powers())
-        .map(|(&k, pow)| pow * nodes[k]);
+    let terms = constraints.zip(lambda.powers()).map(|(&k, pow)| pow * nodes[k]);
     terms.sum()
 }
 
 /// `(count, denominator without alpha)` by interaction, as upstream's `eval_interactions`.
-pub(crate) fn upstream_interactions<V>(
-    dag: &SymbolicConstraintsDag<F>,
-    row: &TestRow<V>,
-    beta: EF,
-) -> Vec<(V, EF)>
+pub(crate) fn upstream_interactions<V>(dag: &SymbolicConstraintsDag<F>, row: &TestRow<V>, beta: EF) -> Vec<(V, EF)>
 where
     V: ExtensionField<F>,
     EF: ExtensionField<V> + ExtensionField<F>,
@@ -258,10 +243,7 @@ where
         let fields = interaction.message.iter().map(|m| row.eval_expr(m));
         let message: EF = fields.zip(beta.powers()).map(|(m, pow)| pow * m).sum();
         let bus_weight = beta.exp_u64(interaction.message.len() as u64);
-        (
-            row.eval_expr(&interaction.count),
-            message + bus_weight * bus,
-        )
+        (row.eval_expr(&interaction.count), message + bus_weight * bus)
     };
     symbolic.interactions.iter().map(fraction).collect()
 }

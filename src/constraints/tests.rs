@@ -9,12 +9,7 @@ use p3_field::{ExtensionField, PrimeCharacteristicRing};
 use proptest::prelude::*;
 use rand::{rngs::StdRng, SeedableRng};
 
-use super::{
-    encode::{EncodedProgram, INSTR_WORDS},
-    host::RowTables,
-    testing::*,
-    *,
-};
+use super::{encode::EncodedProgram, host::RowTables, testing::*, *};
 
 /// Compiles `dag` and compares the three programs with upstream on one random row over `V`.
 fn check_row<V>(
@@ -33,31 +28,26 @@ fn check_row<V>(
     let row = TestRow::new(layout.columns(), &values, &public_values);
     let challenges = TestChallenges::sample(&mut rng, dag.interactions.len());
     let eval = |program: &Program, weights: &[EF]| {
-        let tables = RowTables {
-            public_values: &public_values,
-            weights,
-        };
+        let tables = RowTables { public_values: &public_values, weights };
         program.eval_row(|column| row.column(column), tables)
     };
 
     let weights = challenges.zerocheck_weights(programs.zerocheck.num_weights);
-    let zerocheck = eval(&programs.zerocheck, &weights);
-    assert_eq!(
-        zerocheck.acc[0],
-        upstream_zerocheck(dag, &row, challenges.lambda)
-    );
+    let expected = upstream_zerocheck(dag, &row, challenges.lambda);
+    for program in [&programs.zerocheck, &programs.mle_zerocheck] {
+        assert_eq!(eval(program, &weights).acc, [expected, EF::ZERO]);
+    }
 
     let fractions = upstream_interactions(dag, &row, challenges.beta);
-    let logup = eval(
-        &programs.logup,
-        &challenges.logup_weights(&programs.logup_weights),
-    );
     let mut expected = [EF::ZERO; 2];
     for (&(p, q), &eq) in fractions.iter().zip(&challenges.eq_3b) {
         expected[0] += eq * p;
         expected[1] += eq * q;
     }
-    assert_eq!(logup.acc, expected);
+    let weights = challenges.logup_weights(&programs.logup_weights);
+    for program in [&programs.logup, &programs.mle_logup] {
+        assert_eq!(eval(program, &weights).acc, expected);
+    }
 
     let weights = challenges.interaction_weights(&programs.logup_weights);
     let emitted = eval(&programs.interactions, &weights);
@@ -73,20 +63,12 @@ fn check_dag(dag: &SymbolicConstraintsDag<F>, widths: &PartWidths, public_values
     }
 }
 
-/// Chunk order, register bounds, and that encoding and text cover every instruction.
+/// That encoding and text cover every instruction.
 fn check_structure(program: &Program) {
-    let classes = program.register_classes();
-    let covered: Vec<usize> = classes.iter().flat_map(|c| c.chunks.clone()).collect();
-    assert!(covered.into_iter().eq(0..program.chunks.len()));
-    for class in classes {
-        for chunk in &program.chunks[class.chunks] {
-            assert!(chunk.registers <= class.registers);
-        }
-    }
     let layout = TileLayout::used(program.columns.iter().copied());
     let encoded = EncodedProgram::new(program, &layout);
     let instrs: usize = program.chunks.iter().map(|c| c.instrs.len()).sum();
-    assert_eq!(encoded.words.len(), INSTR_WORDS * instrs);
+    assert_eq!(encoded.records.len(), instrs);
     for chunk in &program.chunks {
         let body = wgsl::chunk_body(program, chunk, &layout);
         assert_eq!(body.lines().count(), chunk.instrs.len());
@@ -94,34 +76,18 @@ fn check_structure(program: &Program) {
 }
 
 fn shapes() -> impl Strategy<Value = DagShape> {
-    let widths = (
-        proptest::option::of(1usize..4),
-        proptest::collection::vec(0usize..5, 1..4),
-        any::<bool>(),
-    );
-    let widths = widths.prop_map(|(preprocessed, main, need_rot)| PartWidths {
-        preprocessed,
-        main,
-        need_rot,
-    });
-    (
-        widths,
-        0usize..3,
-        0usize..3000,
-        1usize..400,
-        0usize..40,
-        0usize..10,
+    let widths = (proptest::option::of(1usize..4), proptest::collection::vec(0usize..5, 1..4), any::<bool>());
+    let widths = widths.prop_map(|(preprocessed, main, need_rot)| PartWidths { preprocessed, main, need_rot });
+    (widths, 0usize..3, 0usize..3000, 1usize..400, 0usize..40, 0usize..10).prop_map(
+        |(widths, public_values, operations, window, constraints, interactions)| DagShape {
+            widths,
+            public_values,
+            operations,
+            window,
+            constraints,
+            interactions,
+        },
     )
-        .prop_map(
-            |(widths, public_values, operations, window, constraints, interactions)| DagShape {
-                widths,
-                public_values,
-                operations,
-                window,
-                constraints,
-                interactions,
-            },
-        )
 }
 
 proptest! {
@@ -138,61 +104,30 @@ proptest! {
 }
 
 const fn column(index: usize) -> Node<F> {
-    Node::Variable(SymbolicVariable::new(
-        Entry::Main {
-            part_index: 0,
-            offset: 0,
-        },
-        index,
-    ))
+    Node::Variable(SymbolicVariable::new(Entry::Main { part_index: 0, offset: 0 }, index))
 }
 
 const fn binary(op: BinaryOp, left_idx: usize, right_idx: usize) -> Node<F> {
     let degree_multiple = 1;
     match op {
-        BinaryOp::Add => Node::Add {
-            left_idx,
-            right_idx,
-            degree_multiple,
-        },
-        BinaryOp::Sub => Node::Sub {
-            left_idx,
-            right_idx,
-            degree_multiple,
-        },
-        BinaryOp::Mul => Node::Mul {
-            left_idx,
-            right_idx,
-            degree_multiple,
-        },
+        BinaryOp::Add => Node::Add { left_idx, right_idx, degree_multiple },
+        BinaryOp::Sub => Node::Sub { left_idx, right_idx, degree_multiple },
+        BinaryOp::Mul => Node::Mul { left_idx, right_idx, degree_multiple },
     }
 }
 
 fn constraints(nodes: Vec<Node<F>>, constraint_idx: Vec<usize>) -> SymbolicConstraintsDag<F> {
-    SymbolicConstraintsDag {
-        constraints: SymbolicExpressionDag {
-            nodes,
-            constraint_idx,
-        },
-        interactions: vec![],
-    }
+    SymbolicConstraintsDag { constraints: SymbolicExpressionDag { nodes, constraint_idx }, interactions: vec![] }
 }
 
 fn main_width(width: usize) -> PartWidths {
-    PartWidths {
-        preprocessed: None,
-        main: vec![width],
-        need_rot: false,
-    }
+    PartWidths { preprocessed: None, main: vec![width], need_rot: false }
 }
 
 #[test]
 fn degenerate_terms() {
     // A constant, a bare column, the same node twice as a constraint, a negated column.
-    let neg = Node::Neg {
-        idx: 1,
-        degree_multiple: 1,
-    };
+    let neg = Node::Neg { idx: 1, degree_multiple: 1 };
     let nodes = vec![Node::Constant(F::TWO), column(0), neg];
     check_dag(&constraints(nodes, vec![0, 1, 1, 2]), &main_width(1), 0);
 }
@@ -234,36 +169,15 @@ fn a_deep_chain_needs_few_registers() {
     check_dag(&dag, &main_width(2), 0);
 }
 
-/// `sum_i x_i * y_{n-1-i}` where both factors first occur in products that are summed before: all `x_i`
-/// stay live, which no order avoids without recomputing.
 #[test]
-fn a_single_term_may_need_a_larger_register_file() {
-    let n = 300;
-    let mut nodes = vec![column(0), column(1)];
-    let first = nodes.len();
-    for i in 0..n {
-        nodes.push(binary(
-            BinaryOp::Mul,
-            if i == 0 { 0 } else { first + i - 1 },
-            1,
-        ));
-    }
-    let mut total = 0;
-    for i in 0..n {
-        nodes.push(binary(
-            BinaryOp::Mul,
-            first + (i * 7) % n,
-            first + n - 1 - i,
-        ));
-        nodes.push(binary(BinaryOp::Add, total, nodes.len() - 1));
-        total = nodes.len() - 1;
-    }
-    let dag = constraints(nodes, vec![total]);
-    let programs = compile(&dag, &main_width(2), 0).expect("valid");
-    let classes = programs.zerocheck.register_classes();
-    assert_eq!(classes.len(), 1);
-    assert!(classes[0].registers > REGISTER_FILE, "{classes:?}");
-    check_dag(&dag, &main_width(2), 0);
+fn a_single_term_may_need_more_than_the_register_file() {
+    let shape = DagShape::small();
+    let dag = many_live_values(300);
+    let programs = compile(&dag, &shape.widths, shape.public_values).expect("valid");
+    let chunks = &programs.zerocheck.chunks;
+    assert_eq!(chunks.len(), 1);
+    assert!(chunks[0].registers >= 300);
+    check_dag(&dag, &shape.widths, shape.public_values);
 }
 
 #[test]
@@ -295,52 +209,25 @@ fn a_chunk_with_many_live_values_is_cut() {
 #[test]
 fn damaged_dags_are_errors() {
     let variable = |entry, index| Node::Variable(SymbolicVariable::new(entry, index));
-    let main = |offset| Entry::Main {
-        part_index: 0,
-        offset,
-    };
+    let main = |offset| Entry::Main { part_index: 0, offset };
     let error = |node: Node<F>, widths: &PartWidths| {
         compile(&constraints(vec![node], vec![0]), widths, 1).expect_err("damaged")
     };
     let local = main_width(2);
-    let rotated = PartWidths {
-        need_rot: true,
-        ..local.clone()
-    };
+    let rotated = PartWidths { need_rot: true, ..local.clone() };
     use ConstraintError as E;
-    assert_eq!(
-        error(variable(Entry::Challenge, 0), &local),
-        E::Challenge { node: 0 }
-    );
-    assert_eq!(
-        error(variable(main(2), 0), &rotated),
-        E::Rotation { node: 0, offset: 2 }
-    );
-    assert_eq!(
-        error(variable(main(1), 0), &local),
-        E::UnexpectedRotation { node: 0 }
-    );
-    assert!(matches!(
-        error(variable(main(0), 2), &local),
-        E::ColumnOutOfRange { width: 2, .. }
-    ));
+    assert_eq!(error(variable(Entry::Challenge, 0), &local), E::Challenge { node: 0 });
+    assert_eq!(error(variable(main(2), 0), &rotated), E::Rotation { node: 0, offset: 2 });
+    assert_eq!(error(variable(main(1), 0), &local), E::UnexpectedRotation { node: 0 });
+    assert!(matches!(error(variable(main(0), 2), &local), E::ColumnOutOfRange { width: 2, .. }));
     assert!(matches!(
         error(variable(Entry::Preprocessed { offset: 0 }, 0), &local),
         E::ColumnOutOfRange { width: 0, .. }
     ));
-    assert!(matches!(
-        error(variable(Entry::Public, 1), &local),
-        E::PublicValueOutOfRange { len: 1, .. }
-    ));
-    assert!(matches!(
-        error(binary(BinaryOp::Add, 0, 0), &local),
-        E::NotTopological { .. }
-    ));
+    assert!(matches!(error(variable(Entry::Public, 1), &local), E::PublicValueOutOfRange { len: 1, .. }));
+    assert!(matches!(error(binary(BinaryOp::Add, 0, 0), &local), E::NotTopological { .. }));
     let dag = constraints(vec![column(0)], vec![1]);
-    assert!(matches!(
-        compile(&dag, &local, 0),
-        Err(E::NotTopological { .. })
-    ));
+    assert!(matches!(compile(&dag, &local, 0), Err(E::NotTopological { .. })));
 }
 
 #[test]
@@ -349,10 +236,7 @@ fn logup_weights_are_flat() {
     assert_eq!(weights.len(), 7);
     assert_eq!((weights.count(1), weights.bus(1)), (4, 5));
     assert_eq!((weights.message(0, 1), weights.message(1, 0)), (3, 6));
-    assert_eq!(
-        weights.entries(),
-        [[0, 0], [0, 2], [0, 0], [0, 1], [1, 0], [1, 1], [1, 0]]
-    );
+    assert_eq!(weights.entries(), [[0, 0], [0, 2], [0, 0], [0, 1], [1, 0], [1, 1], [1, 0]]);
     assert_eq!(weights.max_message_len(), 2);
 }
 
@@ -360,12 +244,8 @@ fn logup_weights_are_flat() {
 #[test]
 fn keccak_figures() {
     let (dag, programs) = keccak();
-    let is_operation = |node: &&Node<F>| {
-        matches!(
-            node,
-            Node::Add { .. } | Node::Sub { .. } | Node::Mul { .. } | Node::Neg { .. }
-        )
-    };
+    let is_operation =
+        |node: &&Node<F>| matches!(node, Node::Add { .. } | Node::Sub { .. } | Node::Mul { .. } | Node::Neg { .. });
     let nodes = &dag.constraints.nodes;
     let operations = nodes.iter().filter(is_operation).count();
     let zerocheck = &programs.zerocheck;
@@ -376,6 +256,8 @@ fn keccak_figures() {
         zerocheck.chunks.len(),
         zerocheck.num_operations(),
     );
+    let mle = &programs.mle_zerocheck;
+    println!("MLE rounds: {} chunks, {} operations", mle.chunks.len(), mle.num_operations());
     assert_eq!(operations, 36_410);
     assert!(zerocheck.chunks.len() <= 46);
     assert!(zerocheck.num_operations() * 100 <= operations * 112);

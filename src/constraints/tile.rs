@@ -81,11 +81,7 @@ impl From<&StarkVerifyingParams> for PartWidths {
     fn from(params: &StarkVerifyingParams) -> Self {
         let mut main = params.width.cached_mains.clone();
         main.push(params.width.common_main);
-        Self {
-            preprocessed: params.width.preprocessed,
-            main,
-            need_rot: params.need_rot,
-        }
+        Self { preprocessed: params.width.preprocessed, main, need_rot: params.need_rot }
     }
 }
 
@@ -94,9 +90,7 @@ impl PartWidths {
     pub fn parts(&self) -> impl Iterator<Item = (PartSource, usize)> + '_ {
         let preprocessed = self.preprocessed.map(|w| (PartSource::Preprocessed, w));
         let main = self.main.iter().enumerate();
-        preprocessed
-            .into_iter()
-            .chain(main.map(|(part, &w)| (PartSource::Main(part as u32), w)))
+        preprocessed.into_iter().chain(main.map(|(part, &w)| (PartSource::Main(part as u32), w)))
     }
 
     /// Width of `source`, or 0 if the AIR has no such matrix.
@@ -139,11 +133,7 @@ impl TileGroup {
         for (i, &source) in self.columns.iter().enumerate() {
             match runs.last_mut() {
                 Some(run) if run.source + run.len == source => run.len += 1,
-                _ => runs.push(ColumnRun {
-                    source,
-                    tile: self.start + i as u32,
-                    len: 1,
-                }),
+                _ => runs.push(ColumnRun { source, tile: self.start + i as u32, len: 1 }),
             }
         }
         runs
@@ -170,11 +160,7 @@ impl TileLayout {
     /// columns followed (if `need_rot`) by its rotated ones. What the MLE rounds fold.
     pub fn full(widths: &PartWidths) -> Self {
         let mut columns = TileColumn::SELECTORS.to_vec();
-        let rotations: &[bool] = if widths.need_rot {
-            &[false, true]
-        } else {
-            &[false]
-        };
+        let rotations: &[bool] = if widths.need_rot { &[false, true] } else { &[false] };
         for (source, width) in widths.parts() {
             for &rot in rotations {
                 columns.extend((0..width as u32).map(|c| TileColumn::of_part(source, rot, c)));
@@ -219,12 +205,7 @@ impl TileLayout {
             };
             match groups.last_mut() {
                 Some(g) if (g.source, g.rot) == (source, rot) => g.columns.push(col),
-                _ => groups.push(TileGroup {
-                    source,
-                    rot,
-                    start,
-                    columns: vec![col],
-                }),
+                _ => groups.push(TileGroup { source, rot, start, columns: vec![col] }),
             }
         }
         groups
@@ -241,27 +222,17 @@ mod tests {
 
     #[test]
     fn full_layout_follows_view_mats() {
-        let widths = PartWidths {
-            preprocessed: Some(2),
-            main: vec![1, 0, 3],
-            need_rot: true,
-        };
+        let widths = PartWidths { preprocessed: Some(2), main: vec![1, 0, 3], need_rot: true };
         let layout = TileLayout::full(&widths);
         assert_eq!(layout.num_columns(), 3 + 2 * (2 + 1 + 3));
         assert_eq!(layout.selectors(), TileColumn::SELECTORS);
         let starts: Vec<_> = layout.groups().iter().map(|g| g.start).collect();
         assert_eq!(starts, [3, 5, 7, 8, 9, 12]);
-        assert_eq!(
-            layout.index(TileColumn::Preprocessed { rot: true, col: 0 }),
-            Some(5)
-        );
+        assert_eq!(layout.index(TileColumn::Preprocessed { rot: true, col: 0 }), Some(5));
         assert_eq!(layout.index(main(2, true, 2)), Some(14));
         assert_eq!(layout.index(main(1, false, 0)), None);
 
-        let local = TileLayout::full(&PartWidths {
-            need_rot: false,
-            ..widths
-        });
+        let local = TileLayout::full(&PartWidths { need_rot: false, ..widths });
         assert_eq!(local.num_columns(), 3 + 6);
     }
 
@@ -282,18 +253,7 @@ mod tests {
         assert_eq!(groups.len(), 2);
         assert_eq!(
             groups[0].runs(),
-            [
-                ColumnRun {
-                    source: 1,
-                    tile: 1,
-                    len: 3
-                },
-                ColumnRun {
-                    source: 7,
-                    tile: 4,
-                    len: 1
-                },
-            ]
+            [ColumnRun { source: 1, tile: 1, len: 3 }, ColumnRun { source: 7, tile: 4, len: 1 },]
         );
         assert_eq!((groups[1].rot, groups[1].start), (true, 5));
         assert_eq!(TileLayout::used([]).num_columns(), 0);

@@ -50,12 +50,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn instr(&mut self, instr: Instr) {
         match instr {
-            Instr::Binary {
-                op: BinaryOp::Mul,
-                dst,
-                a,
-                b,
-            } if a.is_base() || b.is_base() => {
+            Instr::Binary { op: BinaryOp::Mul, dst, a, b } if a.is_base() || b.is_base() => {
                 let (value, scale) = if b.is_base() { (a, b) } else { (b, a) };
                 let text = format!("v_scale({}, {})", self.value(value), self.word(scale));
                 self.define(dst, text);

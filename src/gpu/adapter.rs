@@ -2,7 +2,7 @@
 
 use wgpu::{AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
 
-use super::{Capabilities, Gpu, LimitProfile};
+use super::{device::Memory, Capabilities, Gpu, LimitProfile};
 use crate::error::{Error, Result};
 
 const INSTALL_HINT: &str = "install a Vulkan driver (on Linux without a GPU: Mesa's software driver, package \
@@ -41,6 +41,9 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Memory budget in bytes; by default what the adapter seems to have.
     pub memory_budget: Option<u64>,
+    /// For tests: the device refuses allocations beyond so many bytes, as a full one does.
+    #[doc(hidden)]
+    pub device_memory: Option<u64>,
     /// Limits to stay within; else the variable [`LimitProfile::VARIABLE`].
     pub profile: Option<LimitProfile>,
 }
@@ -123,7 +126,7 @@ impl Gpu {
         let budget = options.memory_budget.unwrap_or_else(|| default_budget(&info));
         let summary = AdapterSummary::new(&info);
         tracing::debug!(adapter = %summary, budget, ?capabilities, "device opened");
-        Ok(Self::open(device, queue, summary, capabilities, budget))
+        Ok(Self::open(device, queue, summary, capabilities, Memory { budget, device: options.device_memory }))
     }
 }
 
@@ -198,7 +201,7 @@ fn missing(info: &AdapterInfo, limits: &Limits) -> Option<String> {
         ("storage buffers per stage", limits.max_storage_buffers_per_shader_stage as u64, 12),
         ("bytes of workgroup memory", limits.max_compute_workgroup_storage_size as u64, 16 << 10),
         ("threads per workgroup", limits.max_compute_invocations_per_workgroup as u64, 256),
-        ("bytes in a storage binding", limits.max_storage_buffer_binding_size as u64, 128 << 20),
+        ("bytes in a storage binding", limits.max_storage_buffer_binding_size, 128 << 20),
     ];
     if info.backend == Backend::Gl {
         return Some("OpenGL has no usable compute limits".into());
@@ -209,7 +212,7 @@ fn missing(info: &AdapterInfo, limits: &Limits) -> Option<String> {
 
 fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
     let (features, limits, info) = (adapter.features(), adapter.limits(), adapter.get_info());
-    let max_buffer_bytes = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size as u64);
+    let max_buffer_bytes = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
     Capabilities {
         int64: features.contains(Features::SHADER_INT64),
         min_subgroup_size: if features.contains(Features::SUBGROUP) { info.subgroup_min_size } else { 0 },
@@ -247,4 +250,34 @@ fn host_memory() -> Option<u64> {
     let line = meminfo.lines().find(|l| l.starts_with("MemTotal:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_adapter_lacks_is_named() {
+        let adapter = crate::gpu::testing::gpu();
+        assert_eq!(
+            adapters().iter().filter(|a| a.summary == *adapter.adapter()).filter(|a| a.missing.is_some()).count(),
+            0
+        );
+        let mut info = AdapterInfo::new(DeviceType::IntegratedGpu, Backend::Vulkan);
+        assert_eq!(missing(&info, &Limits { max_storage_buffers_per_shader_stage: 29, ..Limits::default() }), None);
+        let few = Limits { max_storage_buffers_per_shader_stage: 8, ..Limits::default() };
+        assert!(missing(&info, &few).unwrap().contains("8 storage buffers"));
+        let small = Limits { max_compute_workgroup_storage_size: 8 << 10, ..few };
+        let small = Limits { max_storage_buffers_per_shader_stage: 16, ..small };
+        assert!(missing(&info, &small).unwrap().contains("8192 bytes of workgroup memory"));
+        info.backend = Backend::Gl;
+        assert!(missing(&info, &Limits::default()).unwrap().contains("OpenGL"));
+    }
+
+    #[test]
+    fn no_adapter_names_what_was_searched() {
+        let options = GpuOptions { adapter: Some("no such card".into()), ..GpuOptions::default() };
+        let error = Gpu::new(&options).err().expect("no adapter has this name").to_string();
+        assert!(error.contains("no such card") && error.contains("mesa-vulkan-drivers"), "{error}");
+    }
 }

@@ -109,26 +109,31 @@ impl Gpu {
             Reservation::Create { bytes, evicted } => {
                 evicted.iter().for_each(wgpu::Buffer::destroy);
                 let size = bytes.min(self.capabilities().max_buffer_bytes);
-                self.create_buffer(size, what).map(|b| (b, class)).inspect_err(|_| {
-                    self.pool().cancel(class);
-                })
+                let created = self.create_buffer(size, what).or_else(|_| {
+                    // what other classes hold may be what is missing
+                    self.trim_memory();
+                    self.create_buffer(size, what)
+                });
+                created.map(|buffer| (buffer, class)).inspect_err(|_| self.pool().cancel(class))
             }
         }
     }
 
     fn create_buffer(&self, size: u64, what: &str) -> Result<wgpu::Buffer> {
-        let scope = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let mut usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         usage.set(wgpu::BufferUsages::MAP_WRITE, self.capabilities().direct_upload());
-        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some(what),
-            size,
-            usage,
-            mapped_at_creation: false,
-        });
-        match pollster::block_on(scope.pop()) {
-            None => Ok(buffer),
-            Some(_) => Err(Error::OutOfMemory { what: what.into(), requested: size, in_use: self.pool().in_use() }),
+        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        let (held, in_use) = {
+            let pool = self.pool();
+            (pool.held(), pool.in_use())
+        };
+        if self.shared.device_memory.is_none_or(|limit| held <= limit) {
+            let scope = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let buffer = self.device().create_buffer(&descriptor);
+            if pollster::block_on(scope.pop()).is_none() {
+                return Ok(buffer);
+            }
         }
+        Err(Error::OutOfMemory { what: what.into(), requested: size, in_use: in_use - size.min(in_use) })
     }
 }

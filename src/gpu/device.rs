@@ -26,12 +26,21 @@ pub(super) struct Shared {
     pub adapter: AdapterSummary,
     pub capabilities: Capabilities,
     pub pool: Mutex<Pool<wgpu::Buffer>>,
+    pub device_memory: Option<u64>,
     pub pipelines: PipelineCache,
     pub faults: Arc<Faults>,
     pub host_waits: AtomicU64,
     pub submissions: Mutex<Sequence>,
     pub free_downloads: FreeChunks,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
+}
+
+/// How much memory there is, bytes.
+pub(super) struct Memory {
+    /// The most that may be in use.
+    pub budget: u64,
+    /// For tests: where the driver says no.
+    pub device: Option<u64>,
 }
 
 /// Errors that wgpu reports aside from return values.
@@ -99,7 +108,7 @@ impl Gpu {
         queue: wgpu::Queue,
         adapter: AdapterSummary,
         capabilities: Capabilities,
-        budget: u64,
+        memory: Memory,
     ) -> Self {
         let faults = Arc::new(Faults::default());
         let (on_error, on_lost) = (faults.clone(), faults.clone());
@@ -116,7 +125,8 @@ impl Gpu {
                 queue,
                 adapter,
                 capabilities,
-                pool: Mutex::new(Pool::new(budget)),
+                pool: Mutex::new(Pool::new(memory.budget)),
+                device_memory: memory.device,
                 pipelines,
                 faults,
                 host_waits: AtomicU64::new(0),

@@ -101,6 +101,11 @@ impl<B> Pool<B> {
         self.in_use
     }
 
+    /// Bytes that the driver has given, handed out or waiting.
+    pub fn held(&self) -> u64 {
+        self.in_use + self.cached
+    }
+
     /// The most bytes handed out at once since [`Pool::reset_peak`].
     pub fn peak(&self) -> u64 {
         self.peak
@@ -125,7 +130,7 @@ mod tests {
     fn classes_waste_at_most_an_eighth() {
         for bytes in [1, 255, 256, 257, 1000, 1 << 20, (1 << 20) + 1, 123_456_789] {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % 4 == 0);
+            assert!(class >= bytes && class.is_multiple_of(4));
             assert!(class == 256 || class - bytes <= class / 8, "{bytes} -> {class}");
             assert_eq!(size_class(class), class);
         }

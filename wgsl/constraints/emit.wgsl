@@ -4,11 +4,12 @@
 //
 // at j = offsets[i] + copy * height + r for each interaction i, trace row r = first_row + tile row, and copy < lift: a trace lower
 // than 2^l_skip is repeated `lift` times with norm = 1 / lift. Only positions within window_start + [0, window_len) are written
-// (the layer is segmented); `numerators_base`, `denominators_base` are the positions of the buffers' first elements.
+// (the layer comes in pieces): window_start is the position of the buffers' first element.
 //
-// tile: F, column-major, `stride` words a column; numerators: F; weights, denominators: EF; weights[alpha] is alpha.
-// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on.
-// INTERPRETED runs the instruction stream; without, `evaluate` is the generated text of one chunk.
+// tile: F, column-major, `stride` words a column; weights, numerators, denominators: EF; weights[alpha] is alpha.
+// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
+// `first_workgroup` on.
+// INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
 #import constraints/base_values
@@ -17,6 +18,7 @@ struct Params {
     stride: u32,
     evaluations: u32,
     chunk: u32,
+    first_workgroup: u32,
     alpha: u32,
     first_row: u32,
     height: u32,
@@ -24,15 +26,13 @@ struct Params {
     norm: u32,
     window_start: u32,
     window_len: u32,
-    numerators_base: u32,
-    denominators_base: u32,
 }
 
 @group(0) @binding(0) var<storage, read> tile: array<u32>;
 @group(0) @binding(1) var<storage, read> constants: array<u32>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;
-@group(0) @binding(4) var<storage, read_write> numerators: array<u32>;
+@group(0) @binding(4) var<storage, read_write> numerators: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> denominators: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -42,10 +42,10 @@ fn write_fraction(k: u32, offset: u32, numerator: u32) {
     }
     let denominator = e_add(weights[params.alpha], sum1(k));
     for (var copy = 0u; copy < params.lift; copy++) {
-        let at = offset + copy * params.height + params.first_row + rows[k];
-        if at - params.window_start < params.window_len {
-            numerators[at - params.numerators_base] = numerator;
-            denominators[at - params.denominators_base] = denominator;
+        let at = offset + copy * params.height + params.first_row + rows[k] - params.window_start;
+        if at < params.window_len {
+            numerators[at] = e_from_base(numerator);
+            denominators[at] = denominator;
         }
     }
 }
@@ -61,11 +61,14 @@ fn emit(output: u32, numerator: Value) {
 }
 
 #if INTERPRETED
-@group(0) @binding(6) var<storage, read> instrs: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> chunks: array<vec2<u32>>;
+@group(0) @binding(6) var<storage, read> records: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read> chunks: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
 #else
 // GENERATED
+
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
 #endif
 
 @compute @workgroup_size(64)
@@ -74,7 +77,9 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    if choose_rows(linear_workgroup(workgroup_id, num_workgroups), thread) {
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    prepare_registers(workgroup, num_workgroups, thread);
+    if choose_rows(params.first_workgroup + workgroup, thread) {
         evaluate(params.chunk + workgroup_id.z);
     }
 }

@@ -2,12 +2,13 @@
 //
 //   partials[c][a][y * points + X - 1] = eq[y] * acc_a,   X in 1..=points,
 //
-// with acc_a accumulator a (1 of them, 2 with LOGUP) of chunk c on the values t(X, y) = t_0 + (t_1 - t_0) X of every column, where
+// with acc_a accumulator a < accumulators (1 or 2) of chunk c on the values t(X, y) = t_0 + (t_1 - t_0) X of every column, where
 // t_0, t_1 are rows 2 y and 2 y + 1 of the tile. With LAST the tile has one row (no variable left), which is the value itself.
 //
 // tile: EF, column-major, `stride` elements a column; weights, eq, partials: EF; constants: the program's, then the public values.
-// Thread: one evaluation. Workgroup: 64 evaluations of one chunk; z: chunks from `chunk` on.
-// INTERPRETED runs the instruction stream; without, `evaluate` is the generated text of one chunk.
+// Thread: one evaluation. Workgroup: 64 evaluations of one chunk; z: chunks from `chunk` on; x, y: workgroups from
+// `first_workgroup` on.
+// INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
 #import field/ext
@@ -17,7 +18,9 @@ struct Params {
     evaluations: u32,
     points: u32,
     eq_offset: u32,
+    accumulators: u32,
     chunk: u32,
+    first_workgroup: u32,
     last: u32,
 }
 
@@ -75,28 +78,32 @@ fn v_scale(a: Value, word: u32) -> Value {
     return e_scale(a, word);
 }
 
+fn accumulate(acc: u32, k: u32, a: Value) {
+    let term = e_mul(weights[k], a);
+    if acc == 0u {
+        acc0 = e_add(acc0, term);
+    } else {
+        acc1 = e_add(acc1, term);
+    }
+}
+
 fn accumulate0(k: u32, a: Value) {
-    acc0 = e_add(acc0, e_mul(weights[k], a));
+    accumulate(0u, k, a);
 }
 
 fn accumulate1(k: u32, a: Value) {
-    acc1 = e_add(acc1, e_mul(weights[k], a));
+    accumulate(1u, k, a);
 }
 
 #if INTERPRETED
-@group(0) @binding(5) var<storage, read> instrs: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read> chunks: array<vec2<u32>>;
-
-fn emit(output: u32, numerator: Value) {}
+@group(0) @binding(5) var<storage, read> records: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> chunks: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
 #else
 // GENERATED
-#endif
 
-#if LOGUP
-const ACCUMULATORS: u32 = 2u;
-#else
-const ACCUMULATORS: u32 = 1u;
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
 #endif
 
 @compute @workgroup_size(64)
@@ -105,7 +112,9 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let e = linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    prepare_registers(workgroup, num_workgroups, thread);
+    let e = (params.first_workgroup + workgroup) * 64u + thread;
     if e >= params.evaluations {
         return;
     }
@@ -114,10 +123,10 @@ fn main(
     row = 2u * y;
     point = f_from_u32(e - y * params.points + 1u);
     evaluate(chunk);
-    let at = chunk * ACCUMULATORS * params.evaluations + e;
+    let at = chunk * params.accumulators * params.evaluations + e;
     let weight = eq[params.eq_offset + y];
     partials[at] = e_mul(weight, acc0);
-#if LOGUP
-    partials[at + params.evaluations] = e_mul(weight, acc1);
-#endif
+    if params.accumulators == 2u {
+        partials[at + params.evaluations] = e_mul(weight, acc1);
+    }
 }

@@ -2,12 +2,13 @@
 //
 //   partials[c][a][e] = eq[e / points] * acc_a,   e < evaluations,
 //
-// with acc_a accumulator a (1 of them, 2 with LOGUP) of chunk c at row e = x * points + p of the tile: x a hypercube point, p a
+// with acc_a accumulator a < accumulators (1 or 2) of chunk c at row e = x * points + p of the tile: x a hypercube point, p a
 // point of the cosets.
 //
 // tile: F, column-major, `stride` words a column; weights, eq, partials: EF; constants: the program's, then the public values.
-// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on.
-// INTERPRETED runs the instruction stream; without, `evaluate` is the generated text of one chunk.
+// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
+// `first_workgroup` on.
+// INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
 #import constraints/base_values
@@ -17,7 +18,9 @@ struct Params {
     evaluations: u32,
     points: u32,
     eq_offset: u32,
+    accumulators: u32,
     chunk: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<storage, read> tile: array<u32>;
@@ -28,19 +31,14 @@ struct Params {
 var<immediate> params: Params;
 
 #if INTERPRETED
-@group(0) @binding(5) var<storage, read> instrs: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read> chunks: array<vec2<u32>>;
-
-fn emit(output: u32, numerator: Value) {}
+@group(0) @binding(5) var<storage, read> records: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> chunks: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
 #else
 // GENERATED
-#endif
 
-#if LOGUP
-const ACCUMULATORS: u32 = 2u;
-#else
-const ACCUMULATORS: u32 = 1u;
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
 #endif
 
 fn store(chunk: u32, k: u32) {
@@ -48,12 +46,12 @@ fn store(chunk: u32, k: u32) {
         return;
     }
     let e = rows[k];
-    let at = chunk * ACCUMULATORS * params.evaluations + e;
+    let at = chunk * params.accumulators * params.evaluations + e;
     let weight = eq[params.eq_offset + e / params.points];
     partials[at] = e_mul(weight, sum0(k));
-#if LOGUP
-    partials[at + params.evaluations] = e_mul(weight, sum1(k));
-#endif
+    if params.accumulators == 2u {
+        partials[at + params.evaluations] = e_mul(weight, sum1(k));
+    }
 }
 
 @compute @workgroup_size(64)
@@ -62,7 +60,9 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    if !choose_rows(linear_workgroup(workgroup_id, num_workgroups), thread) {
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    prepare_registers(workgroup, num_workgroups, thread);
+    if !choose_rows(params.first_workgroup + workgroup, thread) {
         return;
     }
     let chunk = params.chunk + workgroup_id.z;

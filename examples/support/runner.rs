@@ -1,0 +1,96 @@
+//! Proves a workload on any engine, step by step.
+
+use std::time::{Duration, Instant};
+
+use eyre::{eyre, Result};
+use openvm_stark_backend::{
+    codec::Encode,
+    keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
+    prover::{AirProvingContext, ColMajorMatrix, DeviceDataTransporter, DeviceMultiStarkProvingKey, ProvingContext},
+    StarkEngine,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
+
+use super::{
+    spans::{Progress, SpanCollector, SpanTime},
+    workloads::Workload,
+};
+
+/// The keys of a workload.
+pub struct Keys {
+    pub pk: MultiStarkProvingKey<SC>,
+    pub vk: MultiStarkVerifyingKey<SC>,
+}
+
+/// Key generation, on the host.
+pub fn generate_keys<E>(engine: &E, workload: &Workload, progress: &Progress) -> Keys
+where
+    E: StarkEngine<SC = SC>,
+{
+    let (pk, vk) = progress.step("key generation", || engine.keygen(&workload.airs()));
+    Keys { pk, vk }
+}
+
+/// An engine that holds a workload's proving key.
+pub struct Runner<'a, E: StarkEngine<SC = SC>> {
+    engine: &'a E,
+    vk: &'a MultiStarkVerifyingKey<SC>,
+    device_pk: DeviceMultiStarkProvingKey<E::PB>,
+    name: &'a str,
+    progress: &'a Progress,
+    spans: &'a SpanCollector,
+}
+
+/// What came of one proof.
+pub struct Outcome {
+    /// `StarkEngine::prove` alone.
+    pub prove: Duration,
+    /// Trace upload, which is not part of `prove`.
+    pub upload: Duration,
+    pub spans: Vec<SpanTime>,
+    pub proof_bytes: usize,
+    /// Upstream's verdict on the proof.
+    pub verification: Result<()>,
+}
+
+impl<'a, E: StarkEngine<SC = SC>> Runner<'a, E> {
+    /// Hands the proving key to the engine's device, which may compile kernels for its constraints.
+    /// `name` is what the progress lines call the engine.
+    pub fn new(engine: &'a E, keys: &'a Keys, name: &'a str, progress: &'a Progress, spans: &'a SpanCollector) -> Self {
+        let device_pk = progress
+            .step(format!("{name}: proving key to the device"), || engine.device().transport_pk_to_device(&keys.pk));
+        Self { engine, vk: &keys.vk, device_pk, name, progress, spans }
+    }
+
+    /// Uploads the traces, proves, and has upstream's verifier check the proof.
+    pub fn prove(&self, traces: &[ColMajorMatrix<F>]) -> Result<Outcome> {
+        let (engine, name) = (self.engine, self.name);
+        let at = Instant::now();
+        let ctx = self.progress.step(format!("{name}: trace upload"), || self.upload(traces));
+        let upload = at.elapsed();
+
+        self.spans.take();
+        let at = Instant::now();
+        let proof = self
+            .progress
+            .step(format!("{name}: proof"), || engine.prove(&self.device_pk, ctx))
+            .map_err(|error| eyre!("{name}: {error}"))?;
+        let prove = at.elapsed();
+        let spans = self.spans.take();
+
+        let proof_bytes = proof.encode_to_vec()?.len();
+        let verification = self
+            .progress
+            .step(format!("{name}: verification"), || engine.verify(self.vk, &proof))
+            .map_err(|error| eyre!("{name}: the verifier rejects the proof: {error}"));
+        Ok(Outcome { prove, upload, spans, proof_bytes, verification })
+    }
+
+    fn upload(&self, traces: &[ColMajorMatrix<F>]) -> ProvingContext<E::PB> {
+        let contexts = traces.iter().enumerate().map(|(air_id, trace)| {
+            let matrix = self.engine.device().transport_matrix_to_device(trace);
+            (air_id, AirProvingContext::simple_no_pis(matrix))
+        });
+        ProvingContext::new(contexts.collect())
+    }
+}

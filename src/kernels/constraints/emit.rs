@@ -1,0 +1,180 @@
+//! Launcher of `wgsl/constraints/emit.wgsl`: the fractions of every interaction.
+
+use std::ops::Range;
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use p3_field::{Field, PrimeCharacteristicRing};
+
+use super::{
+    program::{Dispatch, Slice},
+    DeviceProgram, RowKind,
+};
+use crate::{
+    gpu::{as_words, DeviceBuffer, Recorder},
+    kernel,
+};
+
+kernel! {
+    /// numerators[j] = norm * count_i(r), denominators[j] = alpha + message_i(r), interpreted on trace rows
+    struct InterpretEmit("constraints/emit.wgsl", workgroup = 64) {
+        buffers {
+            read tile: F, read constants: F, read weights: EF, read offsets: u32, write numerators: EF,
+            write denominators: EF, read records: u32, read chunks: u32, write spill: u32,
+        }
+        params {
+            stride, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len,
+        }
+        flags { INTERPRETED, EMIT, SPILL }
+    }
+}
+
+/// Arguments of an emitting evaluation ([`DeviceProgram::emit`]).
+pub struct EmitEvaluation<'a> {
+    /// `layout.num_columns()` columns of `stride` elements each.
+    pub tile: &'a DeviceBuffer<F>,
+    /// Elements from one tile column to the next.
+    pub stride: usize,
+    /// Rows of the tile.
+    pub rows: usize,
+    /// Trace row of the tile's first row.
+    pub first_row: usize,
+    /// Height of the trace.
+    pub height: usize,
+    /// How often the trace is repeated to reach `2^l_skip` rows (1 if it is as high); numerators are divided by this.
+    pub lift: usize,
+    /// The program's constants, then the AIR's public values.
+    pub constants: &'a DeviceBuffer<F>,
+    /// The program's weights, followed by alpha.
+    pub weights: &'a DeviceBuffer<EF>,
+    /// Position in the layer of each interaction's first fraction, on the host and on the device.
+    pub offsets: (&'a [u32], &'a DeviceBuffer<u32>),
+    /// Pieces of the layer's numerators, `piece_len` elements each.
+    pub numerators: &'a [DeviceBuffer<EF>],
+    /// Pieces of the layer's denominators.
+    pub denominators: &'a [DeviceBuffer<EF>],
+    /// Elements of a piece.
+    pub piece_len: usize,
+}
+
+/// Parameter words of the kernel.
+pub(super) const EMIT_PARAMS: usize = 11;
+
+impl EmitEvaluation<'_> {
+    fn check(&self, program: &DeviceProgram) {
+        let ir = program.program();
+        assert_eq!(program.source.kind, RowKind::Emit, "a summing program emits nothing");
+        assert!(self.stride >= self.rows, "tile of {} rows with stride {}", self.rows, self.stride);
+        assert!(self.tile.len() >= program.layout().num_columns() * self.stride, "tile too small");
+        assert!(self.first_row + self.rows <= self.height, "tile reaches past the trace");
+        assert!(self.constants.len() >= ir.constants_len(), "constants too short");
+        assert!(self.weights.len() > ir.num_weights, "weights without alpha");
+        let (host, device) = self.offsets;
+        assert!(host.len() == ir.num_outputs && device.len() >= ir.num_outputs, "one offset per interaction");
+        assert_eq!(self.numerators.len(), self.denominators.len(), "pieces of the layer");
+        let end = (self.piece_len * self.numerators.len()) as u64;
+        let span = (self.lift * self.height) as u64;
+        assert!(host.iter().all(|&offset| u64::from(offset) + span <= end), "layer too short");
+        assert!(u32::try_from(end).is_ok(), "layer of 2^32 fractions");
+    }
+
+    /// Whether any of `outputs` has a position within `window`.
+    fn touches(&self, outputs: &[u32], window: &Range<usize>) -> bool {
+        outputs.iter().any(|&output| {
+            let start = self.offsets.0[output as usize] as usize;
+            start < window.end && start + self.lift * self.height > window.start
+        })
+    }
+
+    fn params(&self, program: &DeviceProgram, piece: usize, slice: &Slice) -> [u32; EMIT_PARAMS] {
+        let norm = F::from_usize(self.lift).inverse();
+        [
+            self.stride as u32,
+            self.rows as u32,
+            slice.chunks.start as u32,
+            slice.workgroups.start as u32,
+            program.program().num_weights as u32,
+            self.first_row as u32,
+            self.height as u32,
+            self.lift as u32,
+            as_words(&[norm])[0],
+            (piece * self.piece_len) as u32,
+            self.piece_len as u32,
+        ]
+    }
+}
+
+impl DeviceProgram {
+    /// Writes the fractions of every interaction on the tile's rows into the layer; the rest of the layer is left alone.
+    ///
+    /// Interaction `i` at trace row `r` goes to `offsets[i] + copy * height + r` for each `copy < lift`: numerator
+    /// `count_i / lift`, denominator `alpha + sum_j beta^j m_{i,j} + beta^len_i (b_i + 1)`, as upstream's `gkr_input_evals`.
+    ///
+    /// # Panics
+    ///
+    /// If a buffer is too short, or the program was not made to emit.
+    pub fn emit(&self, rec: &mut Recorder, args: &EmitEvaluation<'_>) {
+        if self.is_empty() || args.rows == 0 {
+            return;
+        }
+        args.check(self);
+        for piece in 0..args.numerators.len() {
+            let window = piece * args.piece_len..(piece + 1) * args.piece_len;
+            for dispatch in self.plan(rec.gpu(), args.rows, |c| args.touches(&self.outputs[c], &window)) {
+                self.dispatch_emit(rec, args, piece, &dispatch);
+            }
+        }
+    }
+
+    fn dispatch_emit(&self, rec: &mut Recorder, args: &EmitEvaluation<'_>, piece: usize, dispatch: &Dispatch) {
+        let params = args.params(self, piece, &dispatch.slice);
+        let Some(kernel) = &dispatch.kernel else {
+            return self.interpret_emit(rec, args, piece, (&dispatch.slice, params));
+        };
+        let bindings = [
+            args.tile.cast(),
+            args.constants.cast(),
+            args.weights.cast(),
+            args.offsets.1.clone(),
+            args.numerators[piece].cast(),
+            args.denominators[piece].cast(),
+        ];
+        rec.dispatch_generated(kernel, &bindings, &params, dispatch.slice.grid());
+    }
+
+    fn interpret_emit(
+        &self,
+        rec: &mut Recorder,
+        args: &EmitEvaluation<'_>,
+        piece: usize,
+        (slice, params): (&Slice, [u32; EMIT_PARAMS]),
+    ) {
+        let [stride, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len] =
+            params;
+        let kernel = InterpretEmit {
+            tile: args.tile,
+            constants: args.constants,
+            weights: args.weights,
+            offsets: args.offsets.1,
+            numerators: &args.numerators[piece],
+            denominators: &args.denominators[piece],
+            records: &self.records,
+            chunks: &self.chunks,
+            spill: &self.spill,
+            stride,
+            evaluations,
+            chunk,
+            first_workgroup,
+            alpha,
+            first_row,
+            height,
+            lift,
+            norm,
+            window_start,
+            window_len,
+            INTERPRETED: true,
+            EMIT: true,
+            SPILL: self.spills(slice.chunks.start),
+        };
+        rec.dispatch(&kernel, slice.grid());
+    }
+}

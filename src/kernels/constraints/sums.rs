@@ -1,0 +1,211 @@
+//! Launchers of `wgsl/constraints/points.wgsl` and `lines.wgsl`: sums over rows.
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use super::{
+    program::{Dispatch, Slice},
+    reduce, DeviceProgram, RowKind,
+};
+use crate::{
+    gpu::{DeviceBuffer, Element, Recorder},
+    kernel,
+};
+
+kernel! {
+    /// partials[c][a][x * points + p] = eq[x] * acc_a, interpreted on base-field rows
+    struct InterpretPoints("constraints/points.wgsl", workgroup = 64) {
+        buffers {
+            read tile: F, read constants: F, read weights: EF, read eq: EF, write partials: EF,
+            read records: u32, read chunks: u32, write spill: u32,
+        }
+        params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup }
+        flags { INTERPRETED, SPILL }
+    }
+}
+
+kernel! {
+    /// partials[c][a][y * points + X - 1] = eq[y] * acc_a, interpreted on lines over the extension
+    struct InterpretLines("constraints/lines.wgsl", workgroup = 64) {
+        buffers {
+            read tile: EF, read constants: F, read weights: EF, read eq: EF, write partials: EF,
+            read records: u32, read chunks: u32, write spill: u32,
+        }
+        params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, last }
+        flags { INTERPRETED, SPILL }
+    }
+}
+
+/// Parameter words of the kernels.
+pub(super) const POINTS_PARAMS: usize = 7;
+pub(super) const LINES_PARAMS: usize = 8;
+
+/// Arguments of a summed evaluation ([`DeviceProgram::add_sums`]). `T` is the tile's field: F for [`RowKind::Points`], EF for
+/// [`RowKind::Lines`].
+pub struct SumEvaluation<'a, T> {
+    /// `layout.num_columns()` columns of `stride` elements each.
+    pub tile: &'a DeviceBuffer<T>,
+    /// Elements from one tile column to the next.
+    pub stride: usize,
+    /// Number of row weights: hypercube points `x` of the tile, or lines `y` (a tile of one row counts as one line).
+    pub rows: usize,
+    /// Evaluations of each row weight: points of the cosets, or largest `X`.
+    pub points: usize,
+    /// [`RowKind::Lines`] only: the tile has one row, whose value every `X` takes.
+    pub last: bool,
+    /// The program's constants, then the AIR's public values.
+    pub constants: &'a DeviceBuffer<F>,
+    /// The program's weights.
+    pub weights: &'a DeviceBuffer<EF>,
+    /// Row weights, from `eq_offset` on.
+    pub eq: &'a DeviceBuffer<EF>,
+    /// Element of `eq` that weighs the tile's first row.
+    pub eq_offset: usize,
+    /// Scratch of at least [`DeviceProgram::partials_len`] elements.
+    pub partials: &'a DeviceBuffer<EF>,
+    /// Where the sums are added: `sums[sums_offset + a * points + p]` for accumulator `a` and point `p`.
+    pub sums: &'a DeviceBuffer<EF>,
+    /// First element of the sums.
+    pub sums_offset: usize,
+}
+
+impl<T: Element> SumEvaluation<'_, T> {
+    pub(super) fn evaluations(&self) -> usize {
+        self.rows * self.points
+    }
+
+    fn check(&self, program: &DeviceProgram) {
+        let ir = program.program();
+        let evaluations = self.evaluations();
+        let (tile_rows, words) = match program.source.kind {
+            RowKind::Points => (evaluations, 1),
+            RowKind::Lines => (if self.last { 1 } else { 2 * self.rows }, 4),
+            RowKind::Emit => panic!("an emitting program has no sums"),
+        };
+        assert_eq!(T::WORDS, words, "field of the tile");
+        assert!(!self.last || self.rows == 1, "a tile of one row is one line");
+        assert!(self.stride >= tile_rows, "tile of {} rows with stride {}", tile_rows, self.stride);
+        assert!(self.tile.len() >= program.layout().num_columns() * self.stride, "tile too small");
+        assert!(self.constants.len() >= ir.constants_len(), "constants too short");
+        assert!(self.weights.len() >= ir.num_weights, "weights too short");
+        assert!(self.eq.len() >= self.eq_offset + self.rows, "row weights too short");
+        assert!(self.partials.len() >= program.partials_len(evaluations), "partials too short");
+        assert!(u32::try_from(self.partials.len()).is_ok(), "partials exceed 2^32 elements");
+        let sums = ir.num_accumulators as usize * self.points;
+        assert!(self.sums.len() >= self.sums_offset + sums, "sums too short");
+    }
+
+    fn params(&self, accumulators: u32, slice: &Slice) -> [u32; LINES_PARAMS] {
+        [
+            self.stride as u32,
+            self.evaluations() as u32,
+            self.points as u32,
+            self.eq_offset as u32,
+            accumulators,
+            slice.chunks.start as u32,
+            slice.workgroups.start as u32,
+            self.last.into(),
+        ]
+    }
+}
+
+impl DeviceProgram {
+    /// Adds this tile's part of `sum_x eq[x] * acc_a(x, p)` to `sums[a][p]`, for every accumulator `a` and point `p`.
+    ///
+    /// With [`RowKind::Points`] tile row `x * points + p` holds the columns at hypercube point `x` and coset point `p`; with
+    /// [`RowKind::Lines`] point `p` is `X = p + 1` on the line through tile rows `2 y` and `2 y + 1` for `x = y`.
+    /// Results do not depend on the evaluator nor on how rows are divided into tiles.
+    ///
+    /// # Panics
+    ///
+    /// If a buffer is too short, `T` is not the tile's field, or the program was made to emit.
+    pub fn add_sums<T: Element>(&self, rec: &mut Recorder, args: &SumEvaluation<'_, T>) {
+        let evaluations = args.evaluations();
+        if self.is_empty() || evaluations == 0 {
+            return;
+        }
+        args.check(self);
+        for dispatch in self.plan(rec.gpu(), evaluations, |_| true) {
+            self.dispatch_sums(rec, args, &dispatch);
+        }
+        reduce::add_partials(rec, self.program(), args);
+    }
+
+    fn dispatch_sums<T: Element>(&self, rec: &mut Recorder, args: &SumEvaluation<'_, T>, dispatch: &Dispatch) {
+        let params = args.params(self.program().num_accumulators, &dispatch.slice);
+        let lines = self.source.kind == RowKind::Lines;
+        match &dispatch.kernel {
+            Some(kernel) => {
+                let bindings = [
+                    args.tile.cast(),
+                    args.constants.cast(),
+                    args.weights.cast(),
+                    args.eq.cast(),
+                    args.partials.cast(),
+                ];
+                let used = if lines { LINES_PARAMS } else { POINTS_PARAMS };
+                rec.dispatch_generated(kernel, &bindings, &params[..used], dispatch.slice.grid());
+            }
+            None if lines => self.interpret_lines(rec, args, &dispatch.slice, params),
+            None => self.interpret_points(rec, args, &dispatch.slice, params),
+        }
+    }
+
+    fn interpret_points<T: Element>(
+        &self,
+        rec: &mut Recorder,
+        args: &SumEvaluation<'_, T>,
+        slice: &Slice,
+        [stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, _]: [u32; LINES_PARAMS],
+    ) {
+        let kernel = InterpretPoints {
+            tile: &args.tile.cast(),
+            constants: args.constants,
+            weights: args.weights,
+            eq: args.eq,
+            partials: args.partials,
+            records: &self.records,
+            chunks: &self.chunks,
+            spill: &self.spill,
+            stride,
+            evaluations,
+            points,
+            eq_offset,
+            accumulators,
+            chunk,
+            first_workgroup,
+            INTERPRETED: true,
+            SPILL: self.spills(slice.chunks.start),
+        };
+        rec.dispatch(&kernel, slice.grid());
+    }
+
+    fn interpret_lines<T: Element>(
+        &self,
+        rec: &mut Recorder,
+        args: &SumEvaluation<'_, T>,
+        slice: &Slice,
+        [stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, last]: [u32; LINES_PARAMS],
+    ) {
+        let kernel = InterpretLines {
+            tile: &args.tile.cast(),
+            constants: args.constants,
+            weights: args.weights,
+            eq: args.eq,
+            partials: args.partials,
+            records: &self.records,
+            chunks: &self.chunks,
+            spill: &self.spill,
+            stride,
+            evaluations,
+            points,
+            eq_offset,
+            accumulators,
+            chunk,
+            first_workgroup,
+            last,
+            INTERPRETED: true,
+            SPILL: self.spills(slice.chunks.start),
+        };
+        rec.dispatch(&kernel, slice.grid());
+    }
+}

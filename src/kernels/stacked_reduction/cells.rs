@@ -1,0 +1,219 @@
+//! The two passes over the cells of the committed columns: the lambda-combination of equally tall columns, and every column's opening.
+
+use std::ops::Range;
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Grid, Recorder},
+    kernel,
+};
+
+kernel! {
+    /// lambda^(2 view) for all views.
+    struct LambdaPowersKernel("stacked_reduction/lambda_powers.wgsl", workgroup = 64) {
+        buffers { read transcript_log: F, write out: EF }
+        params { lambda_word, len }
+    }
+}
+
+kernel! {
+    /// Lambda-combination of a run's columns.
+    struct Combine("stacked_reduction/combine.wgsl", workgroup = 256) {
+        buffers { read source: F, read lambda_powers: EF, write combined: EF }
+        params { offset, pitch, stride, rows, views, first_view, row_lanes_log, accumulate }
+    }
+}
+
+kernel! {
+    /// eq(row, u) for the rows of a block.
+    struct RowWeightsKernel("stacked_reduction/row_weights.wgsl", workgroup = 64) {
+        buffers { read transcript_log: F, read point: EF, write out: EF }
+        params { l_skip, bits, u_word }
+    }
+}
+
+kernel! {
+    /// Dot products of a run's columns with the row weights, per block of rows.
+    struct ViewDots("stacked_reduction/view_dots.wgsl", workgroup = 256) {
+        buffers { read transcript_log: F, read source: F, read row_weights: EF, write partials: EF }
+        params { offset, pitch, stride, views, block_bits, log_blocks, lane_bits, weight_shift, u_word, slot }
+    }
+}
+
+/// Cells of one dispatch at most: about 10 ms on an 8-core M1, by its bandwidth as by its multiplications.
+const MAX_CELLS: usize = 1 << 28;
+
+/// Rows that a workgroup of the combination takes at once, so that a subgroup reads whole cache lines.
+const ROW_LANES_LOG: usize = 5;
+
+/// log2 of the rows of a block of the openings: the weights of a block (64 KiB) stay in a cache, and its columns fill 256 threads 16 times.
+const BLOCK_BITS: usize = 12;
+
+/// Columns of equal height that lie at regular distances in one buffer: `2^log_height` rows `stride` elements apart, from `offset` on,
+/// the next column `pitch` elements further. They are the views `first_view..first_view + views` of the reduction.
+#[derive(Clone)]
+pub(crate) struct ColumnRun {
+    pub source: DeviceBuffer<F>,
+    pub offset: usize,
+    pub pitch: usize,
+    pub stride: usize,
+    pub log_height: usize,
+    pub first_view: usize,
+    pub views: usize,
+}
+
+impl ColumnRun {
+    /// Parts of few enough columns for one dispatch over `rows` rows.
+    fn parts(&self, rows: usize) -> Vec<ColumnRun> {
+        let most = (MAX_CELLS / rows).max(4);
+        let part = |start: usize| ColumnRun {
+            offset: self.offset + start * self.pitch,
+            first_view: self.first_view + start,
+            views: most.min(self.views - start),
+            ..self.clone()
+        };
+        (0..self.views).step_by(most).map(part).collect()
+    }
+
+    fn check(&self) {
+        let last = self.offset + (self.views - 1) * self.pitch + ((1 << self.log_height) - 1) * self.stride;
+        assert!(self.views > 0 && last < self.source.len(), "columns end within their buffer");
+    }
+}
+
+/// The weights of all views.
+pub(crate) struct LambdaPowers {
+    pub powers: DeviceBuffer<EF>,
+}
+
+impl LambdaPowers {
+    /// `powers[v] = lambda^(2 v)` for `views` views.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::gpu::Gpu::alloc`].
+    pub fn new(rec: &mut Recorder, log: &DeviceBuffer<F>, lambda_word: u32, views: usize) -> Result<Self> {
+        let powers = rec.gpu().alloc(views, "powers of lambda")?;
+        let kernel = LambdaPowersKernel { transcript_log: log, out: &powers, lambda_word, len: views as u32 };
+        rec.dispatch(&kernel, Grid::threads(views));
+        Ok(Self { powers })
+    }
+
+    /// `combined[i]` (+)= the sum of the run's cells of row `rows.start + i`, weighted by the views' powers.
+    pub fn combine(
+        &self,
+        rec: &mut Recorder,
+        run: &ColumnRun,
+        rows: Range<usize>,
+        combined: &DeviceBuffer<EF>,
+        accumulate: bool,
+    ) {
+        run.check();
+        assert!(run.first_view + run.views <= self.powers.len() && rows.end <= 1 << run.log_height, "rows of a run");
+        assert!(rows.len().is_power_of_two() && rows.len() <= combined.len(), "room for the combination");
+        let row_lanes_log = ROW_LANES_LOG.min(rows.len().ilog2() as usize);
+        for (i, part) in run.parts(rows.len()).iter().enumerate() {
+            let kernel = Combine {
+                source: &part.source,
+                lambda_powers: &self.powers,
+                combined,
+                offset: (part.offset + rows.start * part.stride) as u32,
+                pitch: part.pitch as u32,
+                stride: part.stride as u32,
+                rows: rows.len() as u32,
+                views: part.views as u32,
+                first_view: part.first_view as u32,
+                row_lanes_log: row_lanes_log as u32,
+                accumulate: (accumulate || i > 0) as u32,
+            };
+            rec.dispatch(&kernel, Grid::workgroups(rows.len() >> row_lanes_log));
+        }
+    }
+}
+
+/// eq_D(u_0, z) eq(x, u[1..]) for the cells (z, x) of the first block of a column.
+pub(crate) struct RowWeights {
+    weights: DeviceBuffer<EF>,
+    l_skip: usize,
+    n: usize,
+}
+
+impl RowWeights {
+    /// Weights for columns of 2^(l_skip + n) cells; `point` as of [`super::Point`], `u_word` the place of `u_1` in the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::gpu::Gpu::alloc`].
+    pub fn new(
+        rec: &mut Recorder,
+        (log, u_word): (&DeviceBuffer<F>, u32),
+        point: &DeviceBuffer<EF>,
+        (l_skip, n): (usize, usize),
+    ) -> Result<Self> {
+        let bits = n.min(BLOCK_BITS - l_skip);
+        let len = 1 << (l_skip + bits);
+        let weights = rec.gpu().alloc(len, "row weights")?;
+        let kernel = RowWeightsKernel {
+            transcript_log: log,
+            point,
+            out: &weights,
+            l_skip: l_skip as u32,
+            bits: bits as u32,
+            u_word,
+        };
+        rec.dispatch(&kernel, Grid::threads(len));
+        Ok(Self { weights, l_skip, n })
+    }
+
+    /// log2 of the blocks of a column.
+    pub fn log_blocks(&self) -> usize {
+        (self.l_skip + self.n).saturating_sub(BLOCK_BITS)
+    }
+}
+
+/// Openings of columns at u, as partial sums per block: `partials[slot 2^log_blocks + block]`.
+pub(crate) struct CellDots<'a> {
+    pub log: &'a DeviceBuffer<F>,
+    /// Place of `u_1` in the log.
+    pub u_word: u32,
+    pub weights: &'a RowWeights,
+    pub partials: &'a DeviceBuffer<EF>,
+}
+
+impl CellDots<'_> {
+    /// The dot products of a run's columns with their weights, to the slots from `slot` on.
+    pub fn run(&self, rec: &mut Recorder, run: &ColumnRun, slot: usize) {
+        run.check();
+        let RowWeights { l_skip, n, .. } = *self.weights;
+        assert_eq!(run.log_height.max(l_skip), l_skip + n, "weights are for this height");
+        let log_blocks = self.weights.log_blocks();
+        assert!((slot + run.views) << log_blocks <= self.partials.len(), "room for the openings");
+        let block_bits = run.log_height - log_blocks;
+        // four rows a step, so few lanes for few rows
+        let lane_bits = block_bits.saturating_sub(2).min(8);
+        let columns = 4 * (256 >> lane_bits);
+        let mut slot = slot;
+        for part in run.parts(1 << run.log_height) {
+            let kernel = ViewDots {
+                transcript_log: self.log,
+                source: &part.source,
+                row_weights: &self.weights.weights,
+                partials: self.partials,
+                offset: part.offset as u32,
+                pitch: part.pitch as u32,
+                stride: part.stride as u32,
+                views: part.views as u32,
+                block_bits: block_bits as u32,
+                log_blocks: log_blocks as u32,
+                lane_bits: lane_bits as u32,
+                weight_shift: l_skip.saturating_sub(run.log_height) as u32,
+                u_word: self.u_word + super::ROUND_WORDS * BLOCK_BITS.saturating_sub(l_skip) as u32,
+                slot: slot as u32,
+            };
+            rec.dispatch(&kernel, Grid::workgroups(part.views.div_ceil(columns) << log_blocks));
+            slot += part.views;
+        }
+    }
+}

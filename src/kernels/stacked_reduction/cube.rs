@@ -1,0 +1,145 @@
+//! The sumcheck over the combined vectors of all groups, concatenated tallest first.
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use super::{round_workgroups, Point, PARTIAL_ELEMENTS};
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
+    kernel,
+};
+
+kernel! {
+    /// eq over all prefixes of r.
+    struct EqTablesKernel("stacked_reduction/eq_tables.wgsl", workgroup = 64) {
+        buffers { read r: EF, write eq_tables: EF }
+        params { low_bits, high_bits }
+    }
+}
+
+kernel! {
+    /// The weights of all groups' combined vectors.
+    struct CubeWeights("stacked_reduction/cube_weights.wgsl", workgroup = 256) {
+        buffers { read plan: u32, read eq_tables: EF, read point: EF, write weights: EF }
+        params { len, groups, low_bits, l_skip, plan_at }
+    }
+}
+
+kernel! {
+    /// Fold and evaluate.
+    struct CubeRoundKernel("stacked_reduction/cube_round.wgsl", workgroup = 256) {
+        buffers {
+            read transcript_log: F, read values: EF, read weights: EF,
+            write next_values: EF, write next_weights: EF, write partials: EF,
+        }
+        params { len, paired, fold, u_word, workgroups, partial_at }
+    }
+}
+
+/// eq(x, r[1..1+n]) for all n up to `low_bits + high_bits`; see `eq_cube.wgsl`.
+pub(crate) struct EqTables {
+    pub tables: DeviceBuffer<EF>,
+    pub low_bits: usize,
+}
+
+impl EqTables {
+    /// Tables for cubes of up to `low_bits + high_bits` dimensions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn new(rec: &mut Recorder, r: &DeviceBuffer<EF>, low_bits: usize, high_bits: usize) -> Result<Self> {
+        assert!(low_bits + high_bits < r.len(), "r has a coordinate per dimension");
+        let len = (2 << low_bits) + (2 << high_bits);
+        let tables = rec.gpu().alloc(len, "eq tables")?;
+        let kernel = EqTablesKernel { r, eq_tables: &tables, low_bits: low_bits as u32, high_bits: high_bits as u32 };
+        rec.dispatch(&kernel, Grid::threads(len));
+        Ok(Self { tables, low_bits })
+    }
+}
+
+/// Combined vectors and their weights at one level of folding, all groups concatenated.
+#[derive(Clone)]
+pub(crate) struct CubeTables {
+    pub values: DeviceBuffer<EF>,
+    pub weights: DeviceBuffer<EF>,
+}
+
+impl CubeTables {
+    /// Tables of `len` elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn alloc(gpu: &Gpu, len: usize) -> Result<Self> {
+        Ok(Self { values: gpu.alloc(len, "combined vectors")?, weights: gpu.alloc(len, "their weights")? })
+    }
+
+    /// Fills the weights of `groups` groups; `plan` has three words a group from `plan_at` on (first element, dimension, kind).
+    pub fn fill_weights(
+        &self,
+        rec: &mut Recorder,
+        eq: &EqTables,
+        point: &Point,
+        l_skip: usize,
+        (plan, plan_at, groups): (&DeviceBuffer<u32>, usize, usize),
+    ) {
+        assert!(plan_at + 3 * groups <= plan.len(), "groups");
+        let len = self.weights.len();
+        let kernel = CubeWeights {
+            plan,
+            eq_tables: &eq.tables,
+            point: &point.values,
+            weights: &self.weights,
+            len: len as u32,
+            groups: groups as u32,
+            low_bits: eq.low_bits as u32,
+            l_skip: l_skip as u32,
+            plan_at: plan_at as u32,
+        };
+        rec.dispatch(&kernel, Grid::threads(len));
+    }
+}
+
+/// One round: `len` elements after the fold, of which the first `paired` (an even number) have a variable left.
+pub(crate) struct CubeRound<'a> {
+    pub log: &'a DeviceBuffer<F>,
+    pub tables: &'a CubeTables,
+    pub next: &'a CubeTables,
+    pub len: usize,
+    pub paired: usize,
+    /// Place of the challenge to fold with; `None` in the first round, which evaluates `tables` as they are.
+    pub fold: Option<u32>,
+}
+
+impl CubeRound<'_> {
+    /// Folds into `next` and leaves partial sums; returns how many pairs of them.
+    pub fn run(&self, rec: &mut Recorder, partials: &DeviceBuffer<EF>) -> usize {
+        if self.len == 0 {
+            return 0;
+        }
+        let (sources, results) = if self.fold.is_some() { (2 * self.len, self.len) } else { (self.len, 0) };
+        assert!(sources <= self.tables.values.len() && results <= self.next.values.len(), "tables of a round");
+        assert!(
+            self.paired <= self.len && self.paired.is_multiple_of(2) && partials.len() >= PARTIAL_ELEMENTS,
+            "pairs"
+        );
+        let workgroups = round_workgroups(self.len.div_ceil(2));
+        let kernel = CubeRoundKernel {
+            transcript_log: self.log,
+            values: &self.tables.values,
+            weights: &self.tables.weights,
+            next_values: &self.next.values,
+            next_weights: &self.next.weights,
+            partials,
+            len: self.len as u32,
+            paired: self.paired as u32,
+            fold: self.fold.is_some() as u32,
+            u_word: self.fold.unwrap_or(0),
+            workgroups: workgroups as u32,
+            partial_at: 0,
+        };
+        rec.dispatch(&kernel, Grid::workgroups(workgroups));
+        workgroups
+    }
+}

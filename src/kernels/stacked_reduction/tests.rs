@@ -1,0 +1,410 @@
+//! Each kernel against its formula on the host.
+
+use openvm_stark_backend::{
+    poly_common::{eval_eq_uni, horner_eval},
+    prover::poly::evals_eq_hypercube,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, TwoAdicField};
+use rand::{rngs::StdRng, Rng, SeedableRng};
+
+use super::*;
+use crate::gpu::{testing, Gpu};
+
+fn random(rng: &mut StdRng, len: usize) -> Vec<F> {
+    (0..len).map(|_| F::from_u32(rng.random())).collect()
+}
+
+fn random_exts(rng: &mut StdRng, len: usize) -> Vec<EF> {
+    (0..len).map(|_| EF::from_basis_coefficients_fn(|_| F::from_u32(rng.random()))).collect()
+}
+
+/// A log with these challenges, a round's words apart from word 3 on.
+fn log_of(gpu: &Gpu, challenges: &[EF]) -> DeviceBuffer<F> {
+    let mut words = vec![F::TWO; 3];
+    for challenge in challenges {
+        words.extend_from_slice(challenge.as_basis_coefficients_slice());
+        words.extend([F::TWO; 8]);
+    }
+    gpu.upload(&words, "log").unwrap()
+}
+
+const FIRST: u32 = 3;
+
+fn read<T: crate::gpu::Element>(rec: Recorder, buffer: &DeviceBuffer<T>) -> Vec<T> {
+    let mut rec = rec;
+    let ticket = rec.download(buffer);
+    rec.wait().unwrap().take(ticket).unwrap()
+}
+
+fn fold(values: &[EF], u: EF) -> Vec<EF> {
+    values.chunks(2).map(|pair| pair[0] + (pair[1] - pair[0]) * u).collect()
+}
+
+fn product_round(values: &[EF], weights: &[EF]) -> [EF; 2] {
+    let at = |pair: &[EF], x: EF| pair[0] + (pair[1] - pair[0]) * x;
+    [EF::ONE, EF::TWO].map(|x| values.chunks(2).zip(weights.chunks(2)).map(|(v, w)| at(v, x) * at(w, x)).sum())
+}
+
+fn rotated(values: &[EF]) -> Vec<EF> {
+    (0..values.len()).map(|x| values[(x + values.len() - 1) % values.len()]).collect()
+}
+
+fn eq_tables(rec: &mut Recorder, r: &[EF], low_bits: usize) -> EqTables {
+    let r_device = rec.upload(r, "r").unwrap();
+    EqTables::new(rec, &r_device, low_bits, r.len() - 1 - low_bits).unwrap()
+}
+
+#[test]
+fn powers_of_lambda_squared() {
+    let gpu = testing::gpu();
+    let lambda = random_exts(&mut StdRng::seed_from_u64(1), 1)[0];
+    let log = log_of(&gpu, &[lambda]);
+    for views in [1, 2, 63, 65, 1001] {
+        let mut rec = gpu.recorder("test");
+        let powers = LambdaPowers::new(&mut rec, &log, FIRST, views).unwrap();
+        let expected: Vec<EF> = lambda.square().powers().take(views).collect();
+        assert_eq!(read(rec, &powers.powers), expected);
+    }
+}
+
+#[test]
+fn combinations_of_columns() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(2);
+    // (log_height, views, offset, pitch, stride)
+    for (log_height, views, offset, pitch, stride) in [
+        (0, 1, 0, 1, 1),
+        (0, 37, 3, 2, 1),
+        (1, 5, 0, 8, 4),
+        (3, 1025, 1, 8, 1),
+        (5, 4, 0, 32, 1),
+        (9, 31, 7, 600, 1),
+        (9, 3, 0, 1024, 2),
+    ] {
+        let rows = 1 << log_height;
+        let cells = random(&mut rng, offset + views * pitch + rows * stride);
+        let powers = random_exts(&mut rng, views + 2);
+        let source = gpu.upload(&cells, "cells").unwrap();
+        let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 2, views };
+        let lambda = LambdaPowers { powers: gpu.upload(&powers, "powers").unwrap() };
+        let half = rows - rows / 2;
+        let before = random_exts(&mut rng, half);
+        for accumulate in [false, true] {
+            let combined = gpu.upload(&before, "combined").unwrap();
+            let mut rec = gpu.recorder("test");
+            lambda.combine(&mut rec, &run, rows - half..rows, &combined, accumulate);
+            let at = |row: usize, c: usize| cells[offset + c * pitch + row * stride];
+            let sum = |row: usize| (0..views).map(|c| powers[2 + c] * at(row, c)).sum::<EF>();
+            let old = |i: usize| if accumulate { before[i] } else { EF::ZERO };
+            let expected: Vec<EF> = (0..half).map(|i| old(i) + sum(rows - half + i)).collect();
+            assert_eq!(read(rec, &combined), expected, "{log_height} {views} {accumulate}");
+        }
+    }
+}
+
+#[test]
+fn weights_of_cubes() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(3);
+    let (l_skip, n) = (1, 9);
+    let r = random_exts(&mut rng, 1 + n);
+    let point_values = random_exts(&mut rng, 2 + 2 * 3);
+    // (dimension, kind)
+    let groups = [(9usize, 0usize), (9, 2), (6, 0), (5, 1), (1, 2), (0, 0), (0, 1)];
+    let (mut words, mut expected) = (vec![7], vec![]);
+    for (dimension, kind) in groups {
+        words.extend([expected.len() as u32, dimension as u32, kind as u32]);
+        let eq = evals_eq_hypercube(&r[1..1 + dimension]);
+        let (alpha, beta) = (point_values[2 + 2 * kind], point_values[3 + 2 * kind]);
+        expected.extend(eq.iter().zip(rotated(&eq)).map(|(e, rot)| alpha * *e + beta * rot));
+    }
+    for low_bits in [0, 4, 9] {
+        let mut rec = gpu.recorder("test");
+        let eq = eq_tables(&mut rec, &r, low_bits);
+        let log = log_of(&gpu, &[EF::ONE]);
+        let domain = skip_domain(&gpu, l_skip).unwrap();
+        let round0 = Round0 { l_skip, kinds: 3, log: &log, skip_domain: &domain };
+        let kind_weights = gpu.upload(&vec![EF::ZERO; 9], "weights").unwrap();
+        let point = Point::new(&mut rec, &round0, &kind_weights, FIRST).unwrap();
+        rec.write(&point.values, 0, &point_values);
+        let plan = gpu.upload(&words, "plan").unwrap();
+        let cube = CubeTables::alloc(&gpu, expected.len()).unwrap();
+        cube.fill_weights(&mut rec, &eq, &point, l_skip, (&plan, 1, groups.len()));
+        assert_eq!(read(rec, &cube.weights), expected, "{low_bits}");
+    }
+}
+
+#[test]
+fn sums_over_the_hypercube() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(4);
+    // (l_skip, log_height, low_bits, pieces)
+    for (l_skip, log_height, low_bits, pieces) in
+        [(0, 0, 0, 1), (3, 1, 2, 1), (2, 2, 0, 1), (4, 7, 5, 1), (2, 11, 3, 4), (0, 10, 0, 1), (1, 14, 9, 2)]
+    {
+        let (n, log_z) = (usize::saturating_sub(log_height, l_skip), log_height.min(l_skip));
+        let r = random_exts(&mut rng, 1 + n.max(low_bits));
+        let q = random_exts(&mut rng, 1 << log_height);
+        let mut rec = gpu.recorder("test");
+        let eq = eq_tables(&mut rec, &r, low_bits);
+        let (log, domain) = (log_of(&gpu, &[]), skip_domain(&gpu, l_skip).unwrap());
+        let round0 = Round0 { l_skip, kinds: 1, log: &log, skip_domain: &domain };
+        let len = q.len() / pieces;
+        let per_piece = round0.records_of(&eq, log_height, len);
+        let records = gpu.alloc((pieces * per_piece) << (l_skip + 1), "records").unwrap();
+        for (i, piece) in q.chunks(len).enumerate() {
+            let combined = gpu.upload(piece, "piece").unwrap();
+            let piece = CombinedPiece { combined: &combined, start: i * len, len, log_height, rot: true };
+            round0.records(&mut rec, &eq, &piece, (&records, i * per_piece));
+        }
+        let found = read(rec, &records);
+        let eq = evals_eq_hypercube(&r[1..1 + n]);
+        for (part, weights) in [eq.clone(), rotated(&eq)].iter().enumerate() {
+            for z in 0..1 << log_z {
+                let sum: EF = (0..1 << n).map(|x| q[(x << log_z) + z] * weights[x]).sum();
+                let records = found.chunks(2 << l_skip).map(|record| record[(part << l_skip) + z]);
+                assert_eq!(records.sum::<EF>(), sum, "{l_skip} {log_height} {low_bits}: {part} {z}");
+            }
+        }
+    }
+}
+
+/// The polynomial of degree below `values.len()` through the values on the subgroup of that order, at a point.
+fn interpolate(values: &[EF], at: EF) -> EF {
+    let log_z = values.len().ilog2() as usize;
+    let points = F::two_adic_generator(log_z).powers();
+    values.iter().zip(points).map(|(v, z)| *v * eval_eq_uni(log_z, at, EF::from(z))).sum()
+}
+
+#[test]
+fn polynomial_of_round_0_and_its_point() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(5);
+    for l_skip in [0, 1, 3, 6, 7] {
+        let size = 1usize << l_skip;
+        // (records, log_z)
+        let kinds = [(3, l_skip), (1, l_skip), (300 / size, l_skip / 2)];
+        let [lambda, u_0, z] = random_exts(&mut rng, 3).try_into().unwrap();
+        let constants = random_exts(&mut rng, kinds.len() * (2 * size + 1));
+        let total: usize = kinds.iter().map(|k| k.0).sum();
+        let records = random_exts(&mut rng, total * 2 * size);
+        let (mut words, mut first) = (vec![], 0);
+        for (count, log_z) in kinds {
+            words.extend([first, count, log_z].map(|w| w as u32));
+            first += count;
+        }
+        let log = log_of(&gpu, &[lambda, u_0]);
+        let domain = skip_domain(&gpu, l_skip).unwrap();
+        let round0 = Round0 { l_skip, kinds: kinds.len(), log: &log, skip_domain: &domain };
+        let upload = |values: &[EF]| gpu.upload(values, "values").unwrap();
+        let plan = gpu.upload(&words, "plan").unwrap();
+        let mut rec = gpu.recorder("test");
+        let (s_0, kind_weights) =
+            round0.polynomial(&mut rec, FIRST, (&plan, 0), &upload(&records), &upload(&constants)).unwrap();
+        let point = Point::new(&mut rec, &round0, &kind_weights, FIRST + ROUND_WORDS).unwrap();
+        let elements = random_exts(&mut rng, 5 * size);
+        let folded = upload(&vec![EF::ONE; 7]);
+        point.fold(&mut rec, &upload(&elements), elements.len(), (&folded, 1));
+        let tickets = (rec.download(&s_0), rec.download(&point.values), rec.download(&folded));
+        let done = rec.wait().unwrap();
+        let (s_0, point) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());
+
+        let mut expected = EF::ZERO;
+        for (k, (count, log_z)) in kinds.into_iter().enumerate() {
+            let first = words[3 * k] as usize;
+            let sum = |at: usize| (first..first + count).map(|i| records[2 * size * i + at]).sum::<EF>();
+            // strided values stand for zeros between: the indicator's polynomial times the short one
+            let polynomial = |part: usize| {
+                let values: Vec<EF> = (0..1 << log_z).map(|i| sum(part * size + i)).collect();
+                let short = l_skip - log_z;
+                let indicator: EF = (0..1u64 << short).map(|j| z.exp_u64(j << log_z)).sum();
+                interpolate(&values, z) * indicator.div_2exp_u64(short as u64)
+            };
+            let c = &constants[k * (2 * size + 1)..(k + 1) * (2 * size + 1)];
+            let weight = |x: EF| {
+                horner_eval::<EF, EF, EF>(&c[..size], x) + lambda * horner_eval::<EF, EF, EF>(&c[size..2 * size], x)
+            };
+            let turn = |x: EF| lambda * c[2 * size] * x.powers().take(size).sum::<EF>();
+            expected += weight(z) * polynomial(0) + turn(z) * polynomial(1);
+            assert_eq!(point[size + 2 * k..size + 2 * k + 2], [weight(u_0), turn(u_0)]);
+        }
+        assert_eq!(s_0.len(), 2 * size - 1);
+        assert_eq!(horner_eval::<EF, EF, EF>(&s_0, z), expected, "{l_skip}");
+        let expected: Vec<EF> = elements.chunks(size).map(|prism| interpolate(prism, u_0)).collect();
+        let folded = done.take(tickets.2).unwrap();
+        assert_eq!((folded[0], &folded[1..6], folded[6]), (EF::ONE, expected.as_slice(), EF::ONE));
+    }
+}
+
+#[test]
+fn cube_rounds() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(6);
+    // elements after the fold, of which paired
+    for (len, paired) in [(1, 0), (2, 2), (3, 2), (512, 510), (514, 514), (1001, 6), (600_001, 600_000)] {
+        let u = random_exts(&mut rng, 1)[0];
+        let log = log_of(&gpu, &[u]);
+        let (values, weights) = (random_exts(&mut rng, 2 * len), random_exts(&mut rng, 2 * len));
+        let upload = |v: &[EF]| gpu.upload(v, "values").unwrap();
+        let tables = CubeTables { values: upload(&values), weights: upload(&weights) };
+        let next = CubeTables::alloc(&gpu, len).unwrap();
+        let partials = gpu.alloc(PARTIAL_ELEMENTS, "partials").unwrap();
+        let evals = upload(&[EF::ONE; 4]);
+        let mut rec = gpu.recorder("test");
+        let count = CubeRound { log: &log, tables: &tables, next: &next, len, paired, fold: Some(FIRST) }
+            .run(&mut rec, &partials);
+        sum_partials(&mut rec, &partials, count, (&evals, 0));
+        let plain =
+            CubeRound { log: &log, tables: &tables, next: &next, len: 2 * paired, paired: 2 * paired, fold: None };
+        let count = plain.run(&mut rec, &partials);
+        sum_partials(&mut rec, &partials, count, (&evals, 2));
+        let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&evals));
+        let done = rec.wait().unwrap();
+        let (f, k) = (fold(&values, u), fold(&weights, u));
+        let first = product_round(&f[..paired], &k[..paired]);
+        let second = product_round(&values[..2 * paired], &weights[..2 * paired]);
+        assert_eq!(done.take(tickets.2).unwrap(), [first, second].concat(), "{len}");
+        assert!(done.take(tickets.0).unwrap() == f && done.take(tickets.1).unwrap() == k, "{len}");
+    }
+}
+
+/// Openings of columns: `(l_skip, log_height, views, pitch factor, stride)`.
+fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usize), rng: &mut StdRng) {
+    let gpu = testing::gpu();
+    let n = log_height.saturating_sub(l_skip);
+    let u = random_exts(rng, n);
+    let log = log_of(&gpu, &u);
+    let domain = random_exts(rng, 1 << l_skip);
+    let (offset, pitch) = (3, (stride << log_height) + 1);
+    let cells = random(rng, offset + views * pitch);
+    let mut rec = gpu.recorder("test");
+    let point = gpu.upload(&domain, "point").unwrap();
+    let weights = RowWeights::new(&mut rec, (&log, FIRST), &point, (l_skip, n)).unwrap();
+    let partials = gpu.alloc((views + 1) << weights.log_blocks(), "partials").unwrap();
+    let source = gpu.upload(&cells, "cells").unwrap();
+    let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 4, views };
+    CellDots { log: &log, u_word: FIRST, weights: &weights, partials: &partials }.run(&mut rec, &run, 1);
+    // the slot before belongs to a run of its own
+    let plan = gpu.upload(&[9, 0, views as u32 + 2, 0, 1, 1, 1, 4, 1], "plan").unwrap();
+    let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, views + 4), "powers").unwrap() };
+    let cube_weights = gpu.upload(&random_exts(rng, 2), "weights").unwrap();
+    let nodes = NodeTables::alloc(&gpu, views + 3).unwrap();
+    let (plan, cube_weights) = (&plan, &cube_weights);
+    let log_blocks = weights.log_blocks();
+    let sums = ViewSums {
+        plan,
+        plan_at: 1,
+        runs: 2,
+        slots: views + 1,
+        log_blocks,
+        lambda: &lambda,
+        cube_weights,
+        nodes: &nodes,
+    };
+    sums.run(&mut rec, &partials);
+    let tickets = (rec.download(&nodes.values), rec.download(&nodes.weights));
+    let tables = (rec.download(&lambda.powers), rec.download(cube_weights));
+    let done = rec.wait().unwrap();
+    let eq = evals_eq_hypercube(&u);
+    let short = l_skip.saturating_sub(log_height);
+    let weight = |row: usize| domain[(row << short) % (1 << l_skip)] * eq[(row << short) >> l_skip];
+    let opening =
+        |c: usize| (0..1 << log_height).map(|row| weight(row) * cells[offset + c * pitch + row * stride]).sum::<EF>();
+    let expected: Vec<EF> = (0..views).map(opening).collect();
+    assert_eq!(done.take(tickets.0).unwrap()[1..1 + views], expected, "{l_skip} {log_height} {views}");
+    let (powers, cube) = (done.take(tables.0).unwrap(), done.take(tables.1).unwrap());
+    let expected: Vec<EF> = (0..views).map(|c| powers[4 + c] * cube[1]).collect();
+    assert_eq!(done.take(tickets.1).unwrap()[1..1 + views], expected);
+}
+
+#[test]
+fn openings_of_columns() {
+    let mut rng = StdRng::seed_from_u64(7);
+    for shape in [
+        (0, 0, 1, 1),
+        (0, 0, 1030, 1),
+        (3, 1, 5, 4),
+        (3, 1, 700, 1),
+        (2, 2, 3, 1),
+        (4, 6, 67, 1),
+        (2, 9, 33, 2),
+        (0, 10, 5, 1),
+        (4, 12, 4, 1),
+        (4, 13, 5, 1),
+        (0, 15, 1, 1),
+        (5, 19, 2, 1),
+    ] {
+        check_openings(shape, &mut rng);
+    }
+}
+
+/// Per commitment: views that end at this level, folds from the level before.
+fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
+    let gpu = testing::gpu();
+    let u = random_exts(rng, 1)[0];
+    let log = log_of(&gpu, &[u]);
+    let (mut words, mut nodes, mut sources) = (vec![1], 0, 0);
+    for (views, folds) in commits {
+        words.extend([nodes, nodes + views, nodes + views + folds, sources].map(|w| w as u32));
+        nodes += if sum { (views + folds).next_multiple_of(2) } else { views + folds };
+        sources += 2 * folds;
+    }
+    let [source, before] = [sources, nodes].map(|len| [0; 2].map(|_| random_exts(rng, len)));
+    let mut expected = [vec![], vec![]];
+    for (values, (old, new)) in expected.iter_mut().zip(source.iter().zip(&before)) {
+        let mut folds = fold(old, u).into_iter();
+        for (views, count) in commits {
+            values.extend_from_slice(&new[values.len()..values.len() + views]);
+            values.extend(folds.by_ref().take(*count));
+            if sum && (views + count) % 2 == 1 {
+                values.push(EF::ZERO);
+            }
+        }
+    }
+    let tables = |t: &[Vec<EF>; 2]| NodeTables {
+        values: gpu.upload(&t[0], "values").unwrap(),
+        weights: gpu.upload(&t[1], "weights").unwrap(),
+    };
+    let (source, next, plan) = (tables(&source), tables(&before), gpu.upload(&words, "plan").unwrap());
+    let partials = gpu.alloc(PARTIAL_ELEMENTS, "partials").unwrap();
+    let evals = gpu.alloc(2, "evals").unwrap();
+    let round = NodeRound {
+        log: &log,
+        plan: &plan,
+        plan_at: 1,
+        commits: commits.len(),
+        nodes,
+        source: &source,
+        next: &next,
+        u_word: FIRST,
+        sum,
+    };
+    let mut rec = gpu.recorder("test");
+    let count = round.run(&mut rec, &partials, 0);
+    sum_partials(&mut rec, &partials, count, (&evals, 0));
+    let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&evals));
+    let done = rec.wait().unwrap();
+    assert_eq!(done.take(tickets.0).unwrap(), expected[0], "{commits:?}");
+    assert_eq!(done.take(tickets.1).unwrap(), expected[1], "{commits:?}");
+    if sum {
+        assert_eq!(done.take(tickets.2).unwrap(), product_round(&expected[0], &expected[1]), "{commits:?}");
+    }
+}
+
+#[test]
+fn node_rounds() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let cases: [&[(usize, usize)]; 6] = [
+        &[(1, 0)],
+        &[(0, 1)],
+        &[(3, 2), (0, 0), (2, 0), (0, 5)],
+        &[(0, 0), (700, 33)],
+        &[(0, 300), (1, 300), (600_000, 1)],
+        &[(1, 1); 41],
+    ];
+    for commits in cases {
+        check_node_round(commits, true, &mut rng);
+        check_node_round(commits, false, &mut rng);
+    }
+}

@@ -1,0 +1,386 @@
+//! The stacked opening reduction: from openings of the traces' columns, and of their rotations, to openings of the stacked columns.
+//!
+//! # Part 1: the protocol (upstream `prover/stacked_reduction.rs`)
+//!
+//! Constraint proving left claims about every column T of every trace at a point r = (r_0, r_1, ..): `T(r)` and, for AIRs that look at
+//! the next row, `T_rot(r)`. Columns are slices of the stacked columns q: a column of height 2^h is the slice of q with upper bits b
+//! (a *view*). With D the skip domain of N = 2^l_skip points, n = h - l_skip and ñ = max(n, 0), the claims of a view are
+//!
+//! ```text
+//! sum over (z, x) in D x H_ñ of q(z, x, b) in_{D,n}(z) eq_{D_n}((z, x), r)       and with kappa_rot in the place of eq
+//! ```
+//!
+//! where in_{D,n} selects the strided points of D on which a column shorter than N lies. Lambda batches the claims of all views (view v
+//! weighs lambda^(2v), its rotation lambda^(2v+1)), and a sumcheck over (Z, x_1, .., x_n_stack) reduces them to q_c(u) for every stacked
+//! column c: s_0 is sent by coefficients (degree 2 (N - 1)), the other rounds by evaluations at 1 and 2, then all q_c(u).
+//!
+//! # Part 2: this implementation
+//!
+//! **Kinds and groups.** The weight of a view depends on its height and its rotation only. Views that share both are a *group* g, and
+//! the sumcheck sees only their combination Q_g = sum_v lambda^(2v) q_v, one extension vector per group, because
+//! lambda^(2v+1) = lambda lambda^(2v). Moreover
+//!
+//! ```text
+//! kappa_rot((Z, x), r) = eq_D(Z, omega r_0) eq(x, r) + C eq_D(Z, 1) (eq(rot^-1 x, r) - eq(x, r)),    C = eq_D(omega r_0, 1)
+//! ```
+//!
+//! so the weight of a group is w(Z) eq(x, r) + b (sum_j Z^j) eq(rot^-1 x, r), where w and b = lambda C / N are the same for all
+//! heights >= N. So there are at most 2 (l_skip + 1) *kinds* of weights (`weights.rs`).
+//!
+//! **Round 0.** s_0 = sum over kinds of w A + b (sum_j Z^j) G, where A(z) = sum_g sum_x Q_g(z, x) eq(x, r) and G the same with
+//! eq(rot^-1 x, r). A and G are N numbers each, so one pass over the Q_g, a DFT of N points and a product of polynomials give s_0.
+//!
+//! **Cube rounds.** At u_0, Q_g becomes F_g of 2^ñ elements, and its weight K_g = alpha eq(x, r) + beta eq(rot^-1 x, r). All F_g and K_g,
+//! concatenated by falling ñ, are two vectors on which every round is the plain sumcheck of a product; after round ñ_g a group is down to
+//! one element and drops off the end.
+//!
+//! **Nodes.** Beyond round ñ a view's slice is one element y_v = q_v(u_0, .., u_ñ) of its stacked column, with the weight
+//! lambda^(2v) K_g. From there on the stacked column itself folds, and the weights with it: eq((u, X), b) over the bits of b is what
+//! folding the vector of weights computes. So values and weights of all fully folded cells, the *nodes*, are again two vectors under the
+//! sumcheck of a product. Each level adds the views of its ñ. The last level's values are q_c(u).
+//!
+//! **Passes.** The cells are read twice: once for the Q_g, once for the y_v, each an opening of a column at (u_0, .., u_ñ) as a dot
+//! product. Per pass 4 bytes and four wide products a cell. In keccakf (2^21 x 42): 352 MB a pass, so 0.2 ms on an H200 and 12 ms on an
+//! M1 by bandwidth; everything else is below 1% of that. Device memory: 16 bytes a row for each group, until u_0.
+//! Nothing waits: challenges are read from the transcript's log, and the proof's values from it after the next sync.
+
+mod plan;
+#[cfg(test)]
+pub(crate) mod tests;
+mod weights;
+
+use openvm_stark_backend::{proof::StackingProof, SystemParams};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF, F};
+use plan::{Level, Plan};
+
+use super::{
+    pcs::StackedMatrix,
+    transcript::{Challenge, Observed, SpongeTranscript, Transcript},
+};
+use crate::{
+    error::{Error, Result},
+    gpu::{DeviceBuffer, Recorder},
+    kernels::stacked_reduction::{
+        skip_domain, sum_partials, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, NodeRound,
+        NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+    },
+};
+
+type SC = BabyBearPoseidon2Config;
+
+/// Largest `l_skip`: two polynomials of N coefficients fit one workgroup.
+const MAX_L_SKIP: usize = 7;
+
+/// Proves the reduction; waits once, at the end. Returns the proof and the point u, `1 + n_stack` challenges.
+///
+/// `need_rot_per_commit` says for each trace of each commitment whether its columns are opened rotated, too; `r` is the point of the
+/// trace openings. Counterpart of upstream's `prove_stacked_opening_reduction`.
+///
+/// # Errors
+///
+/// As [`StackedReduction::record`], and what the device reports.
+pub fn prove_stacked_opening_reduction<TS: SpongeTranscript>(
+    tx: &mut Transcript<'_, TS>,
+    params: &SystemParams,
+    stacked: &[&StackedMatrix],
+    need_rot_per_commit: &[Vec<bool>],
+    r: &[EF],
+) -> Result<(StackingProof<SC>, Vec<Challenge>)> {
+    let mut rec = tx.gpu().recorder("stacked reduction");
+    let reduction = StackedReduction::record(tx, &mut rec, params, stacked, need_rot_per_commit, r)?;
+    tx.sync(rec)?;
+    Ok((reduction.proof(tx), reduction.u))
+}
+
+/// A recorded reduction: where its messages will be in the transcript's log.
+pub struct StackedReduction {
+    s_0: Observed<EF>,
+    rounds: Vec<Observed<EF>>,
+    openings: Observed<EF>,
+    widths: Vec<usize>,
+    /// The point u of the stacked openings, `1 + n_stack` challenges.
+    pub u: Vec<Challenge>,
+}
+
+impl StackedReduction {
+    /// Records the whole stage without waiting (parts of the recording may be submitted on the way, which frees memory).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] when layouts, rotations and `r` do not fit each other, [`Error::Unsupported`] for `l_skip` above 7, and
+    /// as [`crate::gpu::Gpu::alloc`].
+    #[tracing::instrument(name = "prover.openings.stacked_reduction", level = "info", skip_all)]
+    pub fn record<TS: SpongeTranscript>(
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        params: &SystemParams,
+        stacked: &[&StackedMatrix],
+        need_rot_per_commit: &[Vec<bool>],
+        r: &[EF],
+    ) -> Result<Self> {
+        if params.l_skip > MAX_L_SKIP {
+            return Err(Error::Unsupported(format!("l_skip {} above {MAX_L_SKIP}", params.l_skip)));
+        }
+        let plan = Plan::new(params.l_skip, params.n_stack, stacked, need_rot_per_commit)?;
+        if r.len() <= plan.max_n_lift() {
+            return Err(Error::InvalidInput(format!(
+                "r has {} coordinates, {} needed",
+                r.len(),
+                1 + plan.max_n_lift()
+            )));
+        }
+        Prover::new(tx, rec, &plan)?.run(r)
+    }
+
+    /// The proof, once the transcript was synchronised.
+    pub fn proof<TS: SpongeTranscript>(&self, tx: &Transcript<'_, TS>) -> StackingProof<SC> {
+        let round = |evals: &Observed<EF>| tx.values(*evals).try_into().expect("evaluations at 1 and 2");
+        let mut openings = tx.values(self.openings).into_iter();
+        StackingProof {
+            univariate_round_coeffs: tx.values(self.s_0),
+            sumcheck_round_polys: self.rounds.iter().map(round).collect(),
+            stacking_openings: self.widths.iter().map(|width| openings.by_ref().take(*width).collect()).collect(),
+        }
+    }
+}
+
+/// The combined vectors Q_g in pieces that fit a binding; index by group.
+type Combined = Vec<Vec<DeviceBuffer<EF>>>;
+
+struct Prover<'a, 'h, TS> {
+    tx: &'a mut Transcript<'h, TS>,
+    rec: &'a mut Recorder,
+    plan: &'a Plan,
+    plan_words: DeviceBuffer<u32>,
+    log: DeviceBuffer<F>,
+    lambda: LambdaPowers,
+    lambda_word: u32,
+    /// u_0, u_1, .. as far as they are sampled.
+    u: Vec<Challenge>,
+    rounds: Vec<Observed<EF>>,
+}
+
+impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
+    fn new(tx: &'a mut Transcript<'h, TS>, rec: &'a mut Recorder, plan: &'a Plan) -> Result<Self> {
+        let plan_words = rec.upload(&plan.words, "plan of the stacked reduction")?;
+        let lambda_word = tx.sample_ext(rec)?.word();
+        let log = tx.log().clone();
+        let lambda = LambdaPowers::new(rec, &log, lambda_word, plan.views)?;
+        Ok(Self { tx, rec, plan, plan_words, log, lambda, lambda_word, u: vec![], rounds: vec![] })
+    }
+
+    fn run(mut self, r: &[EF]) -> Result<StackedReduction> {
+        let combined = self.combine()?;
+        let eq = self.eq_tables(r)?;
+        let (s_0, point) = self.round_0(&combined, &eq, r[0])?;
+        let cube = self.fold_ple(&combined, &eq, &point)?;
+        // the combined vectors are the stage's largest memory
+        drop(combined);
+        self.rec.submit()?;
+        let openings = self.mle_rounds(cube, &point)?;
+        Ok(StackedReduction { s_0, rounds: self.rounds, openings, widths: self.plan.widths.clone(), u: self.u })
+    }
+
+    /// Rows of a piece of a combined vector.
+    fn piece_rows(&self) -> usize {
+        self.rec.gpu().capabilities().segment_elements(4).max(1 << self.plan.l_skip)
+    }
+
+    /// Q_g = sum_v lambda^(2v) q_v for each group: the first pass over the cells.
+    fn combine(&mut self) -> Result<Combined> {
+        let mut combined = vec![];
+        for (g, group) in self.plan.groups.iter().enumerate() {
+            let rows = 1usize << group.log_height;
+            let piece_rows = self.piece_rows().min(rows);
+            let mut pieces = vec![];
+            for start in (0..rows).step_by(piece_rows) {
+                let piece = self.rec.gpu().alloc(piece_rows, "combined columns")?;
+                for (i, run) in self.plan.runs_of(g).iter().enumerate() {
+                    self.lambda.combine(self.rec, &run.columns, start..start + piece_rows, &piece, i > 0);
+                }
+                pieces.push(piece);
+            }
+            combined.push(pieces);
+        }
+        Ok(combined)
+    }
+
+    fn eq_tables(&mut self, r: &[EF]) -> Result<EqTables> {
+        let r = self.rec.upload(r, "r")?;
+        let n = self.plan.max_n_lift();
+        let low_bits = RECORD_ELEMENTS.min(self.piece_rows()).ilog2() as usize - self.plan.l_skip;
+        let low_bits = low_bits.min(n);
+        EqTables::new(self.rec, &r, low_bits, n - low_bits)
+    }
+
+    /// s_0, u_0 and what it determines.
+    fn round_0(&mut self, combined: &Combined, eq: &EqTables, r_0: EF) -> Result<(Observed<EF>, Point)> {
+        let plan = self.plan;
+        let skip_domain = skip_domain(self.rec.gpu(), plan.l_skip)?;
+        let log = self.log.clone();
+        let round0 = Round0 { l_skip: plan.l_skip, kinds: plan.kinds.len(), log: &log, skip_domain: &skip_domain };
+        let (records, kind_words) = self.records(&round0, combined, eq)?;
+        let kind_words = self.rec.upload(&kind_words, "kinds of views")?;
+        let constants = weights::kind_constants(plan.l_skip, r_0, &plan.kinds);
+        let constants = self.rec.upload(&constants, "weights of kinds")?;
+        let (s_0, kind_weights) =
+            round0.polynomial(self.rec, self.lambda_word, (&kind_words, 0), &records, &constants)?;
+        let (s_0, u_0) = self.tx.observe_then_sample(self.rec, &s_0, 0..s_0.len())?;
+        self.u.push(u_0);
+        Ok((s_0, Point::new(self.rec, &round0, &kind_weights, u_0.word())?))
+    }
+
+    /// The sums of all combined vectors over the hypercube, kind by kind, and per kind: first record, records, log_z.
+    fn records(
+        &mut self,
+        round0: &Round0<'_>,
+        combined: &Combined,
+        eq: &EqTables,
+    ) -> Result<(DeviceBuffer<EF>, Vec<u32>)> {
+        let plan = self.plan;
+        let groups_of = |kind: usize| plan.groups.iter().zip(combined).filter(move |(group, _)| group.kind == kind);
+        let count = |kind: usize| -> usize {
+            let pieces = groups_of(kind).flat_map(|(group, pieces)| pieces.iter().map(|p| (group.log_height, p.len())));
+            pieces.map(|(log_height, len)| round0.records_of(eq, log_height, len)).sum()
+        };
+        let counts: Vec<usize> = (0..plan.kinds.len()).map(count).collect();
+        let total: usize = counts.iter().sum();
+        let records = self.rec.gpu().alloc(total << (plan.l_skip + 1), "records of round 0")?;
+        let (mut record_at, mut words) = (0, vec![]);
+        for (k, kind) in plan.kinds.iter().enumerate() {
+            words.extend([record_at, counts[k], kind.log_z].map(|w| w as u32));
+            for (group, pieces) in groups_of(k) {
+                for (i, combined) in pieces.iter().enumerate() {
+                    let len = combined.len();
+                    let piece =
+                        CombinedPiece { combined, start: i * len, len, log_height: group.log_height, rot: group.rot };
+                    round0.records(self.rec, eq, &piece, (&records, record_at));
+                    record_at += round0.records_of(eq, group.log_height, len);
+                }
+            }
+        }
+        Ok((records, words))
+    }
+
+    /// F_g and K_g of all groups at u_0, concatenated.
+    fn fold_ple(&mut self, combined: &Combined, eq: &EqTables, point: &Point) -> Result<CubeTables> {
+        let plan = self.plan;
+        let cube = CubeTables::alloc(self.rec.gpu(), plan.cube_len())?;
+        for (group, pieces) in plan.groups.iter().zip(combined) {
+            // without a variable left there is no round that reads the value
+            let pieces = if group.n_lift > 0 { pieces.as_slice() } else { &[] };
+            for (i, piece) in pieces.iter().enumerate() {
+                let at = group.cube_at + ((i * piece.len()) >> plan.l_skip);
+                point.fold(self.rec, piece, piece.len(), (&cube.values, at));
+            }
+        }
+        let groups = (&self.plan_words, plan.groups_at, plan.groups.len());
+        cube.fill_weights(self.rec, eq, point, plan.l_skip, groups);
+        Ok(cube)
+    }
+
+    /// Rounds 1 to n_stack and the openings, which are observed.
+    fn mle_rounds(&mut self, cube: CubeTables, point: &Point) -> Result<Observed<EF>> {
+        let plan = self.plan;
+        let gpu = self.rec.gpu().clone();
+        let second = plan.levels.get(1).map_or(1, |level| level.cube_len.max(1));
+        let cubes = [cube, CubeTables::alloc(&gpu, second)?];
+        let nodes = [NodeTables::alloc(&gpu, plan.max_nodes())?, NodeTables::alloc(&gpu, plan.max_nodes())?];
+        let partials = gpu.alloc(PARTIAL_ELEMENTS, "partial sums of a round")?;
+        let evals = gpu.alloc(2 * plan.n_stack.max(1), "round polynomials")?;
+        for (at, level) in plan.levels.iter().enumerate() {
+            let last = at == plan.n_stack;
+            // the weights of the last level are of no use
+            let cube_sums = if last { 0 } else { self.cube_round(at, level, &cubes, &partials) };
+            self.open_views(at, level, point, &cubes[at % 2], &nodes[at % 2])?;
+            let node_sums = self.node_round(at, level, &nodes, (&partials, cube_sums));
+            if !last {
+                sum_partials(self.rec, &partials, cube_sums + node_sums, (&evals, 2 * at));
+                self.sample(&evals, 2 * at)?;
+            }
+        }
+        let width = plan.widths.iter().sum();
+        debug_assert_eq!(plan.levels[plan.n_stack].nodes, width, "the last nodes are the stacked columns");
+        self.tx.observe(self.rec, &nodes[plan.n_stack % 2].values, 0..width)
+    }
+
+    fn cube_round(&mut self, at: usize, level: &Level, cubes: &[CubeTables; 2], partials: &DeviceBuffer<EF>) -> usize {
+        // the first round finds its tables made
+        let (tables, next) = if at == 0 { (0, 1) } else { ((at - 1) % 2, at % 2) };
+        let round = CubeRound {
+            log: &self.log,
+            tables: &cubes[tables],
+            next: &cubes[next],
+            len: if at == 0 { level.cube_paired } else { level.cube_len },
+            paired: level.cube_paired,
+            fold: (at > 0).then(|| self.u[at].word()),
+        };
+        round.run(self.rec, partials)
+    }
+
+    /// The openings of the views that end at this level: the second pass over the cells.
+    fn open_views(
+        &mut self,
+        at: usize,
+        level: &Level,
+        point: &Point,
+        cube: &CubeTables,
+        nodes: &NodeTables,
+    ) -> Result<()> {
+        if level.runs.is_empty() {
+            return Ok(());
+        }
+        let u_word = self.u[0].word() + ROUND_WORDS;
+        let weights = RowWeights::new(self.rec, (&self.log, u_word), &point.values, (self.plan.l_skip, at))?;
+        let log_blocks = weights.log_blocks();
+        let partials = self.rec.gpu().alloc(level.slots << log_blocks, "partial openings")?;
+        let dots = CellDots { log: &self.log, u_word, weights: &weights, partials: &partials };
+        let mut slot = 0;
+        for run in &self.plan.runs[level.runs.clone()] {
+            dots.run(self.rec, &run.columns, slot);
+            slot += run.columns.views;
+        }
+        let sums = ViewSums {
+            plan: &self.plan_words,
+            plan_at: level.runs_at,
+            runs: level.runs.len(),
+            slots: level.slots,
+            log_blocks,
+            lambda: &self.lambda,
+            cube_weights: &cube.weights,
+            nodes,
+        };
+        sums.run(self.rec, &partials);
+        Ok(())
+    }
+
+    fn node_round(
+        &mut self,
+        at: usize,
+        level: &Level,
+        nodes: &[NodeTables; 2],
+        (partials, partial_at): (&DeviceBuffer<EF>, usize),
+    ) -> usize {
+        let round = NodeRound {
+            log: &self.log,
+            plan: &self.plan_words,
+            plan_at: level.commits_at,
+            commits: self.plan.widths.len(),
+            nodes: level.nodes,
+            source: &nodes[(at + 1) % 2],
+            next: &nodes[at % 2],
+            u_word: self.u[at].word(),
+            sum: at < self.plan.n_stack,
+        };
+        round.run(self.rec, partials, partial_at)
+    }
+
+    /// Observes a round's evaluations and samples its challenge.
+    fn sample(&mut self, evals: &DeviceBuffer<EF>, at: usize) -> Result<()> {
+        let (observed, u_round) = self.tx.observe_then_sample(self.rec, evals, at..at + 2)?;
+        assert_eq!(u_round.word(), self.u[self.u.len() - 1].word() + ROUND_WORDS, "kernels rely on the distance");
+        self.rounds.push(observed);
+        self.u.push(u_round);
+        Ok(())
+    }
+}

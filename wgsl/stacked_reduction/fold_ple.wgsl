@@ -1,0 +1,45 @@
+// folded[out_at + x] = sum_z point[z] combined[x 2^l_skip + z]: the combined vector at u_0 in its univariate variable.
+//
+// One thread an element of the combined piece; the 2^l_skip products of an x meet in workgroup memory. One pass, 16 bytes an element.
+// Host reference: interpolation by `eval_eq_uni` (`tests::polynomial_of_round_0_and_its_point`).
+#import grid
+#import field/ext
+
+struct Params {
+    rows: u32,
+    l_skip: u32,
+    out_at: u32,
+}
+
+@group(0) @binding(0) var<storage, read> combined: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> point: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> folded: array<vec4<u32>>;
+var<immediate> params: Params;
+
+var<workgroup> terms: array<vec4<u32>, 256>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = linear_workgroup(workgroup_id, num_workgroups) * 256u + local;
+    let size = 1u << params.l_skip;
+    let z = row & (size - 1u);
+    var term = E_ZERO;
+    if row < params.rows {
+        term = e_mul(combined[row], point[z]);
+    }
+    terms[local] = term;
+    workgroupBarrier();
+    for (var s = size >> 1u; s > 0u; s >>= 1u) {
+        if z < s {
+            terms[local] = e_add(terms[local], terms[local + s]);
+        }
+        workgroupBarrier();
+    }
+    if z == 0u && row < params.rows {
+        folded[params.out_at + (row >> params.l_skip)] = terms[local];
+    }
+}

@@ -1,0 +1,81 @@
+// Per kind of view (height below 2^l_skip or not, rotated or not): the sum of its records as polynomials, and its weight polynomial.
+//
+// With A(z) and G(z) the sums of the kind's records on the (strided) skip domain, N = 2^l_skip:
+//   polynomials[k][j]     = coefficient j of A(Z)
+//   polynomials[k][N + j] = b times coefficient j of G(Z)
+//   kind_weights[k][j]    = eq_weight[j] + lambda rot_weight[j],   kind_weights[k][N] = b = lambda * rot_constant
+// The weights come from the host: `constants` holds per kind N eq weights, N rot weights and the rot constant. A kind of height
+// 2^log_z < N has values on every 2^(l_skip - log_z)-th point of the domain and zero between.
+// One workgroup a kind: sums the records (threads spread over them), then a plain inverse DFT, N <= 128 terms a coefficient.
+// Host reference: `tests::polynomial_of_round_0_and_its_point`.
+#import grid
+#import transcript/log
+
+struct Params {
+    l_skip: u32,
+    lambda_word: u32,
+    // where the kinds begin in `plan`: first record, number of records, log_z
+    plan_at: u32,
+}
+
+@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(1) var<storage, read> plan: array<u32>;
+@group(0) @binding(2) var<storage, read> records: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> constants: array<vec4<u32>>;
+// omega^-k / N for k < N, then omega^k
+@group(0) @binding(4) var<storage, read> skip_domain: array<u32>;
+@group(0) @binding(5) var<storage, read_write> polynomials: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> kind_weights: array<vec4<u32>>;
+var<immediate> params: Params;
+
+var<workgroup> sums: array<vec4<u32>, 256>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let kind = linear_workgroup(workgroup_id, num_workgroups);
+    let size = 1u << params.l_skip;
+    let first = plan[params.plan_at + 3u * kind];
+    let count = plan[params.plan_at + 3u * kind + 1u];
+    let log_z = plan[params.plan_at + 3u * kind + 2u];
+    let values = 2u << log_z;
+    let value = local & (values - 1u);
+    let place = (value >> log_z) * size + (value & ((1u << log_z) - 1u));
+    var sum = E_ZERO;
+    for (var i = local / values; i < count; i += 256u / values) {
+        sum = e_add(sum, records[(first + i) * 2u * size + place]);
+    }
+    sums[local] = sum;
+    workgroupBarrier();
+    for (var s = 128u; s >= values; s >>= 1u) {
+        if local < s {
+            sums[local] = e_add(sums[local], sums[local + s]);
+        }
+        workgroupBarrier();
+    }
+    let lambda = log_ext(params.lambda_word);
+    let constant = kind * (2u * size + 1u);
+    let b = e_mul(lambda, constants[constant + 2u * size]);
+    if local < 2u * size {
+        let j = local & (size - 1u);
+        let rotated = local >> params.l_skip;
+        var coefficient = E_ZERO;
+        for (var i = 0u; i < (1u << log_z); i++) {
+            let turn = ((j * i) << (params.l_skip - log_z)) & (size - 1u);
+            coefficient = e_add(coefficient, e_scale(sums[(rotated << log_z) + i], skip_domain[turn]));
+        }
+        if rotated != 0u {
+            coefficient = e_mul(coefficient, b);
+        } else {
+            let weight = e_add(constants[constant + j], e_mul(lambda, constants[constant + size + j]));
+            kind_weights[kind * (size + 1u) + j] = weight;
+        }
+        polynomials[kind * 2u * size + local] = coefficient;
+    }
+    if local == 0u {
+        kind_weights[kind * (size + 1u) + size] = b;
+    }
+}

@@ -1,0 +1,32 @@
+// The coefficients of s_0: s_0[c] = sum over kinds k and i + j = c, i, j < N, of polynomials[k][i] kind_weights[k][j] + polynomials[k][N + i].
+//
+// (The second term is the product with b sum_j Z^j, the b being in the polynomial already.) One workgroup, one thread a coefficient
+// of the 2 N - 1. Host reference: `tests::polynomial_of_round_0_and_its_point`.
+#import field/ext
+
+struct Params {
+    l_skip: u32,
+    kinds: u32,
+}
+
+@group(0) @binding(0) var<storage, read> polynomials: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> kind_weights: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> s_0: array<vec4<u32>>;
+var<immediate> params: Params;
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) c: u32) {
+    let size = 1u << params.l_skip;
+    if c >= 2u * size - 1u {
+        return;
+    }
+    var sum = E_ZERO;
+    for (var k = 0u; k < params.kinds; k++) {
+        let at = k * 2u * size;
+        for (var i = c - min(c, size - 1u); i <= min(c, size - 1u); i++) {
+            let product = e_mul(polynomials[at + i], kind_weights[k * (size + 1u) + c - i]);
+            sum = e_add(sum, e_add(product, polynomials[at + size + i]));
+        }
+    }
+    s_0[c] = sum;
+}

@@ -1,0 +1,89 @@
+// Partial sums over the hypercube of a combined vector Q, for each z of the skip domain:
+//   record[z]       = sum_x Q(z, x) eq(x, r)
+//   record[2^l + z] = sum_x Q(z, x) eq(rot^-1(x), r), only with `rot`; rot^-1(x) = x - 1 mod 2^n.
+//
+// Q is one piece of a combined vector, element (z, x) at x 2^log_z + z. Blocks of 2^min(n, low_bits) points x share the high part of
+// eq; workgroup w takes blocks w, w + workgroups, .. and writes record record_at + w (records are 2 * 2^l_skip elements apart). Thread
+// (z, lane) takes x = lane, lane + lanes, ..; the lanes meet in workgroup memory. One pass over Q, two products an element.
+// Host reference: `tests::sums_over_the_hypercube`.
+#import grid
+#import stacked_reduction/eq_cube
+
+struct Params {
+    first_block: u32,
+    blocks: u32,
+    workgroups: u32,
+    log_z: u32,
+    n: u32,
+    low_bits: u32,
+    rot: u32,
+    record_at: u32,
+    l_skip: u32,
+}
+
+@group(0) @binding(0) var<storage, read> combined: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> eq_tables: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> records: array<vec4<u32>>;
+var<immediate> params: Params;
+
+var<workgroup> eq_sums: array<vec4<u32>, 256>;
+var<workgroup> rot_sums: array<vec4<u32>, 256>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let group = linear_workgroup(workgroup_id, num_workgroups);
+    if group >= params.workgroups {
+        return;
+    }
+    let rot = params.rot != 0u;
+    let z = local & ((1u << params.log_z) - 1u);
+    let lane = local >> params.log_z;
+    let lanes = 256u >> params.log_z;
+    let bits = min(params.n, params.low_bits);
+    let high_bits = params.n - bits;
+    let size = 1u << bits;
+    var eq_sum = E_ZERO;
+    var rot_sum = E_ZERO;
+    for (var b = group; b < params.blocks; b += params.workgroups) {
+        let at = (b << (bits + params.log_z)) + z;
+        var eq_block = E_ZERO;
+        var rot_block = E_ZERO;
+        for (var x = lane; x < size; x += lanes) {
+            let q = combined[at + (x << params.log_z)];
+            eq_block = e_add(eq_block, e_mul(q, eq_low(bits, x)));
+            if rot && x != 0u {
+                rot_block = e_add(rot_block, e_mul(q, eq_low(bits, x - 1u)));
+            }
+        }
+        let block = params.first_block + b;
+        let high = eq_high(high_bits, block, params.low_bits);
+        eq_sum = e_add(eq_sum, e_mul(eq_block, high));
+        if rot {
+            rot_sum = e_add(rot_sum, e_mul(rot_block, high));
+            if lane == 0u {
+                // the block's first point turns back to the last one of the block before
+                let before = eq_high(high_bits, (block - 1u) & ((1u << high_bits) - 1u), params.low_bits);
+                rot_sum = e_add(rot_sum, e_mul(combined[at], e_mul(eq_low(bits, size - 1u), before)));
+            }
+        }
+    }
+    eq_sums[local] = eq_sum;
+    rot_sums[local] = rot_sum;
+    workgroupBarrier();
+    for (var s = 128u; s >= (1u << params.log_z); s >>= 1u) {
+        if local < s {
+            eq_sums[local] = e_add(eq_sums[local], eq_sums[local + s]);
+            rot_sums[local] = e_add(rot_sums[local], rot_sums[local + s]);
+        }
+        workgroupBarrier();
+    }
+    if local < (1u << params.log_z) {
+        let record = (params.record_at + group) << (params.l_skip + 1u);
+        records[record + z] = eq_sums[local];
+        records[record + (1u << params.l_skip) + z] = rot_sums[local];
+    }
+}

@@ -1,0 +1,117 @@
+// partials[(slot + c) 2^log_blocks + block] = sum over the rows of the block of source[offset + c pitch + row stride] * E[row], c < views,
+// where E[row] = row_weights[(row mod block size) << weight_shift] * eq(block, u[..]).
+//
+// The last pass over the cells: a block is 2^block_bits rows, and log_blocks challenges from `u_word` on weigh the blocks. 2^lane_bits
+// threads walk the rows of a block for four columns at once, so that a weight is loaded once for four cells; a workgroup holds
+// 256 >> lane_bits such teams. Reads 4 bytes and does 4 wide products per cell. Host reference: `tests::openings_of_columns`.
+#import grid
+#import transcript/log
+#import stacked_reduction/dot4
+
+struct Params {
+    offset: u32,
+    pitch: u32,
+    stride: u32,
+    views: u32,
+    block_bits: u32,
+    log_blocks: u32,
+    lane_bits: u32,
+    weight_shift: u32,
+    u_word: u32,
+    slot: u32,
+}
+
+@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(1) var<storage, read> source: array<u32>;
+@group(0) @binding(2) var<storage, read> row_weights: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> partials: array<vec4<u32>>;
+var<immediate> params: Params;
+
+// thread t's sum for its column k at 256 k + t
+var<workgroup> sums: array<vec4<u32>, 1024>;
+
+fn weight(row: u32) -> Ext {
+    let rows = 1u << params.block_bits;
+    let value = row_weights[min(row, rows - 1u) << params.weight_shift];
+    return select(E_ZERO, value, row < rows);
+}
+
+fn cells(at: u32, row: u32, step: u32) -> vec4<u32> {
+    let last = (1u << params.block_bits) - 1u;
+    return vec4<u32>(
+        source[at + min(row, last) * params.stride],
+        source[at + min(row + step, last) * params.stride],
+        source[at + min(row + 2u * step, last) * params.stride],
+        source[at + min(row + 3u * step, last) * params.stride],
+    );
+}
+
+/// eq(block, u) over the challenges that weigh blocks.
+fn block_weight(block: u32) -> Ext {
+    var weight = E_ONE;
+    for (var j = 0u; j < params.log_blocks; j++) {
+        let product = e_mul(weight, log_ext(params.u_word + 12u * j));
+        if ((block >> j) & 1u) != 0u {
+            weight = product;
+        } else {
+            weight = e_sub(weight, product);
+        }
+    }
+    return weight;
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let group = linear_workgroup(workgroup_id, num_workgroups);
+    let block = group & ((1u << params.log_blocks) - 1u);
+    let teams = 256u >> params.lane_bits;
+    let lanes = 1u << params.lane_bits;
+    // columns beyond the last are computed as the last and not written
+    let first = (group >> params.log_blocks) * teams * 4u;
+    let column = first + 4u * (local >> params.lane_bits);
+    let last = params.views - 1u;
+    let start = params.offset + (block << params.block_bits) * params.stride;
+    let at0 = start + min(column, last) * params.pitch;
+    let at1 = start + min(column + 1u, last) * params.pitch;
+    let at2 = start + min(column + 2u, last) * params.pitch;
+    let at3 = start + min(column + 3u, last) * params.pitch;
+    var sum0 = E_ZERO;
+    var sum1 = E_ZERO;
+    var sum2 = E_ZERO;
+    var sum3 = E_ZERO;
+    for (var row = local & (lanes - 1u); row < (1u << params.block_bits); row += 4u * lanes) {
+        let w0 = weight(row);
+        let w1 = weight(row + lanes);
+        let w2 = weight(row + 2u * lanes);
+        let w3 = weight(row + 3u * lanes);
+        sum0 = e_add(sum0, e_dot4(w0, w1, w2, w3, cells(at0, row, lanes)));
+        sum1 = e_add(sum1, e_dot4(w0, w1, w2, w3, cells(at1, row, lanes)));
+        sum2 = e_add(sum2, e_dot4(w0, w1, w2, w3, cells(at2, row, lanes)));
+        sum3 = e_add(sum3, e_dot4(w0, w1, w2, w3, cells(at3, row, lanes)));
+    }
+    sums[local] = sum0;
+    sums[256u + local] = sum1;
+    sums[512u + local] = sum2;
+    sums[768u + local] = sum3;
+    workgroupBarrier();
+    for (var s = lanes >> 1u; s > 0u; s >>= 1u) {
+        if (local & (lanes - 1u)) < s {
+            sums[local] = e_add(sums[local], sums[local + s]);
+            sums[256u + local] = e_add(sums[256u + local], sums[256u + local + s]);
+            sums[512u + local] = e_add(sums[512u + local], sums[512u + local + s]);
+            sums[768u + local] = e_add(sums[768u + local], sums[768u + local + s]);
+        }
+        workgroupBarrier();
+    }
+    // a team of fewer than four lanes writes several columns a thread
+    for (var k = local; k < 4u * teams; k += 256u) {
+        if first + k < params.views {
+            let sum = sums[256u * (k & 3u) + ((k >> 2u) << params.lane_bits)];
+            partials[((params.slot + first + k) << params.log_blocks) + block] = e_mul(sum, block_weight(block));
+        }
+    }
+}

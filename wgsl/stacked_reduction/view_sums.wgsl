@@ -1,0 +1,68 @@
+// For the views that are fully folded at this level: node_values[node] = sum of the view's partials, node_weights[node] = lambda^(2 view)
+// K_g, where K_g is the group's weight, folded to one element.
+//
+// Views come in runs (first slot, first node, first view, place of K_g); a run's views have consecutive slots, nodes and numbers. 2^lane_bits
+// threads add the 2^log_blocks partials of a view. Host reference: `tests::openings_of_columns`.
+#import grid
+#import field/ext
+
+struct Params {
+    slots: u32,
+    log_blocks: u32,
+    lane_bits: u32,
+    runs: u32,
+    plan_at: u32,
+}
+
+@group(0) @binding(0) var<storage, read> plan: array<u32>;
+@group(0) @binding(1) var<storage, read> partials: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> lambda_powers: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read_write> node_values: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> node_weights: array<vec4<u32>>;
+var<immediate> params: Params;
+
+var<workgroup> sums: array<vec4<u32>, 64>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let group = linear_workgroup(workgroup_id, num_workgroups);
+    let lane = local & ((1u << params.lane_bits) - 1u);
+    let slot = (group * 64u + local) >> params.lane_bits;
+    var sum = E_ZERO;
+    if slot < params.slots {
+        for (var b = lane; b < (1u << params.log_blocks); b += 1u << params.lane_bits) {
+            sum = e_add(sum, partials[(slot << params.log_blocks) + b]);
+        }
+    }
+    sums[local] = sum;
+    workgroupBarrier();
+    for (var s = (1u << params.lane_bits) >> 1u; s > 0u; s >>= 1u) {
+        if lane < s {
+            sums[local] = e_add(sums[local], sums[local + s]);
+        }
+        workgroupBarrier();
+    }
+    if slot >= params.slots || lane != 0u {
+        return;
+    }
+    var run = 0u;
+    var end = params.runs;
+    while end - run > 1u {
+        let middle = (run + end) >> 1u;
+        if plan[params.plan_at + 4u * middle] <= slot {
+            run = middle;
+        } else {
+            end = middle;
+        }
+    }
+    let entry = params.plan_at + 4u * run;
+    let k = slot - plan[entry];
+    let node = plan[entry + 1u] + k;
+    node_values[node] = sums[local];
+    node_weights[node] = e_mul(lambda_powers[plan[entry + 2u] + k], weights[plan[entry + 3u]]);
+}
