@@ -1,10 +1,10 @@
-// The sequential part of the fractional sumcheck: what follows the nine sums of a window (window.wgsl) - two round polynomials, each
+// The sequential part of the fractional sumcheck: what follows the sums of a window (window.wgsl) - two round polynomials, each
 // observed and answered by a challenge - and everything that is too small to fill the device: the upper levels of the fraction tree, the
 // first layers, and the last variables of the others. One workgroup.
 //
 //   Start (`slots` = 0): sums the heap's levels up to the root, observes q of the root and layer 1's claims, samples mu, then proves the
 //     layers 1 ..= `last_layer` wholly here, each from its level in the heap.
-//   Window (`slots` > 0, `tail` = 0): adds up the partial sums of variables `first`, `first` + 1 and does their two rounds.
+//   Window (`slots` > 0, `tail` = 0): adds up the partial sums (and the part of the padding) of variables `first`, `first` + 1 and does their two rounds.
 //   Tail (`slots` > 0, `tail` = 1): the same, then folds the table (of 2^`vars` points, `vars` <= 10, with p0' = p0 + lambda q0) into
 //     workgroup memory, does the remaining rounds, observes the claims, and samples mu and the next layer's lambda.
 //
@@ -14,7 +14,7 @@
 // These are upstream's values exactly; nothing is inverted and no claim is used.
 //
 // Layout: heap: level k at 2^k + i; state: lambda, prefix, r_0, r_1, then two points of 32 (layer j's xi at 4 + 32 (j mod 2)).
-// 256 threads; 29 KiB of workgroup memory. Latency bound: per window about two transcript steps and eight barriers.
+// 256 threads; 31 KiB of workgroup memory. Latency bound: per window about two transcript steps and eight barriers.
 // Host reference: upstream's fractional_sumcheck.
 #import gkr/fraction
 #import transcript/duplex
@@ -33,6 +33,10 @@ struct Params {
     absorb_index: u32,
     sample_index: u32,
     log_at: u32,
+    // fractions of the table in memory that are stored
+    real: u32,
+    // 0: no leaves are padding
+    padded: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> heap_p: array<vec4<u32>>;
@@ -44,6 +48,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> sponge: array<u32>;
 @group(0) @binding(7) var<storage, read_write> transcript_log: array<u32>;
 @group(0) @binding(8) var<storage, read> round_constants: array<vec4<u32>>;
+@group(0) @binding(9) var<storage, read> padding: array<vec4<u32>>;
 var<immediate> params: Params;
 
 const START: u32 = 0u;
@@ -54,11 +59,11 @@ const STATE: u32 = 68u;
 /// The table in workgroup memory: columns p0', q0, p1, q1 of up to 256 points.
 const COLUMN: u32 = 256u;
 var<workgroup> table: array<vec4<u32>, 1024>;
-var<workgroup> scratch: array<vec4<u32>, 576>;
+var<workgroup> scratch: array<vec4<u32>, 640>;
 /// eq((xi_{n-m} .. xi_{n-1}), y) at 2^m + y, for the layer's n variables.
 var<workgroup> suffix_eq: array<vec4<u32>, 128>;
-/// T(u, v) at u + 3 v; 2 stands for infinity.
-var<workgroup> grid: array<vec4<u32>, 9>;
+/// T(u, v) at u + 3 v, 2 standing for infinity; then the sum of the eq weights.
+var<workgroup> grid: array<vec4<u32>, 10>;
 var<workgroup> local_state: array<vec4<u32>, 68>;
 
 fn point_at(layer: u32) -> u32 {
@@ -110,20 +115,33 @@ fn load_level(local: u32, vars: u32, lambda: Ext) {
     }
 }
 
-fn folded(at: u32, r0: Ext, r1: Ext) -> Fraction {
-    var sum: array<Fraction, 2>;
-    for (var k = 0u; k < 2u; k++) {
-        let i = at + 4u * k;
-        sum[k] = fraction_fold(Fraction(table_p[i], table_q[i]), Fraction(table_p[i + 2u], table_q[i + 2u]), r0);
+fn stored(i: u32, padding_node: Fraction) -> Fraction {
+    let real = i < params.real;
+    let at = select(0u, i, real);
+    let there = vec4<bool>(real);
+    return Fraction(select(padding_node.p, table_p[at], there), select(padding_node.q, table_q[at], there));
+}
+
+/// The fold of the fractions `at`, `at` + 2, `at` + 4, `at` + 6.
+fn folded(at: u32, r0: Ext, r1: Ext, padding_node: Fraction) -> Fraction {
+    var low: Fraction;
+    var high: Fraction;
+    for (var i = at; i < at + 8u; i += 4u) {
+        low = high;
+        high = fraction_fold(stored(i, padding_node), stored(i + 2u, padding_node), r0);
     }
-    return fraction_fold(sum[0], sum[1], r1);
+    return fraction_fold(low, high, r1);
 }
 
 /// The folded table of 2^`vars` points from the one in memory.
-fn load_folded(local: u32, vars: u32, r0: Ext, r1: Ext) {
-    if local < (1u << vars) {
-        store_entry(local, folded(8u * local, r0, r1), folded(8u * local + 1u, r0, r1));
+fn load_folded(local: u32, vars: u32, r0: Ext, r1: Ext, lambda: Ext) {
+    if local >= (1u << vars) {
+        return;
     }
+    let q = padding[params.levels - params.layer - 1u];
+    let even = folded(8u * local, r0, r1, Fraction(e_mul(lambda, q), q));
+    let odd = folded(8u * local + 1u, r0, r1, Fraction(E_ZERO, q));
+    store_entry(local, even, odd);
 }
 
 /// Folds the table in workgroup memory to 2^`vars` points (at most 64); one thread a point and column.
@@ -172,11 +190,11 @@ fn column(c: u32, u: u32, v: u32, y: u32, width: u32) -> Ext {
     return table[at + 2u * v];
 }
 
-/// The sums of the next window of `width` variables into 144 = 9 * 16 places of the scratch memory; one thread a pair (v, y).
+/// The sums of the next window of `width` variables into 160 = 10 * 16 places of the scratch memory; one thread a pair (v, y).
 fn window_sums(local: u32, vars: u32, width: u32) {
     let v = local >> 6u;
     let y = local & 63u;
-    let at = 9u * y + 3u * v;
+    let at = 10u * y + 3u * v;
     if v < 3u {
         var sums = array<vec4<u32>, 3>(E_ZERO, E_ZERO, E_ZERO);
         if y < (1u << (vars - width)) && (width == 2u || v == 0u) {
@@ -196,54 +214,67 @@ fn window_sums(local: u32, vars: u32, width: u32) {
         scratch[at] = sums[0];
         scratch[at + 1u] = sums[1];
         scratch[at + 2u] = sums[2];
+    } else {
+        scratch[at] = E_ZERO;
     }
     workgroupBarrier();
-    if local < 144u {
+    if local < 160u {
         scratch[local] = e_add(
-            e_add(scratch[local], scratch[local + 144u]),
-            e_add(scratch[local + 288u], scratch[local + 432u]),
+            e_add(scratch[local], scratch[local + 160u]),
+            e_add(scratch[local + 320u], scratch[local + 480u]),
         );
     }
 }
 
-/// The partial sums of window.wgsl into the same 144 places. 252 = 9 * 28 threads, four loads in flight each.
+/// The partial sums of window.wgsl into the same 160 places. 250 = 10 * 25 threads, four loads in flight each.
 fn partial_sums(local: u32) {
-    let end = 9u * params.slots;
-    if local < 252u {
+    let end = 10u * params.slots;
+    if local < 250u {
         var sum = E_ZERO;
         var i = local;
-        for (; i + 756u < end; i += 1008u) {
+        for (; i + 750u < end; i += 1000u) {
             let a = partials[i];
-            let b = partials[i + 252u];
-            let c = partials[i + 504u];
-            let d = partials[i + 756u];
+            let b = partials[i + 250u];
+            let c = partials[i + 500u];
+            let d = partials[i + 750u];
             sum = e_add(sum, e_add(e_add(a, b), e_add(c, d)));
         }
-        for (; i < end; i += 252u) {
+        for (; i < end; i += 250u) {
             sum = e_add(sum, partials[i]);
         }
         scratch[local] = sum;
     }
     workgroupBarrier();
-    if local < 108u {
-        scratch[local] = e_add(scratch[local], scratch[local + 144u]);
+    if local < 90u {
+        scratch[local] = e_add(scratch[local], scratch[local + 160u]);
     }
 }
 
 fn reduce_sums(local: u32) {
     workgroupBarrier();
-    if local < 36u {
+    if local < 40u {
         scratch[local] = e_add(
-            e_add(scratch[local], scratch[local + 36u]),
-            e_add(scratch[local + 72u], scratch[local + 108u]),
+            e_add(scratch[local], scratch[local + 40u]),
+            e_add(scratch[local + 80u], scratch[local + 120u]),
         );
     }
     workgroupBarrier();
-    if local < 9u {
+    if local < 10u {
         grid[local] = e_add(
-            e_add(scratch[local], scratch[local + 9u]),
-            e_add(scratch[local + 18u], scratch[local + 27u]),
+            e_add(scratch[local], scratch[local + 10u]),
+            e_add(scratch[local + 20u], scratch[local + 30u]),
         );
+    }
+    workgroupBarrier();
+}
+
+/// Adds the points of padding to T: there p0' = lambda q, q0 = q1 = q and p1 = 0 are constant, so only T(0 and 1, 0 and 1) change.
+fn add_padding(local: u32, lambda: Ext) {
+    if params.padded != 0u && local < 4u {
+        let q_squared = padding[params.levels - params.layer];
+        let weight = e_sub(E_ONE, grid[9]);
+        let at = (local & 1u) + 3u * (local >> 1u);
+        grid[at] = e_add(grid[at], e_mul(e_mul(lambda, q_squared), weight));
     }
     workgroupBarrier();
 }
@@ -313,6 +344,7 @@ fn main(
         phase = ROUND;
         partial_sums(local);
         reduce_sums(local);
+        add_padding(local, local_state[0]);
     } else {
         build_heap(local);
     }
@@ -378,7 +410,7 @@ fn main(
             vars -= width;
             if params.slots > 0u && in_memory {
                 in_memory = false;
-                load_folded(local, vars, r0, r1);
+                load_folded(local, vars, r0, r1, lambda);
                 fill_suffix_eq(local, layer);
             } else {
                 fold_table(local, vars, width, r0, r1);

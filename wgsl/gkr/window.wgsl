@@ -10,9 +10,12 @@
 // With `fold`, the two variables of the last window are folded first, at (r_0, r_1): x' = the fold of 4 x' .. 4 x' + 3, written to the
 // target (with p0'), and the sums are those of the folded table. Pieces of long tables are separate dispatches.
 //
+// Source fractions from `real` on are padding (0 / padding[squarings], or with p0'), and points wholly of padding are left out: they are all alike, so rounds.wgsl adds their
+// part from the sum of the eq weights, the tenth sum, which it subtracts from 1.
+//
 // A workgroup takes tiles of 256 consecutive x' (or x): each thread folds one and leaves (w p0', q0, w p1, q1), w the eq weight, in
-// workgroup memory; then threads (v, y) of three groups of 64 evaluate the points (0, v), (1, v), (inf, v) of one y each.
-// Partial sums: nine for each workgroup, at slot `slot` + workgroup.
+// workgroup memory; then threads (v, y) of three groups of 64 evaluate the points (0, v), (1, v), (inf, v) of one y each; the fourth group
+// adds up the weights. Partial sums: ten for each workgroup, at slot `slot` + workgroup.
 //
 // One pass: reads 32 bytes a source fraction, writes 8 bytes a fraction with `fold`. Extension products a fraction (rise 0): 4 without
 // `fold` (1 of them for lambda), 2.5 with it.
@@ -36,6 +39,8 @@ struct Params {
     low_vars: u32,
     low_at: u32,
     high_at: u32,
+    real: u32,
+    squarings: u32,
 }
 
 @group(0) @binding(0) var<storage, read> source_p: array<vec4<u32>>;
@@ -46,6 +51,7 @@ struct Params {
 // lambda, eq prefix, r_0, r_1, ..
 @group(0) @binding(5) var<storage, read> state: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read> padding: array<vec4<u32>>;
 var<immediate> params: Params;
 
 /// The four columns of a tile, [column][x mod 4][y]; rows are padded so that neighbouring x fall into different banks. Later the
@@ -53,9 +59,18 @@ var<immediate> params: Params;
 const ROW: u32 = 66u;
 const COLUMN: u32 = 264u;
 var<workgroup> tile: array<vec4<u32>, 1056>;
+var<workgroup> weights: array<vec4<u32>, 64>;
+
+/// A padding fraction; the numerator is that of even ones, odd ones have none.
+var<private> padding_p: Ext;
+var<private> padding_q: Ext;
 
 fn source(i: u32) -> Fraction {
-    return Fraction(source_p[i], source_q[i]);
+    let real = i < params.real;
+    let at = select(0u, i, real);
+    let there = vec4<bool>(real);
+    let p = select(E_ZERO, padding_p, vec4<bool>((i & 1u) == 0u));
+    return Fraction(select(p, source_p[at], there), select(padding_q, source_q[at], there));
 }
 
 /// Fraction i of the table.
@@ -96,7 +111,10 @@ fn entry(x: u32) -> Entry {
     return Entry(fraction_fold(low.even, high.even, r1), fraction_fold(low.odd, high.odd, r1));
 }
 
-fn store_tile(local: u32, p0: Ext, q0: Ext, p1: Ext, q1: Ext) {
+fn store_tile(local: u32, w: Ext, p0: Ext, q0: Ext, p1: Ext, q1: Ext) {
+    if (local & 3u) == 0u {
+        weights[local >> 2u] = w;
+    }
     let at = (local & 3u) * ROW + (local >> 2u);
     tile[at] = p0;
     tile[COLUMN + at] = q0;
@@ -121,7 +139,7 @@ fn fill(k: u32, local: u32) {
     }
     let y = params.first_y + (k >> 2u);
     let w = e_mul(eq[params.low_at + (y & ((1u << params.low_vars) - 1u))], eq[params.high_at + (y >> params.low_vars)]);
-    store_tile(local, e_mul(w, even.p), even.q, e_mul(w, odd.p), odd.q);
+    store_tile(local, w, e_mul(w, even.p), even.q, e_mul(w, odd.p), odd.q);
 }
 
 /// Column c at (u, v, y) for u = 0, 1; v = 2 is infinity.
@@ -146,13 +164,18 @@ fn main(
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
     let v = local >> 6u;
     let y = local & 63u;
+    padding_q = padding[params.squarings];
+    padding_p = E_ZERO;
+    if params.raw == 0u {
+        padding_p = e_mul(state[0], padding_q);
+    }
     var sums = array<vec4<u32>, 3>(E_ZERO, E_ZERO, E_ZERO);
     let stride = 256u * num_workgroups.x * num_workgroups.y;
     for (var base = 256u * workgroup; base < params.len; base += stride) {
         if base + local < params.len {
             fill(base + local, local);
         } else {
-            store_tile(local, E_ZERO, E_ZERO, E_ZERO, E_ZERO);
+            store_tile(local, E_ZERO, E_ZERO, E_ZERO, E_ZERO, E_ZERO);
         }
         workgroupBarrier();
         if v < 3u {
@@ -167,27 +190,29 @@ fn main(
             sums[0] = e_add(sums[0], product(p0, q0, p1, q1));
             sums[1] = e_add(sums[1], product(p0_1, q0_1, p1_1, q1_1));
             sums[2] = e_add(sums[2], product(e_sub(p0_1, p0), e_sub(q0_1, q0), e_sub(p1_1, p1), e_sub(q1_1, q1)));
+        } else {
+            sums[0] = e_add(sums[0], weights[y]);
         }
         workgroupBarrier();
     }
-    // 64 sums for each of the nine points, [y][v][u], then 16, 4 and 1
+    // 64 sums for each of the ten, [y][v][u], then 16, 4 and 1
+    let at = 10u * y + 3u * v;
+    tile[at] = sums[0];
     if v < 3u {
-        let at = 9u * y + 3u * v;
-        tile[at] = sums[0];
         tile[at + 1u] = sums[1];
         tile[at + 2u] = sums[2];
     }
     workgroupBarrier();
-    if local < 144u {
-        tile[local] = e_add(e_add(tile[local], tile[local + 144u]), e_add(tile[local + 288u], tile[local + 432u]));
+    if local < 160u {
+        tile[local] = e_add(e_add(tile[local], tile[local + 160u]), e_add(tile[local + 320u], tile[local + 480u]));
     }
     workgroupBarrier();
-    if local < 36u {
-        tile[local] = e_add(e_add(tile[local], tile[local + 36u]), e_add(tile[local + 72u], tile[local + 108u]));
+    if local < 40u {
+        tile[local] = e_add(e_add(tile[local], tile[local + 40u]), e_add(tile[local + 80u], tile[local + 120u]));
     }
     workgroupBarrier();
-    if local < 9u {
-        let sum = e_add(e_add(tile[local], tile[local + 9u]), e_add(tile[local + 18u], tile[local + 27u]));
-        partials[(params.slot + workgroup) * 9u + local] = sum;
+    if local < 10u {
+        let sum = e_add(e_add(tile[local], tile[local + 10u]), e_add(tile[local + 20u], tile[local + 30u]));
+        partials[(params.slot + workgroup) * 10u + local] = sum;
     }
 }

@@ -5,7 +5,7 @@ mod rounds;
 mod tree;
 mod window;
 
-use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 pub(crate) use eq::EqTables;
 pub(crate) use rounds::{Rounds, Sponge};
@@ -14,7 +14,8 @@ pub(crate) use window::{PartialSums, SumPass, Table};
 
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Gpu},
+    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
+    kernel,
 };
 
 /// Fractions of the source that one dispatch reads at most: 1 GiB, about 20 ms on the slowest device in mind (Apple M1).
@@ -22,11 +23,14 @@ const MAX_FRACTIONS_PER_DISPATCH: usize = 1 << 25;
 
 /// `2^log_len` fractions on the device, numerators and denominators apart, both in pieces of equal power-of-two length.
 ///
-/// Fraction `i` is element `i % piece_len` of piece `i / piece_len`.
+/// Fraction `i` is element `i % piece_len` of piece `i / piece_len`. Only the first `real_len` are stored, so the last piece may be
+/// shorter; the others are *padding*: leaves 0 / alpha, and what follows from them above the leaves.
 #[derive(Clone)]
 pub struct Fractions {
     /// log2 of the number of fractions.
     pub log_len: usize,
+    /// Fractions that are stored.
+    pub real_len: usize,
     /// Numerators.
     pub numer: Vec<DeviceBuffer<EF>>,
     /// Denominators.
@@ -40,15 +44,29 @@ impl Fractions {
     ///
     /// As [`Gpu::alloc`].
     pub fn alloc(gpu: &Gpu, log_len: usize) -> Result<Self> {
-        let piece_len = gpu.capabilities().segment_elements(4).min(1 << log_len);
-        Self::in_pieces(gpu, log_len, piece_len)
+        Self::alloc_padded(gpu, log_len, 1 << log_len)
     }
 
-    fn in_pieces(gpu: &Gpu, log_len: usize, piece_len: usize) -> Result<Self> {
-        let pieces = 0..(1usize << log_len) / piece_len;
-        let numer = pieces.clone().map(|_| gpu.alloc(piece_len, "numerators")).collect::<Result<_>>()?;
-        let denom = pieces.map(|_| gpu.alloc(piece_len, "denominators")).collect::<Result<_>>()?;
-        Ok(Self { log_len, numer, denom })
+    /// Room for the first `real_len` of `2^log_len` fractions, the others being padding.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    ///
+    /// # Panics
+    ///
+    /// When `real_len` is 0 or more than `2^log_len`.
+    pub fn alloc_padded(gpu: &Gpu, log_len: usize, real_len: usize) -> Result<Self> {
+        Self::in_pieces(gpu, (log_len, real_len), gpu.capabilities().segment_elements(4))
+    }
+
+    fn in_pieces(gpu: &Gpu, (log_len, real_len): (usize, usize), piece_len: usize) -> Result<Self> {
+        assert!(real_len > 0 && real_len <= 1 << log_len, "{real_len} of 2^{log_len} fractions");
+        let pieces = |what| {
+            let starts = (0..real_len).step_by(piece_len);
+            starts.map(|start| gpu.alloc(piece_len.min(real_len - start), what)).collect::<Result<_>>()
+        };
+        Ok(Self { log_len, real_len, numer: pieces("numerators")?, denom: pieces("denominators")? })
     }
 
     /// Number of fractions.
@@ -61,17 +79,74 @@ impl Fractions {
         false
     }
 
-    /// Fractions in each piece.
+    /// Fractions in each piece; the last one may hold fewer.
     pub fn piece_len(&self) -> usize {
-        self.len() / self.numer.len()
+        match self.numer.len() {
+            1 => self.len(),
+            _ => self.numer[0].len(),
+        }
+    }
+
+    /// How many of the fractions from `start` on are stored.
+    fn real_from(&self, start: usize) -> usize {
+        self.real_len.saturating_sub(start)
     }
 }
 
-/// Challenges of the stage on the device: lambda, the eq prefix, the last window's (r_0, r_1), then two points of
-/// [`GkrState::MAX_VARS`] coordinates, of which layer `j` reads the one at `point(j)` and writes the other.
+/// Challenges of the stage on the device.
 #[derive(Clone)]
 pub(crate) struct GkrState {
+    /// lambda, the eq prefix, the last window's (r_0, r_1), then two points of [`GkrState::MAX_VARS`] coordinates, of which layer `j`
+    /// reads the one at `point(j)` and writes the other.
     buffer: DeviceBuffer<EF>,
+    padding: Padding,
+}
+
+kernel! {
+    /// alpha^(2^k)
+    struct PaddingPowers("gkr/padding.wgsl", workgroup = 64) {
+        buffers { read transcript_log: F, write padding: EF }
+        params { len, alpha_at }
+    }
+}
+
+/// Denominators of the nodes that are not stored, 0 / alpha^(2^k) at k levels above the leaves.
+#[derive(Clone)]
+pub(crate) struct Padding {
+    denom: DeviceBuffer<EF>,
+    /// Levels of the tree below the root.
+    levels: usize,
+    /// Some leaves are padding; without, the denominators are undefined and have no effect.
+    exists: bool,
+}
+
+impl Padding {
+    /// No padding in a tree of `levels` levels.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn none(gpu: &Gpu, levels: usize) -> Result<Self> {
+        Ok(Self { denom: gpu.alloc(levels + 1, "padding")?, levels, exists: false })
+    }
+
+    /// Padding leaves 0 / alpha, with alpha at word `alpha_at` of the transcript's log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn new(rec: &mut Recorder, levels: usize, (log, alpha_at): (&DeviceBuffer<F>, u32)) -> Result<Self> {
+        let padding = Self { exists: true, ..Self::none(rec.gpu(), levels)? };
+        let len = levels as u32 + 1;
+        let powers = PaddingPowers { transcript_log: log, padding: &padding.denom, len, alpha_at };
+        rec.dispatch(&powers, Grid::workgroups(1));
+        Ok(padding)
+    }
+
+    /// How often alpha is squared for a padding node of level `level`.
+    fn squarings(&self, level: usize) -> u32 {
+        (self.levels - level) as u32
+    }
 }
 
 impl GkrState {
@@ -81,8 +156,8 @@ impl GkrState {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn alloc(gpu: &Gpu) -> Result<Self> {
-        Ok(Self { buffer: gpu.alloc(4 + 2 * Self::MAX_VARS, "GKR challenges")? })
+    pub fn alloc(gpu: &Gpu, padding: Padding) -> Result<Self> {
+        Ok(Self { buffer: gpu.alloc(4 + 2 * Self::MAX_VARS, "GKR challenges")?, padding })
     }
 
     /// Where the point of layer `layer` begins.

@@ -15,9 +15,10 @@ kernel! {
     struct RoundsKernel("gkr/rounds.wgsl", workgroup = 256) {
         buffers {
             write heap_p: EF, write heap_q: EF, read table_p: EF, read table_q: EF, read partials: EF,
-            write state: EF, write sponge: F, write transcript_log: F, read round_constants: F
+            write state: EF, write sponge: F, write transcript_log: F, read round_constants: F,
+            read padding: EF
         }
-        params { slots, tail, first, vars, layer, last_layer, levels, top, absorb_index, sample_index, log_at }
+        params { slots, tail, first, vars, layer, last_layer, levels, top, absorb_index, sample_index, log_at, real, padded }
     }
 }
 
@@ -32,8 +33,6 @@ pub(crate) struct Sponge {
 pub(crate) struct Rounds {
     pub heap: Heap,
     pub state: GkrState,
-    /// Levels of the tree below the root.
-    pub levels: usize,
 }
 
 /// What one invocation does.
@@ -114,17 +113,20 @@ impl Rounds {
             sponge: &sponge.state,
             transcript_log: &sponge.log,
             round_constants: &round_constants(rec.gpu())?,
+            padding: &self.state.padding.denom,
             slots: invocation.sums.map_or(0, |s| s.slots) as u32,
             tail: table.is_some() as u32,
             first: invocation.first as u32,
             vars: invocation.vars as u32,
             layer: invocation.layer as u32,
             last_layer: invocation.last_layer as u32,
-            levels: self.levels as u32,
+            levels: self.state.padding.levels as u32,
             top: self.heap.top as u32,
             absorb_index: sponge.position.absorb_index,
             sample_index: sponge.position.sample_index,
             log_at: sponge.position.log_at,
+            real: table.map_or(0, |t| t.real_len) as u32,
+            padded: self.state.padding.exists as u32,
         };
         rec.dispatch(&kernel, Grid::workgroups(1));
         Ok(())

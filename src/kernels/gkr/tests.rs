@@ -17,8 +17,10 @@ fn random_fractions(log_len: usize, seed: u64) -> Vec<Frac<EF>> {
     random_exts(2 << log_len, seed).chunks(2).map(|c| Frac { p: c[0], q: c[1] }).collect()
 }
 
-fn upload(gpu: &Gpu, fractions: &[Frac<EF>]) -> Fractions {
-    let all = Fractions::alloc(gpu, fractions.len().ilog2() as usize).unwrap();
+/// Stores the first `real_len` fractions.
+fn upload(gpu: &Gpu, fractions: &[Frac<EF>], real_len: usize) -> Fractions {
+    let all = Fractions::alloc_padded(gpu, fractions.len().ilog2() as usize, real_len).unwrap();
+    let fractions = &fractions[..real_len];
     let piece_len = all.piece_len();
     let pieces = |values: Vec<EF>| values.chunks(piece_len).map(|c| gpu.upload(c, "fractions").unwrap()).collect();
     Fractions {
@@ -37,6 +39,21 @@ fn download(mut rec: Recorder, fractions: &Fractions) -> Vec<Frac<EF>> {
     p.zip(q).map(|(p, q)| Frac { p, q }).collect()
 }
 
+/// Replaces the fractions from `real_len` on by padding.
+fn pad(fractions: &mut [Frac<EF>], real_len: usize, alpha: EF) {
+    fractions[real_len..].fill(Frac { p: EF::ZERO, q: alpha });
+}
+
+/// Padding with alpha at word 4 of a log, for a tree of `levels` levels.
+fn padding(gpu: &Gpu, levels: usize) -> (Padding, EF) {
+    let values = random_exts(2, 9);
+    let log = gpu.upload(&values, "log").unwrap().cast();
+    let mut rec = gpu.recorder("test");
+    let padding = Padding::new(&mut rec, levels, (&log, 4)).unwrap();
+    rec.submit().unwrap();
+    (padding, values[1])
+}
+
 fn host_raise(fractions: &[Frac<EF>], rise: usize) -> Vec<Frac<EF>> {
     let sum = |c: &[Frac<EF>]| c[1..].iter().fold(c[0], |a, b| a + *b);
     fractions.chunks(1 << rise).map(sum).collect()
@@ -52,24 +69,31 @@ fn assert_fractions(found: &[Frac<EF>], expected: &[Frac<EF>], what: &str) {
 #[test]
 fn levels_are_sums_of_neighbours() {
     let gpu = testing::gpu();
-    for (log_len, rise) in [(0, 0), (1, 1), (3, 3), (5, 2), (11, 1), (12, 3)] {
-        let leaves = random_fractions(log_len, 1);
+    let full = [(0, 0), (1, 1), (3, 3), (5, 2), (11, 1), (12, 3)].map(|(log_len, rise)| (log_len, rise, 1 << log_len));
+    for (log_len, rise, real_len) in full.into_iter().chain([(1, 1, 1), (4, 2, 9), (9, 3, 303), (11, 1, 1025)]) {
+        let mut leaves = random_fractions(log_len, 1);
+        let (padding, alpha) = padding(&gpu, log_len + 3);
+        pad(&mut leaves, real_len, alpha.exp_power_of_2(3));
         let mut rec = gpu.recorder("test");
-        let level = raise(&mut rec, &upload(&gpu, &leaves), rise).unwrap();
-        let what = format!("2^{log_len} leaves, rise {rise}");
-        assert_fractions(&download(rec, &level), &host_raise(&leaves, rise), &what);
+        let level = raise(&mut rec, &upload(&gpu, &leaves, real_len), rise, &padding).unwrap();
+        let expected = &host_raise(&leaves, rise)[..real_len.div_ceil(1 << rise)];
+        assert_fractions(&download(rec, &level), expected, &format!("{real_len} of 2^{log_len} leaves, rise {rise}"));
     }
 }
 
 #[test]
 fn the_heap_takes_a_level_at_its_place() {
     let gpu = testing::gpu();
-    for (log_len, top) in [(1, 1), (4, 4), (10, 9), (12, 9)] {
-        let leaves = random_fractions(log_len, 2);
+    for (log_len, top, real_len) in [(1, 1, 2), (4, 4, 16), (10, 9, 1024), (12, 9, 4096), (3, 3, 5), (12, 9, 2049)] {
+        let mut leaves = random_fractions(log_len, 2);
+        let (padding, alpha) = padding(&gpu, log_len);
+        pad(&mut leaves, real_len, alpha);
         let heap = Heap::alloc(&gpu, top).unwrap();
         let mut rec = gpu.recorder("test");
-        heap.fill_top(&mut rec, &upload(&gpu, &leaves));
-        let whole = Fractions { log_len: top + 1, numer: vec![heap.numer.clone()], denom: vec![heap.denom.clone()] };
+        heap.fill_top(&mut rec, &upload(&gpu, &leaves, real_len), &padding);
+        let real_len = 2 << top;
+        let whole =
+            Fractions { log_len: top + 1, real_len, numer: vec![heap.numer.clone()], denom: vec![heap.denom.clone()] };
         let found = download(rec, &whole);
         assert_fractions(&found[1 << top..], &host_raise(&leaves, log_len - top), "heap");
     }
@@ -80,6 +104,7 @@ struct Challenges {
     lambda: EF,
     r0: EF,
     r1: EF,
+    alpha: EF,
     xi: Vec<EF>,
 }
 
@@ -87,8 +112,10 @@ fn challenges(gpu: &Gpu, layer: usize) -> (Challenges, GkrState) {
     let values = random_exts(4 + 2 * GkrState::MAX_VARS, layer as u64);
     let point = GkrState::point(layer);
     let xi = values[point..point + layer].to_vec();
-    let host = Challenges { lambda: values[0], r0: values[2], r1: values[3], xi };
-    (host, GkrState { buffer: gpu.upload(&values, "state").unwrap() })
+    // a level that lies two above the leaves
+    let (padding, alpha) = padding(gpu, layer + 3);
+    let host = Challenges { lambda: values[0], r0: values[2], r1: values[3], alpha, xi };
+    (host, GkrState { buffer: gpu.upload(&values, "state").unwrap(), padding })
 }
 
 #[test]
@@ -140,7 +167,8 @@ fn host_sums(table: &[Frac<EF>], eq: &[EF]) -> Vec<EF> {
         };
         column(0, |f| f.p) * column(1, |f| f.q) + column(1, |f| f.p) * column(0, |f| f.q)
     };
-    (0..9).map(|k| eq.iter().enumerate().map(|(y, w)| *w * product(y, k % 3, k / 3)).sum()).collect()
+    let sums = (0..9).map(|k| eq.iter().enumerate().map(|(y, w)| *w * product(y, k % 3, k / 3)).sum());
+    sums.chain([eq.iter().copied().sum()]).collect()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,45 +180,80 @@ struct Case {
     rise: usize,
     raw: bool,
     fold: bool,
+    /// Stored fractions of the source, of 1024.
+    real: usize,
+}
+
+impl Case {
+    /// log2 of the source's length.
+    fn log_len(&self) -> usize {
+        self.vars + 1 + self.rise + if self.fold { 2 } else { 0 }
+    }
+
+    fn real_len(&self) -> usize {
+        ((self.real << self.log_len()) / 1024).max(1)
+    }
+
+    /// Values y of the tail variables that are summed.
+    fn real_tails(&self) -> usize {
+        self.real_len().div_ceil(1 << (self.log_len() + 2 - self.vars))
+    }
+
+    fn source(&self, host: &Challenges, levels: usize) -> Vec<Frac<EF>> {
+        let level = if self.raw { self.log_len() } else { self.first + self.vars + 1 };
+        let mut source = random_fractions(self.log_len(), 3);
+        let q = host.alpha.exp_power_of_2(levels - level);
+        pad(&mut source, self.real_len(), q);
+        if !self.raw {
+            let even = self.real_len().next_multiple_of(2);
+            source.iter_mut().skip(even).step_by(2).for_each(|f| f.p = host.lambda * q);
+        }
+        source
+    }
 }
 
 fn check_pass(case: Case) {
     let gpu = testing::gpu();
     let layer = case.first + case.vars;
     let (host, state) = challenges(&gpu, layer);
-    let source = random_fractions(case.vars + 1 + case.rise + if case.fold { 2 } else { 0 }, 3);
+    let source = case.source(&host, state.padding.levels);
     let mut rec = gpu.recorder("test");
     let eq = EqTables::build(&mut rec, &state, layer).unwrap();
-    let table = Table { fractions: upload(&gpu, &source), rise: case.rise, raw: case.raw };
+    let fractions = upload(&gpu, &source, case.real_len());
+    let table = Table { fractions, rise: case.rise, raw: case.raw, level: layer + 1 };
     let pass = SumPass { table: &table, first: case.first, eq: &eq, state: &state };
     let expected = host_table(&source, &case, &host);
     let sums = if case.fold {
         let (folded, sums) = pass.fold_and_sum(&mut rec).unwrap();
-        let mut copy = gpu.recorder("test");
-        std::mem::swap(&mut copy, &mut rec);
-        assert_fractions(&download(copy, &folded.fractions), &expected, &format!("{case:?}"));
+        let folded_rec = std::mem::replace(&mut rec, gpu.recorder("test"));
+        let found = download(folded_rec, &folded.fractions);
+        assert_fractions(&found, &expected[..8 * case.real_tails()], &format!("{case:?}"));
         sums
     } else {
         pass.sum(&mut rec).unwrap()
     };
     let ticket = rec.download(&sums.buffer);
     let partials = rec.wait().unwrap().take(ticket).unwrap();
-    let found: Vec<EF> = (0..9).map(|k| partials.iter().skip(k).step_by(9).copied().sum()).collect();
+    let found: Vec<EF> = (0..10).map(|k| partials.iter().skip(k).step_by(10).copied().sum()).collect();
     let weights = evals_eq_hypercube(&host.xi[case.first + 2..]);
-    assert_eq!(found, host_sums(&expected, &weights), "{case:?}");
+    assert_eq!(found, host_sums(&expected, &weights[..case.real_tails()]), "{case:?}");
 }
 
 #[test]
 fn passes_sum_raw_levels() {
     for (vars, rise) in [(2, 0), (3, 1), (4, 2), (8, 0), (9, 1), (11, 2), (13, 0)] {
-        check_pass(Case { vars, first: 0, rise, raw: true, fold: false });
+        for real in [1024, 1000, 517] {
+            check_pass(Case { vars, first: 0, rise, raw: true, fold: false, real });
+        }
     }
 }
 
 #[test]
 fn passes_fold_two_variables() {
     for (vars, rise) in [(2, 0), (3, 2), (6, 1), (8, 0), (9, 2), (11, 0)] {
-        check_pass(Case { vars, first: 2, rise, raw: true, fold: true });
-        check_pass(Case { vars, first: 4, rise: 0, raw: false, fold: true });
+        for real in [1024, 1001, 300] {
+            check_pass(Case { vars, first: 2, rise, raw: true, fold: true, real });
+            check_pass(Case { vars, first: 4, rise: 0, raw: false, fold: true, real });
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 
-use super::{Fractions, MAX_FRACTIONS_PER_DISPATCH};
+use super::{Fractions, Padding, MAX_FRACTIONS_PER_DISPATCH};
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
@@ -12,8 +12,8 @@ use crate::{
 kernel! {
     /// Sums of 2^rise neighbours.
     struct Tree("gkr/tree.wgsl", workgroup = 256) {
-        buffers { read source_p: EF, read source_q: EF, write target_p: EF, write target_q: EF }
-        params { len, rise, source_at, target_at }
+        buffers { read source_p: EF, read source_q: EF, write target_p: EF, write target_q: EF, read padding: EF }
+        params { len, rise, source_at, target_at, real, squarings }
     }
 }
 
@@ -38,42 +38,70 @@ impl Heap {
         Ok(Self { top, numer, denom })
     }
 
-    /// Fills the lowest level from `source`, whose sums of 2^(log_len - top) neighbours it is.
-    pub fn fill_top(&self, rec: &mut Recorder, source: &Fractions) {
-        let whole =
-            Fractions { log_len: self.top + 1, numer: vec![self.numer.clone()], denom: vec![self.denom.clone()] };
-        raise_to(rec, source, source.log_len - self.top, (&whole, 1 << self.top));
+    /// Fills the lowest level from `source`, whose sums of 2^(log_len - top) neighbours it is. Padding is written, too.
+    pub fn fill_top(&self, rec: &mut Recorder, source: &Fractions, padding: &Padding) {
+        let whole = Fractions {
+            log_len: self.top + 1,
+            real_len: 2 << self.top,
+            numer: vec![self.numer.clone()],
+            denom: vec![self.denom.clone()],
+        };
+        Raise { source, rise: source.log_len - self.top, target: &whole, target_at: 1 << self.top, padding }
+            .record(rec);
     }
 }
 
-/// The level `rise` above `source`.
+/// The level `rise` above `source`, without its padding.
 ///
 /// # Errors
 ///
 /// As [`Gpu::alloc`].
-pub(crate) fn raise(rec: &mut Recorder, source: &Fractions, rise: usize) -> Result<Fractions> {
-    let target = Fractions::alloc(rec.gpu(), source.log_len - rise)?;
-    raise_to(rec, source, rise, (&target, 0));
+pub(crate) fn raise(rec: &mut Recorder, source: &Fractions, rise: usize, padding: &Padding) -> Result<Fractions> {
+    let real_len = source.real_len.div_ceil(1 << rise);
+    let target = Fractions::alloc_padded(rec.gpu(), source.log_len - rise, real_len)?;
+    Raise { source, rise, target: &target, target_at: 0, padding }.record(rec);
     Ok(target)
 }
 
-fn raise_to(rec: &mut Recorder, source: &Fractions, rise: usize, (target, target_at): (&Fractions, usize)) {
-    assert!(rise <= 3, "the tree kernel sums at most eight fractions");
-    let nodes = source.len() >> rise;
-    let (source_len, target_len) = (source.piece_len() >> rise, target.piece_len());
-    let step = source_len.min(target_len).min(MAX_FRACTIONS_PER_DISPATCH >> rise).min(nodes);
-    for node in (0..nodes).step_by(step) {
+/// The sums of 2^rise neighbours of `source`, as many of them as there is room for from fraction `target_at` of `target` on.
+struct Raise<'a> {
+    source: &'a Fractions,
+    rise: usize,
+    target: &'a Fractions,
+    target_at: usize,
+    padding: &'a Padding,
+}
+
+impl Raise<'_> {
+    fn record(&self, rec: &mut Recorder) {
+        assert!(self.rise <= 3, "the tree kernel sums at most eight fractions");
+        let nodes = self.target.real_len - self.target_at;
+        let (source_len, target_len) = (self.source.piece_len() >> self.rise, self.target.piece_len());
+        let step = source_len.min(target_len).min(MAX_FRACTIONS_PER_DISPATCH >> self.rise);
+        for node in (0..nodes).step_by(step) {
+            self.dispatch(rec, node, step.min(nodes - node));
+        }
+    }
+
+    fn dispatch(&self, rec: &mut Recorder, node: usize, len: usize) {
+        let Self { source, rise, target, target_at, padding } = self;
+        let (source_len, target_len) = (source.piece_len() >> rise, target.piece_len());
         let (from, to) = (node / source_len, (target_at + node) / target_len);
+        // a piece that is all padding is not there; another stands in for it and is not read
+        let piece = from.min(source.numer.len() - 1);
         let tree = Tree {
-            source_p: &source.numer[from],
-            source_q: &source.denom[from],
+            source_p: &source.numer[piece],
+            source_q: &source.denom[piece],
             target_p: &target.numer[to],
             target_q: &target.denom[to],
-            len: step as u32,
-            rise: rise as u32,
+            padding: &padding.denom,
+            len: len as u32,
+            rise: *rise as u32,
             source_at: (node % source_len) as u32,
             target_at: ((target_at + node) % target_len) as u32,
+            real: source.real_from(from * source.piece_len()) as u32,
+            squarings: padding.squarings(source.log_len),
         };
-        rec.dispatch(&tree, Grid::threads(step));
+        rec.dispatch(&tree, Grid::threads(len));
     }
 }

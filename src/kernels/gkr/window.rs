@@ -14,9 +14,11 @@ kernel! {
     struct Window("gkr/window.wgsl", workgroup = 256) {
         buffers {
             read source_p: EF, read source_q: EF, write target_p: EF, write target_q: EF,
-            read eq: EF, read state: EF, write partials: EF
+            read eq: EF, read state: EF, write partials: EF, read padding: EF
         }
-        params { first, len, target_at, first_y, rise, raw, fold, slot, low_vars, low_at, high_at }
+        params {
+            first, len, target_at, first_y, rise, raw, fold, slot, low_vars, low_at, high_at, real, squarings
+        }
     }
 }
 
@@ -35,12 +37,19 @@ pub(crate) struct Table {
     pub rise: usize,
     /// A level of the tree, rather than a folded table with p0 + lambda q0 in the place of p0.
     pub raw: bool,
+    /// The level that the table is, or that it was folded from.
+    pub level: usize,
 }
 
 impl Table {
     /// Variables of the hypercube.
     pub fn vars(&self) -> usize {
         self.fractions.log_len - self.rise - 1
+    }
+
+    /// Points that are not padding alone.
+    fn real_points(&self) -> usize {
+        self.fractions.real_len.div_ceil(2 << self.rise)
     }
 }
 
@@ -53,7 +62,7 @@ pub(crate) struct SumPass<'a> {
     pub state: &'a GkrState,
 }
 
-/// The partial sums of a window: nine for each slot.
+/// The partial sums of a window: ten for each slot.
 pub(crate) struct PartialSums {
     pub buffer: DeviceBuffer<EF>,
     pub slots: usize,
@@ -83,9 +92,10 @@ impl SumPass<'_> {
     ///
     /// As [`Gpu::alloc`].
     pub fn fold_and_sum(self, rec: &mut Recorder) -> Result<(Table, PartialSums)> {
-        let target = folded_table(rec.gpu(), self.table.vars() - 1)?;
+        let real_len = 2 * self.table.real_points().div_ceil(16) * 4;
+        let target = folded_table(rec.gpu(), (self.table.vars() - 1, real_len))?;
         let sums = Pass { sums: self, target: Some(&target) }.record(rec)?;
-        Ok((Table { fractions: target, rise: 0, raw: false }, sums))
+        Ok((Table { fractions: target, rise: 0, raw: false, level: self.table.level }, sums))
     }
 }
 
@@ -98,14 +108,16 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn record(self, rec: &mut Recorder) -> Result<PartialSums> {
         let chunks = self.chunks();
-        let slots_per_chunk = (TARGET_SLOTS / chunks.len()).max(1);
-        let workgroups = chunks[0].len.div_ceil(TILE).min(slots_per_chunk);
-        let slots = workgroups * chunks.len();
-        let sums = PartialSums { buffer: rec.gpu().alloc(9 * slots, "GKR partial sums")?, slots };
+        let most = (TARGET_SLOTS / chunks.len()).max(1);
+        let workgroups = |chunk: &Chunk| chunk.len.div_ceil(TILE).min(most);
+        let slots = chunks.iter().map(workgroups).sum();
+        let sums = PartialSums { buffer: rec.gpu().alloc(10 * slots, "GKR partial sums")?, slots };
         let unused = unused(rec.gpu())?;
-        for (i, chunk) in chunks.iter().enumerate() {
-            let kernel = self.kernel(chunk, &unused, &sums.buffer);
-            rec.dispatch(&Window { slot: (i * workgroups) as u32, ..kernel }, Grid::workgroups(workgroups));
+        let mut slot = 0;
+        for chunk in &chunks {
+            let kernel = Window { slot: slot as u32, ..self.kernel(chunk, &unused, &sums.buffer) };
+            rec.dispatch(&kernel, Grid::workgroups(workgroups(chunk)));
+            slot += workgroups(chunk);
         }
         Ok(sums)
     }
@@ -120,8 +132,10 @@ impl Pass<'_> {
         let per_piece = source.piece_len() >> self.log_fractions();
         assert!(per_piece >= 4, "pieces of {} fractions are too short for a pass", source.piece_len());
         let len = per_piece.min(MAX_FRACTIONS_PER_DISPATCH >> self.log_fractions());
-        let pieces = 0..source.numer.len();
-        pieces.flat_map(|piece| (0..per_piece).step_by(len).map(move |first| Chunk { piece, first, len })).collect()
+        let points = source.real_len.div_ceil(4 << self.log_fractions()) * 4;
+        let chunk =
+            |start: usize| Chunk { piece: start / per_piece, first: start % per_piece, len: len.min(points - start) };
+        (0..points).step_by(len).map(chunk).collect()
     }
 
     fn kernel<'b>(
@@ -142,6 +156,7 @@ impl Pass<'_> {
             }
         };
         let suffix = eq.suffix(first + 2);
+        let level = if table.raw { source.log_len } else { table.level };
         Window {
             source_p: &source.numer[chunk.piece],
             source_q: &source.denom[chunk.piece],
@@ -150,6 +165,7 @@ impl Pass<'_> {
             eq: &eq.buffer,
             state: &state.buffer,
             partials,
+            padding: &state.padding.denom,
             first: chunk.first as u32,
             len: chunk.len as u32,
             target_at: target_at as u32,
@@ -161,16 +177,18 @@ impl Pass<'_> {
             low_vars: suffix.low_vars as u32,
             low_at: suffix.low_at as u32,
             high_at: suffix.high_at as u32,
+            real: source.real_from(chunk.piece * source.piece_len()) as u32,
+            squarings: state.padding.squarings(level),
         }
     }
 }
 
 /// Room for a folded table; one piece when it is small enough for [`Rounds::tail`].
-fn folded_table(gpu: &Gpu, log_len: usize) -> Result<Fractions> {
+fn folded_table(gpu: &Gpu, (log_len, real_len): (usize, usize)) -> Result<Fractions> {
     if log_len <= Rounds::TAIL + 1 {
-        return Fractions::in_pieces(gpu, log_len, 1 << log_len);
+        return Fractions::in_pieces(gpu, (log_len, real_len), 1 << log_len);
     }
-    Fractions::alloc(gpu, log_len)
+    Fractions::alloc_padded(gpu, log_len, real_len)
 }
 
 /// Stands in for the target of a pass that folds nothing.

@@ -26,6 +26,9 @@
 //! many bytes as storing them would); the stored levels take a quarter of the leaves' memory and are freed one by one; the first fold
 //! leaves a quarter of a table. So the peak is 1.25 times the leaves.
 //!
+//! Padding: leaves that are not stored are 0 / alpha. They are never touched; nodes above them are 0 / alpha^(2^i), and a round's sums get
+//! their part from the sum of the eq weights of all other points.
+//!
 //! Work for `N` leaves: about 8 N + 7 N extension products and 250 N bytes. On an H200 (260 G products/s, 4.2 TB/s) 2^24 leaves
 //! have a floor of 1 ms for either; the 276 sequential rounds add about 6 us each.
 
@@ -43,8 +46,8 @@ use self::{proof::LayerProof, tree::Tree};
 use crate::{
     error::{Error, Result},
     gpu::Recorder,
-    kernels::gkr::{EqTables, GkrState, PartialSums, Rounds, Sponge, SumPass},
-    stages::transcript::{KernelStep, KernelSteps, Observed, SpongeTranscript, Transcript},
+    kernels::gkr::{EqTables, GkrState, Padding, PartialSums, Rounds, Sponge, SumPass},
+    stages::transcript::{Challenge, KernelStep, KernelSteps, Observed, SpongeTranscript, Transcript},
 };
 
 /// Levels of at least this many fractions end a submission, so that their memory serves what follows.
@@ -58,18 +61,48 @@ const ROUND: KernelStep = KernelStep { observe: 3, sample: 1 };
 ///
 /// # Errors
 ///
-/// [`Error::InvalidInput`] for a single leaf (upstream never has fewer than two) or 2^32 and more; as [`crate::gpu::Gpu::alloc`].
+/// [`Error::InvalidInput`] for leaves with padding, a single leaf (upstream never has fewer than two) or more than 2^32; as
+/// [`crate::gpu::Gpu::alloc`].
 pub fn fractional_sumcheck<TS: SpongeTranscript>(
     tx: &mut Transcript<'_, TS>,
     rec: &mut Recorder,
     leaves: Fractions,
 ) -> Result<FractionalSumcheck> {
+    if leaves.real_len < leaves.len() {
+        return Err(Error::InvalidInput("leaves with padding, but no alpha for it".into()));
+    }
+    let padding = Padding::none(rec.gpu(), leaves.log_len)?;
+    prove(tx, rec, leaves, padding)
+}
+
+/// As [`fractional_sumcheck`], with the leaves from `real_len` on being 0 / `alpha` without being stored or read.
+///
+/// # Errors
+///
+/// As [`fractional_sumcheck`], but padding is welcome.
+pub fn padded_fractional_sumcheck<TS: SpongeTranscript>(
+    tx: &mut Transcript<'_, TS>,
+    rec: &mut Recorder,
+    leaves: Fractions,
+    alpha: Challenge,
+) -> Result<FractionalSumcheck> {
+    let padding = Padding::new(rec, leaves.log_len, (tx.log(), alpha.word()))?;
+    prove(tx, rec, leaves, padding)
+}
+
+fn prove<TS: SpongeTranscript>(
+    tx: &mut Transcript<'_, TS>,
+    rec: &mut Recorder,
+    leaves: Fractions,
+    padding: Padding,
+) -> Result<FractionalSumcheck> {
     let levels = leaves.log_len;
     if !(1..=GkrState::MAX_VARS).contains(&levels) {
         return Err(Error::InvalidInput(format!("a fractional sumcheck over 2^{levels} leaves")));
     }
-    let tree = Tree::build(rec, leaves)?;
-    let rounds = Rounds { heap: tree.heap.clone(), state: GkrState::alloc(rec.gpu())?, levels };
+    let tree = Tree::build(rec, leaves, &padding)?;
+    let state = GkrState::alloc(rec.gpu(), padding)?;
+    let rounds = Rounds { heap: tree.heap.clone(), state };
     let mut prover = Prover { tx, rec, tree, levels, rounds };
     let (root, mut layers) = prover.small_layers()?;
     let root_numerator = prover.rec.download_range(&prover.tree.heap.numer, 1..2);

@@ -10,10 +10,10 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
-use super::{fractional_sumcheck, FractionalSumcheckProof, Fractions};
+use super::{fractional_sumcheck, padded_fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof, Fractions};
 use crate::{
     error::{Error, Result},
-    gpu::{testing, Gpu},
+    gpu::{testing, Gpu, Recorder},
     stages::transcript::Transcript,
 };
 
@@ -36,14 +36,15 @@ fn balanced(log_len: usize, rng: &mut StdRng) -> Vec<Frac<EF>> {
     leaves
 }
 
-fn upload(gpu: &Gpu, leaves: &[Frac<EF>]) -> Fractions {
+/// Stores the first `real_len` leaves.
+fn upload(gpu: &Gpu, leaves: &[Frac<EF>], real_len: usize) -> Fractions {
     let log_len = leaves.len().ilog2() as usize;
-    let piece_len = Fractions::alloc(gpu, log_len).unwrap().piece_len();
+    let all = Fractions::alloc_padded(gpu, log_len, real_len).unwrap();
     let pieces = |value: fn(&Frac<EF>) -> EF| {
-        let values: Vec<EF> = leaves.iter().map(value).collect();
-        values.chunks(piece_len).map(|chunk| gpu.upload(chunk, "leaves").unwrap()).collect()
+        let values: Vec<EF> = leaves[..real_len].iter().map(value).collect();
+        values.chunks(all.piece_len()).map(|chunk| gpu.upload(chunk, "leaves").unwrap()).collect()
     };
-    Fractions { log_len, numer: pieces(|f| f.p), denom: pieces(|f| f.q) }
+    Fractions { numer: pieces(|f| f.p), denom: pieces(|f| f.q), ..all.clone() }
 }
 
 /// A transcript in some state.
@@ -55,21 +56,49 @@ fn transcript(offset: usize) -> DuplexSponge {
 
 fn prove(leaves: &[Frac<EF>], sponge: &mut DuplexSponge) -> Result<(FractionalSumcheckProof, Vec<EF>)> {
     let gpu = testing::gpu();
-    let leaves = upload(&gpu, leaves);
+    let leaves = upload(&gpu, leaves, leaves.len());
     let mut tx = Transcript::new(&gpu, sponge)?;
     let mut rec = gpu.recorder("test");
     let sumcheck = fractional_sumcheck(&mut tx, &mut rec, leaves)?;
+    finish(tx, rec, sumcheck)
+}
+
+/// The same with leaves that end in padding; alpha is sampled first.
+fn prove_padded(leaves: &[Frac<EF>], real_len: usize, sponge: &mut DuplexSponge) -> (FractionalSumcheckProof, Vec<EF>) {
+    let gpu = testing::gpu();
+    let leaves = upload(&gpu, leaves, real_len);
+    let mut tx = Transcript::new(&gpu, sponge).unwrap();
+    let mut rec = gpu.recorder("test");
+    let alpha = tx.sample_ext(&mut rec).unwrap();
+    let sumcheck = padded_fractional_sumcheck(&mut tx, &mut rec, leaves, alpha).unwrap();
+    finish(tx, rec, sumcheck).unwrap()
+}
+
+fn finish(
+    mut tx: Transcript<'_, DuplexSponge>,
+    rec: Recorder,
+    sumcheck: FractionalSumcheck,
+) -> Result<(FractionalSumcheckProof, Vec<EF>)> {
     let completed = tx.sync(rec)?;
     let xi = sumcheck.xi().into_iter().map(|c| tx.challenge(c)).collect();
     Ok((sumcheck.proof(&tx, &completed)?, xi))
 }
 
 fn assert_equals_upstream(log_len: usize) {
-    let mut rng = StdRng::seed_from_u64(log_len as u64);
-    let leaves = balanced(log_len, &mut rng);
-    let (mut host, mut expected) = (transcript(log_len), transcript(log_len));
-    let (proof, xi) = prove(&leaves, &mut host).unwrap();
-    let (reference, reference_xi) = reference::<SC, _>(&mut expected, &leaves, true).unwrap();
+    let leaves = balanced(log_len, &mut StdRng::seed_from_u64(log_len as u64));
+    let (mut host, expected) = (transcript(log_len), transcript(log_len));
+    let found = prove(&leaves, &mut host).unwrap();
+    assert_equal(found, &leaves, (host, expected));
+}
+
+/// Compares with upstream's proof of the same leaves from the transcript `expected`.
+fn assert_equal(
+    (proof, xi): (FractionalSumcheckProof, Vec<EF>),
+    leaves: &[Frac<EF>],
+    (host, mut expected): (DuplexSponge, DuplexSponge),
+) {
+    let log_len = leaves.len().ilog2();
+    let (reference, reference_xi) = reference::<SC, _>(&mut expected, leaves, true).unwrap();
     assert_eq!(proof.q0, reference.fractional_sum.1, "2^{log_len} leaves");
     assert_eq!(proof.claims_per_layer, reference.claims_per_layer, "2^{log_len} leaves");
     assert_eq!(proof.sumcheck_polys, reference.sumcheck_polys, "2^{log_len} leaves");
@@ -86,6 +115,42 @@ fn small_trees_equal_upstream() {
 #[test]
 fn trees_with_passes_equal_upstream() {
     (10..=15).for_each(assert_equals_upstream);
+}
+
+#[test]
+fn padding_equals_leaves_of_zero_over_alpha() {
+    let cases = [(1, 2), (3, 4), (5, 12), (9, 258), (10, 1000), (12, 2049), (13, 5000), (14, 16382), (14, 4100)];
+    for (i, (log_len, even_len)) in cases.into_iter().enumerate() {
+        // an odd number of leaves every other time: the last numerator is zero
+        let real_len = even_len - i % 2;
+        let mut leaves = balanced(log_len, &mut StdRng::seed_from_u64(i as u64));
+        let (mut host, mut expected) = (transcript(i), transcript(i));
+        let alpha: EF = FiatShamirTranscript::<SC>::sample_ext(&mut expected);
+        rebalance(&mut leaves[..real_len]);
+        leaves[real_len..].fill(Frac { p: EF::ZERO, q: alpha });
+        let found = prove_padded(&leaves, real_len, &mut host);
+        assert_equal(found, &leaves, (host, expected));
+    }
+}
+
+/// Makes neighbours cancel.
+fn rebalance(leaves: &mut [Frac<EF>]) {
+    for pair in leaves.chunks_mut(2) {
+        match pair {
+            [a, b] => (b.p, b.q) = (-a.p * b.p, a.q * b.p),
+            rest => rest[0].p = EF::ZERO,
+        }
+    }
+}
+
+#[test]
+fn padding_needs_an_alpha() {
+    let gpu = testing::gpu();
+    let mut sponge = transcript(0);
+    let mut tx = Transcript::new(&gpu, &mut sponge).unwrap();
+    let leaves = Fractions::alloc_padded(&gpu, 4, 9).unwrap();
+    let result = fractional_sumcheck(&mut tx, &mut gpu.recorder("test"), leaves);
+    assert!(matches!(result, Err(Error::InvalidInput(_))));
 }
 
 #[test]

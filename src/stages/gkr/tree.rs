@@ -3,7 +3,7 @@
 use crate::{
     error::Result,
     gpu::Recorder,
-    kernels::gkr::{raise, Fractions, Heap, Table},
+    kernels::gkr::{raise, Fractions, Heap, Padding, Table},
 };
 
 /// The lowest level in the heap: the layers up to 8 variables are proved from it.
@@ -24,30 +24,30 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Builds the stored levels and the heap's lowest one; the rest of the heap is built by the kernel that reads it.
-    pub fn build(rec: &mut Recorder, leaves: Fractions) -> Result<Self> {
+    pub fn build(rec: &mut Recorder, leaves: Fractions, padding: &Padding) -> Result<Self> {
         let heap = Heap::alloc(rec.gpu(), HEAP_LEVEL.min(leaves.log_len))?;
         let mut stored: Vec<Fractions> = vec![];
         if leaves.log_len > HEAP_LEVEL + 1 + SKIPPED {
-            stored.push(raise(rec, &leaves, SKIPPED + 1)?);
+            stored.push(raise(rec, &leaves, SKIPPED + 1, padding)?);
             while let Some(level) = stored.last().filter(|level| level.log_len > HEAP_LEVEL + 1) {
-                let next = raise(rec, level, 1)?;
+                let next = raise(rec, level, 1, padding)?;
                 stored.push(next);
             }
         }
-        heap.fill_top(rec, stored.last().unwrap_or(&leaves));
+        heap.fill_top(rec, stored.last().unwrap_or(&leaves), padding);
         Ok(Self { leaves: Some(leaves), stored, heap })
     }
 
     /// The table of a level below the heap. Levels are taken from the root towards the leaves, each once.
     pub fn take_level(&mut self, level: usize) -> Table {
         if let Some(fractions) = self.stored.pop_if(|stored| stored.log_len == level) {
-            return Table { fractions, rise: 0, raw: true };
+            return Table { fractions, rise: 0, raw: true, level };
         }
         let leaves = self.leaves.take().expect("the leaves are taken last");
         let rise = leaves.log_len - level;
         if rise > 0 {
             self.leaves = Some(leaves.clone());
         }
-        Table { fractions: leaves, rise, raw: true }
+        Table { fractions: leaves, rise, raw: true, level }
     }
 }
