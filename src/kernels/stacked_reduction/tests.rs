@@ -81,6 +81,8 @@ fn combinations_of_columns() {
         (5, 4, 0, 32, 1),
         (9, 31, 7, 600, 1),
         (9, 3, 0, 1024, 2),
+        (12, 1, 1, 0, 1),
+        (12, 9, 0, 4096, 1),
     ] {
         let rows = 1 << log_height;
         let cells = random(&mut rng, offset + views * pitch + rows * stride);
@@ -101,6 +103,16 @@ fn combinations_of_columns() {
             assert_eq!(read(rec, &combined), expected, "{log_height} {views} {accumulate}");
         }
     }
+}
+
+#[test]
+fn long_runs_are_cut_into_dispatches() {
+    let source = testing::gpu().upload(&[F::ONE], "cells").unwrap();
+    let run = ColumnRun { source, offset: 5, pitch: 3, stride: 1, log_height: 0, first_view: 7, views: 10 };
+    let parts = |rows| -> Vec<_> { run.parts(rows).iter().map(|p| (p.offset, p.first_view, p.views)).collect() };
+    assert_eq!(parts(1 << 25), [(5, 7, 8), (29, 15, 2)]);
+    assert_eq!(parts(1 << 28), [(5, 7, 4), (17, 11, 4), (29, 15, 2)]);
+    assert_eq!(parts(1), [(5, 7, 10)]);
 }
 
 #[test]
