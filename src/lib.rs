@@ -1,9 +1,45 @@
-//! A prover backend for OpenVM's SWIRL proof system on any GPU that wgpu reaches.
+//! A prover backend for OpenVM's SWIRL proof system on any GPU that wgpu reaches: Metal, Vulkan, and software drivers.
+//!
+//! Whoever proves with `openvm-cpu-backend` or `openvm-cuda-backend` swaps the engine type and gets proofs that the unchanged upstream
+//! verifier accepts:
+//!
+//! ```no_run
+//! use openvm_stark_backend::{prover::DeviceDataTransporter, StarkEngine};
+//! use openvm_stark_sdk::config::app_params_with_100_bits_security;
+//! use openvm_wgpu_backend::BabyBearPoseidon2WgpuEngine;
+//! # fn airs() -> Vec<openvm_stark_backend::AirRef<openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config>> { vec![] }
+//! # fn context() -> openvm_stark_backend::prover::ProvingContext<
+//! #     openvm_stark_backend::prover::CpuColMajorBackend<openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config>,
+//! # > { unimplemented!() }
+//!
+//! let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::new(app_params_with_100_bits_security(21));
+//! let (pk, vk) = engine.keygen(&airs());
+//! let device_pk = engine.device().transport_pk_to_device(&pk);
+//! let context = engine.device().transport_proving_ctx_to_device(&context());
+//! let proof = engine.prove(&device_pk, context)?;
+//! engine.verify(&vk, &proof).expect("valid proofs verify");
+//! # Ok::<(), openvm_wgpu_backend::Error>(())
+//! ```
+//!
+//! `docs/architecture.md` describes the layers; [`gpu`] is the only one that names wgpu.
 
+mod backend;
+#[doc(hidden)]
 pub mod constraints;
+mod device;
+mod engine;
 pub mod error;
 pub mod gpu;
+mod input;
+#[doc(hidden)]
 pub mod kernels;
+#[doc(hidden)]
 pub mod stages;
+mod transport;
 
+pub use backend::{AirData, CommittedData, WgpuBackend};
+pub use device::{EvaluatorPolicy, ProverOptions, WgpuDevice, WgpuDeviceBuilder};
+pub use engine::BabyBearPoseidon2WgpuEngine;
 pub use error::{Error, Result};
+pub use gpu::{adapters, AdapterReport, AdapterSummary, DeviceMetrics, LimitProfile};
+pub use stages::transcript::{Sponge, SpongeTranscript};

@@ -1,45 +1,43 @@
-//! The interpreter's instruction stream.
+//! The interpreter's code.
 //!
-//! Four words an instruction (one `vec4<u32>` load): `[opcode, target, a, b]`.
+//! Records of four words (one `vec4<u32>` load each), of three kinds. What is rare lies outside of the loop over what is
+//! frequent, since software drivers execute every branch of a loop's body:
 //!
-//! | opcode | | target | a | b |
-//! | --- | --- | --- | --- | --- |
-//! | 0 | `r[target] = a + b` | register | operand | operand |
-//! | 1 | `r[target] = a - b` | register | operand | operand |
-//! | 2 | `r[target] = a * b` | register | operand | operand |
-//! | 3 | `r[target] = a * b`, `b` a constant | register | operand | index in the constants |
-//! | 4 | `r[target] = -a` | register | operand | 0 |
-//! | 5 | `acc[0] += weights[target] * a` | weight | operand | 0 |
-//! | 6 | `acc[1] += weights[target] * a` | weight | operand | 0 |
-//! | 7 | emit `(a, acc[1])`, clear `acc[1]` | output | operand | 0 |
+//! - *instruction* `[opcode, dst, a, b]`: opcode 0 add, 1 sub, 2 mul, 3 mul by constant `b` (an index), 4 negate `a`;
+//! - *term* `[end, acc, weight, operand]`: run the instructions up to `end`, then `acc[acc] += weights[weight] * operand`;
+//! - *output* `[end_term, end, output, operand]`: run the terms up to `end_term`, then the instructions up to `end`, then store
+//!   the fraction `operand / acc[1]` as `output` and clear `acc[1]`.
 //!
-//! An operand is `kind << 30 | index`: kind 0 a register, 1 a tile column, 2 a constant. The constants of
-//! the device are the program's constants followed by the AIR's public values.
+//! A chunk `[instrs, terms, outputs, end]` names where its records of each kind begin, all in one table, and where its outputs
+//! (of an emitting program) or else its terms end.
+//!
+//! An operand is `kind << 30 | index`: kind 0 a register, 1 a tile column, 2 a constant. The constants of the device are the
+//! program's constants followed by the AIR's public values.
 
-use super::{BinaryOp, Instr, Operand, Program, TileLayout};
+use super::{BinaryOp, Chunk, Instr, Operand, Program, TileLayout};
 
-/// Words of an instruction.
-pub const INSTR_WORDS: usize = 4;
+/// Words of a record.
+pub const RECORD_WORDS: usize = 4;
+
+type Record = [u32; RECORD_WORDS];
 
 const OP_ADD: u32 = 0;
 const OP_SUB: u32 = 1;
 const OP_MUL: u32 = 2;
 const OP_SCALE: u32 = 3;
 const OP_NEG: u32 = 4;
-const OP_ACCUMULATE: u32 = 5;
-const OP_EMIT: u32 = 7;
 
 const KIND_SHIFT: u32 = 30;
 const KIND_COLUMN: u32 = 1 << KIND_SHIFT;
 const KIND_CONSTANT: u32 = 2 << KIND_SHIFT;
 
-/// A program's instructions in device form.
+/// A program in device form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedProgram {
-    /// [`INSTR_WORDS`] words an instruction, chunk after chunk.
-    pub words: Vec<u32>,
-    /// For each chunk its first instruction and their number.
-    pub chunks: Vec<[u32; 2]>,
+    /// Records of all chunks: for each its instructions, then its terms, then its outputs.
+    pub records: Vec<[u32; RECORD_WORDS]>,
+    /// For each chunk `[instrs, terms, outputs, end]`, as indices of records.
+    pub chunks: Vec<[u32; RECORD_WORDS]>,
 }
 
 impl EncodedProgram {
@@ -49,12 +47,9 @@ impl EncodedProgram {
     /// If `layout` lacks a column that the program reads.
     pub fn new(program: &Program, layout: &TileLayout) -> Self {
         let encoder = Encoder::new(program, layout);
-        let mut encoded = Self { words: vec![], chunks: vec![] };
+        let mut encoded = Self { records: vec![], chunks: vec![] };
         for chunk in &program.chunks {
-            let first = encoded.words.len() / INSTR_WORDS;
-            encoded.chunks.push([first as u32, chunk.instrs.len() as u32]);
-            let words = chunk.instrs.iter().flat_map(|&i| encoder.instr(i));
-            encoded.words.extend(words);
+            encoder.chunk(chunk, &mut encoded);
         }
         encoded
     }
@@ -75,7 +70,30 @@ impl Encoder {
         }
     }
 
-    fn instr(&self, instr: Instr) -> [u32; INSTR_WORDS] {
+    fn chunk(&self, chunk: &Chunk, encoded: &mut EncodedProgram) {
+        let instrs = encoded.records.len() as u32;
+        let terms = instrs + chunk.num_operations() as u32;
+        let accumulations = chunk.instrs.iter().filter(|i| matches!(i, Instr::Accumulate { .. })).count();
+        let outputs = terms + accumulations as u32;
+        let (mut term_records, mut output_records) = (vec![], vec![]);
+        for &instr in &chunk.instrs {
+            let end = encoded.records.len() as u32;
+            match instr {
+                Instr::Accumulate { acc, weight, value } => term_records.push([end, acc, weight, self.operand(value)]),
+                Instr::Emit { output, numerator } => {
+                    let end_term = terms + term_records.len() as u32;
+                    output_records.push([end_term, end, output, self.operand(numerator)]);
+                }
+                Instr::Binary { .. } | Instr::Neg { .. } => encoded.records.push(self.arithmetic(instr)),
+            }
+        }
+        encoded.records.extend(term_records);
+        encoded.records.extend(&output_records);
+        let end = encoded.records.len() as u32;
+        encoded.chunks.push([instrs, terms, outputs, end]);
+    }
+
+    fn arithmetic(&self, instr: Instr) -> Record {
         match instr {
             Instr::Binary { op: BinaryOp::Mul, dst, a, b } => match (self.constant(a), self.constant(b)) {
                 (_, Some(b)) => [OP_SCALE, dst, self.operand(a), b],
@@ -86,9 +104,9 @@ impl Encoder {
                 let opcode = if op == BinaryOp::Add { OP_ADD } else { OP_SUB };
                 [opcode, dst, self.operand(a), self.operand(b)]
             }
-            Instr::Neg { dst, a } => [OP_NEG, dst, self.operand(a), 0],
-            Instr::Accumulate { acc, weight, value } => [OP_ACCUMULATE + acc, weight, self.operand(value), 0],
-            Instr::Emit { output, numerator } => [OP_EMIT, output, self.operand(numerator), 0],
+            // the second operand is read, whatever the opcode
+            Instr::Neg { dst, a } => [OP_NEG, dst, self.operand(a), self.operand(a)],
+            Instr::Accumulate { .. } | Instr::Emit { .. } => unreachable!("not arithmetic"),
         }
     }
 

@@ -39,8 +39,8 @@ mod tile;
 pub mod wgsl;
 
 pub use chunk::{MAX_CHUNK_COST, MLE_CHUNK_COST};
-pub use program::{BinaryOp, Chunk, Instr, LogupWeights, Operand, Program, RegisterClass};
-pub use schedule::{MAX_REGISTER_FILE, REGISTER_FILE};
+pub use program::{BinaryOp, Chunk, Instr, LogupWeights, Operand, Program};
+pub use schedule::REGISTER_FILE;
 pub use tile::{ColumnRun, PartSource, PartWidths, TileColumn, TileGroup, TileLayout};
 
 use openvm_stark_backend::air_builders::symbolic::SymbolicConstraintsDag;
@@ -95,12 +95,6 @@ pub enum ConstraintError {
         index: usize,
         /// Number of public values.
         len: usize,
-    },
-    /// A single constraint or interaction that no register file holds.
-    #[error("a constraint needs {registers} intermediate values at once; at most {MAX_REGISTER_FILE} are supported")]
-    TooManyRegisters {
-        /// Values that are live at once.
-        registers: u32,
     },
     /// An operand that is not an earlier node.
     #[error("node {operand} is referenced before it is defined ({nodes} nodes)")]
@@ -173,11 +167,11 @@ pub fn compile(
     let logup_shape = shape(2, logup_weights.len(), 0);
     let interactions_shape = shape(2, logup_weights.len(), dag.interactions.len());
     Ok(AirPrograms {
-        zerocheck: Program::assemble(&graph, &zerocheck, zerocheck_shape)?,
-        logup: Program::assemble(&graph, &logup, logup_shape)?,
-        mle_zerocheck: Program::assemble(&graph, &zerocheck, mle(zerocheck_shape))?,
-        mle_logup: Program::assemble(&graph, &logup, mle(logup_shape))?,
-        interactions: Program::assemble(&graph, &interactions, interactions_shape)?,
+        zerocheck: Program::assemble(&graph, &zerocheck, zerocheck_shape),
+        logup: Program::assemble(&graph, &logup, logup_shape),
+        mle_zerocheck: Program::assemble(&graph, &zerocheck, mle(zerocheck_shape)),
+        mle_logup: Program::assemble(&graph, &logup, mle(logup_shape)),
+        interactions: Program::assemble(&graph, &interactions, interactions_shape),
         logup_weights,
         widths: widths.clone(),
     })

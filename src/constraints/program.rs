@@ -5,9 +5,8 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use super::{
     chunk::{cut, Unit},
     graph::Graph,
-    schedule::schedule,
+    schedule::{schedule, REGISTER_FILE},
     tile::TileColumn,
-    ConstraintError,
 };
 
 /// Where an instruction finds a value.
@@ -104,20 +103,16 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Registers beyond the interpreter's file.
+    pub fn spilled_registers(&self) -> u32 {
+        self.registers.saturating_sub(REGISTER_FILE)
+    }
+
     /// Number of arithmetic instructions.
     pub fn num_operations(&self) -> usize {
         let arithmetic = |i: &&Instr| matches!(i, Instr::Binary { .. } | Instr::Neg { .. });
         self.instrs.iter().filter(arithmetic).count()
     }
-}
-
-/// Chunks that share a size of the interpreter's register file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegisterClass {
-    /// Registers of the file: a power of two, at least [`super::REGISTER_FILE`].
-    pub registers: u32,
-    /// The chunks.
-    pub chunks: std::ops::Range<usize>,
 }
 
 /// What a program writes and weighs.
@@ -132,7 +127,7 @@ pub(super) struct Shape {
 /// A compiled sum (or list) of terms. The sum of its chunks' accumulators is the result.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Chunks, by ascending size of the register file that they need.
+    /// Chunks, in the order of the terms.
     pub chunks: Vec<Chunk>,
     /// The columns read, sorted; what [`Operand::Column`] indexes.
     pub columns: Vec<TileColumn>,
@@ -149,17 +144,13 @@ pub struct Program {
 }
 
 impl Program {
-    pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Result<Self, ConstraintError> {
+    pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Self {
         let mut chunks: Vec<Chunk> = cut(graph, units, shape.max_chunk_cost)
             .into_iter()
             .flat_map(|range| schedule(graph, &units[range]))
             .collect();
-        chunks.sort_by_key(|chunk| register_file(chunk.registers));
-        if let Some(chunk) = chunks.last().filter(|chunk| chunk.registers > super::MAX_REGISTER_FILE) {
-            return Err(ConstraintError::TooManyRegisters { registers: chunk.registers });
-        }
         let columns = compact_columns(graph, &mut chunks);
-        Ok(Self {
+        Self {
             chunks,
             columns,
             constants: graph.constants.clone(),
@@ -167,7 +158,7 @@ impl Program {
             num_accumulators: shape.accumulators,
             num_weights: shape.weights,
             num_outputs: shape.outputs,
-        })
+        }
     }
 
     /// Whether there is nothing to evaluate.
@@ -184,28 +175,6 @@ impl Program {
     pub fn num_operations(&self) -> usize {
         self.chunks.iter().map(Chunk::num_operations).sum()
     }
-
-    /// The chunks grouped by the register file that the interpreter needs for them.
-    pub fn register_classes(&self) -> Vec<RegisterClass> {
-        let mut classes: Vec<RegisterClass> = Vec::new();
-        for (i, chunk) in self.chunks.iter().enumerate() {
-            let registers = register_file(chunk.registers);
-            match classes.last_mut() {
-                Some(class) if class.registers == registers => class.chunks.end = i + 1,
-                _ => classes.push(RegisterClass { registers, chunks: i..i + 1 }),
-            }
-        }
-        classes
-    }
-}
-
-/// The register file that a chunk of `registers` runs with. Steps of four keep the kernel variants few.
-fn register_file(registers: u32) -> u32 {
-    let mut file = super::REGISTER_FILE;
-    while file < registers {
-        file *= 4;
-    }
-    file
 }
 
 /// Replaces graph columns by indices into the sorted list of those that `chunks` read.

@@ -8,13 +8,10 @@ use super::{
     Chunk, Instr, Operand,
 };
 
-/// Size of the interpreter's register file: serves every chunk of keccak and of the OpenVM circuits
-/// (at most 17 live values in keccak). Chunks that need more are cut until they are single units;
-/// those left run with a file of 4, 16, .. times the size.
+/// Size of the interpreter's register file. It serves every chunk of keccak (which needs 7); chunks that need more are cut down to
+/// single units, and what a unit needs beyond it the interpreter keeps in a buffer. (Larger files in private memory do not
+/// compile in reasonable time on lavapipe: 512 take more than three minutes.)
 pub const REGISTER_FILE: u32 = 32;
-
-/// Largest register file that the interpreter is compiled for (128 KiB of private memory a thread in EF).
-pub const MAX_REGISTER_FILE: u32 = 8192;
 
 /// Turns units into chunks: one, or several where one would need more than [`REGISTER_FILE`] registers.
 pub(super) fn schedule(graph: &Graph, units: &[Unit]) -> Vec<Chunk> {

@@ -105,6 +105,34 @@ impl DagShape {
     }
 }
 
+/// A constraint (also the count of an interaction) that needs at least `live` registers in any order that computes each node
+/// once: a chain of `live` products, of which the first and the last are multiplied, then the second and the one before, ...
+/// each only after the whole chain.
+pub(crate) fn many_live_values(live: usize) -> SymbolicConstraintsDag<F> {
+    use SymbolicExpressionNode as N;
+    let degree_multiple = 1;
+    let variable = |part_index, index| N::Variable(SymbolicVariable::new(Entry::Main { part_index, offset: 0 }, index));
+    let mul = |left_idx, right_idx| N::Mul { left_idx, right_idx, degree_multiple };
+    let mut nodes = vec![variable(0, 0), variable(1, 1)];
+    let chain: Vec<usize> = (0..live)
+        .map(|i| {
+            nodes.push(mul(if i == 0 { 0 } else { nodes.len() - 1 }, i % 2));
+            nodes.len() - 1
+        })
+        .collect();
+    // every sum starts from the end of the chain, so all of the chain is live when it begins
+    let mut total = chain[live - 1];
+    for &link in &chain {
+        nodes.push(mul(total, link));
+        total = nodes.len() - 1;
+    }
+    let interaction = Interaction { message: vec![1, 0], count: total, bus_index: 3, count_weight: 1 };
+    SymbolicConstraintsDag {
+        constraints: SymbolicExpressionDag { nodes, constraint_idx: vec![total] },
+        interactions: vec![interaction],
+    }
+}
+
 /// A row with its challenges, random.
 pub(crate) struct TestRow<V> {
     values: std::collections::HashMap<TileColumn, V>,

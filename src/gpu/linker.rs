@@ -14,12 +14,20 @@ const MODULES: &[(&str, &str)] = &[
     ("grid", include_str!("../../wgsl/grid.wgsl")),
     ("field/baby_bear", include_str!("../../wgsl/field/baby_bear.wgsl")),
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
+    ("whir/weight", include_str!("../../wgsl/whir/weight.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
+    ("ntt/block", include_str!("../../wgsl/ntt/block.wgsl")),
+    ("ntt/tile", include_str!("../../wgsl/ntt/tile.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
     ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),
     ("stacked_reduction/eq_cube", include_str!("../../wgsl/stacked_reduction/eq_cube.wgsl")),
+    ("rap/columns", include_str!("../../wgsl/rap/columns.wgsl")),
+    ("rap/eq_uni", include_str!("../../wgsl/rap/eq_uni.wgsl")),
+    ("rap/round_sum", include_str!("../../wgsl/rap/round_sum.wgsl")),
     ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
+    ("transcript/duplex", include_str!("../../wgsl/transcript/duplex.wgsl")),
+    ("gkr/fraction", include_str!("../../wgsl/gkr/fraction.wgsl")),
 ];
 
 /// Links `source` with all that it imports.

@@ -60,7 +60,7 @@ fn base_inputs() -> (Vec<F>, Vec<F>) {
 
 fn extension_inputs() -> (Vec<EF>, Vec<EF>) {
     let mut rng = StdRng::seed_from_u64(2);
-    let mut random = || EF::from_basis_coefficients_fn(|_| F::from_u32(rng.random()));
+    let mut random = || rng.random();
     let mut pairs: Vec<(EF, EF)> = (0..701).map(|_| (random(), random())).collect();
     let most = EF::from_basis_coefficients_fn(|_| F::NEG_ONE);
     pairs.extend([(EF::ZERO, EF::ONE), (most, most), (EF::NEG_ONE, most)]);

@@ -36,15 +36,15 @@ pub struct Run<'a> {
 
 impl Run<'_> {
     /// Cells of the panel that are written.
-    pub fn len(&self) -> usize {
+    pub fn cells(&self) -> usize {
         self.filled + self.padding
     }
 
-    fn check(&self, panel: &DeviceBuffer<F>) {
+    pub(super) fn check(&self, panel: &DeviceBuffer<F>) {
         let stride_mask = (1 << self.log_stride) - 1;
         assert_eq!(self.filled & stride_mask, 0, "a run ends between strides");
         assert!(self.source_start + (self.filled >> self.log_stride) <= self.source.len(), "run past its segment");
-        assert!(self.target_start + self.len() <= panel.len(), "run past its panel");
+        assert!(self.target_start + self.cells() <= panel.len(), "run past its panel");
     }
 }
 
@@ -57,8 +57,8 @@ pub fn gather(rec: &mut Recorder, run: &Run<'_>, panel: &DeviceBuffer<F>) {
         source: run.source_start as u32,
         target_offset: run.target_start as u32,
         filled: run.filled as u32,
-        len: run.len() as u32,
+        len: run.cells() as u32,
         log_stride: run.log_stride as u32,
     };
-    rec.dispatch(&kernel, Grid::workgroups(run.len().div_ceil(CELLS_PER_WORKGROUP)));
+    rec.dispatch(&kernel, Grid::workgroups(run.cells().div_ceil(CELLS_PER_WORKGROUP)));
 }

@@ -52,6 +52,15 @@ pub(crate) struct Absorb<'a> {
     pub integers: bool,
 }
 
+/// Where a kernel takes the sponge over: parameters of `duplex_open` in `wgsl/transcript/duplex.wgsl`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DuplexPosition {
+    pub absorb_index: u32,
+    pub sample_index: u32,
+    /// The word of the log where the kernel's first observation goes.
+    pub log_at: u32,
+}
+
 /// Words of the sponge's rate.
 const RATE: usize = 8;
 
@@ -91,8 +100,17 @@ impl DeviceSponge {
         Ok(())
     }
 
+    /// The position from which a kernel continues, logging from word `log_at`.
+    pub fn position(&self, log_at: usize) -> DuplexPosition {
+        DuplexPosition {
+            absorb_index: self.absorb_index as u32,
+            sample_index: self.sample_index as u32,
+            log_at: log_at as u32,
+        }
+    }
+
     /// Follows upstream's `DuplexSponge::{absorb, squeeze}` in the positions.
-    fn advance(&mut self, absorb: usize, squeeze: usize) {
+    pub fn advance(&mut self, absorb: usize, squeeze: usize) {
         let absorbed = self.absorb_index + absorb;
         if absorbed >= RATE {
             self.sample_index = RATE;

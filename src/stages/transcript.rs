@@ -15,7 +15,7 @@ use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
 use crate::{
     error::{Error, Result},
     gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder},
-    kernels::transcript::{gather, Absorb, DeviceSponge},
+    kernels::transcript::{gather, Absorb, DeviceSponge, DuplexPosition},
 };
 
 type SC = BabyBearPoseidon2Config;
@@ -119,6 +119,22 @@ enum Entry {
     Observe(usize),
     Sample(usize),
     Grind(usize),
+}
+
+/// A step that a kernel makes on its own: extension elements observed, then sampled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KernelStep {
+    pub observe: usize,
+    pub sample: usize,
+}
+
+/// The places of the steps of [`Transcript::in_kernel`].
+pub(crate) struct KernelSteps {
+    pub start: DuplexPosition,
+    /// One for each step.
+    pub observed: Vec<Observed<EF>>,
+    /// One list for each step.
+    pub sampled: Vec<Vec<Challenge>>,
 }
 
 /// The device twin of the caller's transcript.
@@ -250,6 +266,32 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         Ok(Observed { word, len: 1, element: PhantomData })
     }
 
+    /// Leaves the next observations and samples to a kernel of the caller's (see `wgsl/transcript/duplex.wgsl`), which must make exactly
+    /// these: for each step, `observe` and then `sample` extension elements.
+    ///
+    /// # Errors
+    ///
+    /// When the log is full.
+    pub(crate) fn in_kernel(&mut self, steps: &[KernelStep]) -> Result<KernelSteps> {
+        let start = self.sponge.position(self.end);
+        let mut planned = KernelSteps { start, observed: vec![], sampled: vec![] };
+        for step in steps {
+            let (observe, sample) = (step.observe * D_EF, step.sample * D_EF);
+            self.reserve(observe + sample)?;
+            planned.observed.push(Observed { word: self.end, len: step.observe, element: PhantomData });
+            let first = self.end + observe;
+            planned.sampled.push((0..step.sample).map(|i| Challenge { word: first + i * D_EF }).collect());
+            self.sponge.advance(observe, sample);
+            self.log_entries(observe, sample);
+        }
+        Ok(planned)
+    }
+
+    /// The sponge's state, to bind as `sponge` in a kernel that follows [`Transcript::in_kernel`].
+    pub(crate) fn sponge_state(&self) -> &DeviceBuffer<F> {
+        &self.sponge.state
+    }
+
     /// Challenges as a dense vector on the device.
     ///
     /// # Errors
@@ -333,15 +375,24 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         squeeze: usize,
     ) -> Result<Observed<T>> {
         let (word, len) = (self.end, range.len() * T::WORDS);
-        if self.end + len + squeeze > self.log.len() {
-            return Err(Error::Unsupported(format!("a proof that observes more than {LOG_WORDS} words")));
-        }
+        self.reserve(len + squeeze)?;
         let absorb = Absorb { source: &buffer.cast(), from: range.start * T::WORDS, len, integers: false };
         self.sponge.step(rec, absorb, squeeze, (&self.log, word))?;
-        self.end += len + squeeze;
-        self.entries.extend((len > 0).then_some(Entry::Observe(len)));
-        self.entries.extend((squeeze > 0).then_some(Entry::Sample(squeeze)));
+        self.log_entries(len, squeeze);
         Ok(Observed { word, len: range.len(), element: PhantomData })
+    }
+
+    fn reserve(&self, words: usize) -> Result<()> {
+        if self.end + words > self.log.len() {
+            return Err(Error::Unsupported(format!("a proof that observes more than {LOG_WORDS} words")));
+        }
+        Ok(())
+    }
+
+    fn log_entries(&mut self, observed: usize, sampled: usize) {
+        self.end += observed + sampled;
+        self.entries.extend((observed > 0).then_some(Entry::Observe(observed)));
+        self.entries.extend((sampled > 0).then_some(Entry::Sample(sampled)));
     }
 }
 

@@ -69,20 +69,25 @@ fn v_scale(a: Value, word: u32) -> Value {
     return e_scale(a, word);
 }
 
-fn accumulate0(k: u32, a: Value) {
+fn accumulate(acc: u32, k: u32, a: Value) {
     let w = weights[k];
-    acc0[0] = v_add(acc0[0], v_scale(a, w.x));
-    acc0[1] = v_add(acc0[1], v_scale(a, w.y));
-    acc0[2] = v_add(acc0[2], v_scale(a, w.z));
-    acc0[3] = v_add(acc0[3], v_scale(a, w.w));
+    let x = v_scale(a, w.x);
+    let y = v_scale(a, w.y);
+    let z = v_scale(a, w.z);
+    let t = v_scale(a, w.w);
+    if acc == 0u {
+        acc0 = array<Value, 4>(v_add(acc0[0], x), v_add(acc0[1], y), v_add(acc0[2], z), v_add(acc0[3], t));
+    } else {
+        acc1 = array<Value, 4>(v_add(acc1[0], x), v_add(acc1[1], y), v_add(acc1[2], z), v_add(acc1[3], t));
+    }
+}
+
+fn accumulate0(k: u32, a: Value) {
+    accumulate(0u, k, a);
 }
 
 fn accumulate1(k: u32, a: Value) {
-    let w = weights[k];
-    acc1[0] = v_add(acc1[0], v_scale(a, w.x));
-    acc1[1] = v_add(acc1[1], v_scale(a, w.y));
-    acc1[2] = v_add(acc1[2], v_scale(a, w.z));
-    acc1[3] = v_add(acc1[3], v_scale(a, w.w));
+    accumulate(1u, k, a);
 }
 
 /// What accumulator 1 holds for row k (k is a constant at every call).

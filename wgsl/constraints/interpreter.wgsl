@@ -1,28 +1,50 @@
 // The interpreter of constraint programs: `evaluate(chunk)` runs one chunk's instructions on the values of this thread.
 //
-// Instruction set and operand codes: src/constraints/encode.rs. All threads of a dispatch's z slice run the same instructions,
-// so neither switch diverges. The frame that imports this declares `instrs`, `chunks`, `constants`, `Value`, `column`, the v_*
-// arithmetic, `accumulate0/1` and `emit`, and its flags choose the register file.
+// Records and operand codes: src/constraints/encode.rs. All threads of a dispatch's z slice run the same code, so neither switch
+// diverges. The frame that imports this declares `records`, `chunks`, `constants`, `Value`, `column`, the v_* arithmetic,
+// `accumulate` and (flag EMIT) `emit`, and, with SPILL (programs
+// whose chunks need more registers than the file has), `spill`.
 
-#if REGISTERS_8192
-const REGISTERS: u32 = 8192u;
-#else
-#if REGISTERS_2048
-const REGISTERS: u32 = 2048u;
-#else
-#if REGISTERS_512
-const REGISTERS: u32 = 512u;
-#else
-#if REGISTERS_128
-const REGISTERS: u32 = 128u;
-#else
 const REGISTERS: u32 = 32u;
-#endif
-#endif
-#endif
-#endif
 
 var<private> registers: array<Value, REGISTERS>;
+
+#if SPILL
+/// This thread among those of the dispatch, and their number: register r >= 32 is at spill[(r - 32) * threads + thread].
+var<private> spill_thread: u32;
+var<private> spill_threads: u32;
+
+fn read_register(r: u32) -> Value {
+    if r < REGISTERS {
+        return registers[r];
+    }
+    return spill[(r - REGISTERS) * spill_threads + spill_thread];
+}
+
+fn write_register(r: u32, value: Value) {
+    if r < REGISTERS {
+        registers[r] = value;
+    } else {
+        spill[(r - REGISTERS) * spill_threads + spill_thread] = value;
+    }
+}
+#else
+fn read_register(r: u32) -> Value {
+    return registers[r];
+}
+
+fn write_register(r: u32, value: Value) {
+    registers[r] = value;
+}
+#endif
+
+/// Chooses where this thread's spilled registers lie.
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {
+#if SPILL
+    spill_thread = workgroup * 64u + thread;
+    spill_threads = num_workgroups.x * num_workgroups.y * 64u;
+#endif
+}
 
 fn operand(code: u32) -> Value {
     let index = code & 0x3fffffffu;
@@ -34,41 +56,66 @@ fn operand(code: u32) -> Value {
             return lift(constants[index]);
         }
         default: {
-            return registers[index];
+            return read_register(index);
         }
     }
 }
 
-fn evaluate(chunk: u32) {
-    let range = chunks[chunk];
-    for (var k = range.x; k < range.x + range.y; k++) {
-        let instr = instrs[k];
+/// Runs the instructions in [first, end).
+fn run(first: u32, end: u32) {
+    for (var k = first; k < end; k++) {
+        let instr = records[k];
         let a = operand(instr.z);
-        switch instr.x {
-            case 0u: {
-                registers[instr.y] = v_add(a, operand(instr.w));
-            }
-            case 1u: {
-                registers[instr.y] = v_sub(a, operand(instr.w));
-            }
-            case 2u: {
-                registers[instr.y] = v_mul(a, operand(instr.w));
-            }
-            case 3u: {
-                registers[instr.y] = v_scale(a, constants[instr.w]);
-            }
-            case 4u: {
-                registers[instr.y] = v_neg(a);
-            }
-            case 5u: {
-                accumulate0(instr.y, a);
-            }
-            case 6u: {
-                accumulate1(instr.y, a);
-            }
-            default: {
-                emit(instr.y, a);
+        var value: Value;
+        if instr.x == 3u {
+            value = v_scale(a, constants[instr.w]);
+        } else {
+            let b = operand(instr.w);
+            switch instr.x {
+                case 0u: {
+                    value = v_add(a, b);
+                }
+                case 1u: {
+                    value = v_sub(a, b);
+                }
+                case 2u: {
+                    value = v_mul(a, b);
+                }
+                default: {
+                    value = v_neg(a);
+                }
             }
         }
+        write_register(instr.y, value);
     }
+}
+
+/// Runs the terms in [first, end), whose instructions begin at `instrs`; returns where they ended.
+fn run_terms(instrs: u32, first: u32, end: u32) -> u32 {
+    var at = instrs;
+    for (var k = first; k < end; k++) {
+        let term = records[k];
+        run(at, term.x);
+        accumulate(term.y, term.z, operand(term.w));
+        at = term.x;
+    }
+    return at;
+}
+
+fn evaluate(chunk: u32) {
+    let code = chunks[chunk];
+#if EMIT
+    var at = code.x;
+    var term = code.y;
+    for (var k = code.z; k < code.w; k++) {
+        let output = records[k];
+        at = run_terms(at, term, output.x);
+        run(at, output.y);
+        emit(output.z, operand(output.w));
+        term = output.x;
+        at = output.y;
+    }
+#else
+    run_terms(code.x, code.y, code.w);
+#endif
 }

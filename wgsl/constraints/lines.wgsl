@@ -8,7 +8,7 @@
 // tile: EF, column-major, `stride` elements a column; weights, eq, partials: EF; constants: the program's, then the public values.
 // Thread: one evaluation. Workgroup: 64 evaluations of one chunk; z: chunks from `chunk` on; x, y: workgroups from
 // `first_workgroup` on.
-// INTERPRETED runs the instruction stream; without, `evaluate` is the generated text of one chunk.
+// INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
 #import field/ext
@@ -78,22 +78,32 @@ fn v_scale(a: Value, word: u32) -> Value {
     return e_scale(a, word);
 }
 
+fn accumulate(acc: u32, k: u32, a: Value) {
+    let term = e_mul(weights[k], a);
+    if acc == 0u {
+        acc0 = e_add(acc0, term);
+    } else {
+        acc1 = e_add(acc1, term);
+    }
+}
+
 fn accumulate0(k: u32, a: Value) {
-    acc0 = e_add(acc0, e_mul(weights[k], a));
+    accumulate(0u, k, a);
 }
 
 fn accumulate1(k: u32, a: Value) {
-    acc1 = e_add(acc1, e_mul(weights[k], a));
+    accumulate(1u, k, a);
 }
 
 #if INTERPRETED
-@group(0) @binding(5) var<storage, read> instrs: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read> chunks: array<vec2<u32>>;
-
-fn emit(output: u32, numerator: Value) {}
+@group(0) @binding(5) var<storage, read> records: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> chunks: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
 #else
 // GENERATED
+
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
 #endif
 
 @compute @workgroup_size(64)
@@ -102,7 +112,9 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let e = params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    prepare_registers(workgroup, num_workgroups, thread);
+    let e = (params.first_workgroup + workgroup) * 64u + thread;
     if e >= params.evaluations {
         return;
     }

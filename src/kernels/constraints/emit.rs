@@ -19,12 +19,12 @@ kernel! {
     struct InterpretEmit("constraints/emit.wgsl", workgroup = 64) {
         buffers {
             read tile: F, read constants: F, read weights: EF, read offsets: u32, write numerators: EF,
-            write denominators: EF, read instrs: u32, read chunks: u32,
+            write denominators: EF, read records: u32, read chunks: u32, write spill: u32,
         }
         params {
             stride, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len,
         }
-        flags { INTERPRETED, REGISTERS_128, REGISTERS_512, REGISTERS_2048, REGISTERS_8192 }
+        flags { INTERPRETED, EMIT, SPILL }
     }
 }
 
@@ -150,7 +150,6 @@ impl DeviceProgram {
     ) {
         let [stride, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len] =
             params;
-        let file = self.files[slice.chunks.start];
         let kernel = InterpretEmit {
             tile: args.tile,
             constants: args.constants,
@@ -158,8 +157,9 @@ impl DeviceProgram {
             offsets: args.offsets.1,
             numerators: &args.numerators[piece],
             denominators: &args.denominators[piece],
-            instrs: &self.instrs,
+            records: &self.records,
             chunks: &self.chunks,
+            spill: &self.spill,
             stride,
             evaluations,
             chunk,
@@ -172,10 +172,8 @@ impl DeviceProgram {
             window_start,
             window_len,
             INTERPRETED: true,
-            REGISTERS_128: file == 128,
-            REGISTERS_512: file == 512,
-            REGISTERS_2048: file == 2048,
-            REGISTERS_8192: file == 8192,
+            EMIT: true,
+            SPILL: self.spills(slice.chunks.start),
         };
         rec.dispatch(&kernel, slice.grid());
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{program::Source, RowKind};
 use crate::{
-    constraints::{wgsl::chunk_body, Program, MAX_CHUNK_COST},
+    constraints::{wgsl::chunk_body, Chunk, Program, MAX_CHUNK_COST},
     error::Result,
     gpu::{Access, CompiledKernel, GeneratedKernel, Gpu},
 };
@@ -66,8 +66,8 @@ impl Generated {
     /// Compiles every chunk that is not too large, several at a time.
     pub(super) fn compile(&self, gpu: &Gpu, source: &Source) -> Result<()> {
         let chunks = source.program.chunks.par_iter().zip(&self.kernels).enumerate();
-        let compile = |(c, (chunk, kernel)): (usize, (&crate::constraints::Chunk, &OnceLock<CompiledKernel>))| {
-            if chunk.instrs.len() <= MAX_GENERATED_INSTRS && kernel.get().is_none() {
+        let compile = |(c, (chunk, kernel)): (usize, (&Chunk, &OnceLock<CompiledKernel>))| {
+            if is_compilable(chunk) && kernel.get().is_none() {
                 // another thread may have been first: both kernels are the same
                 let _ = kernel.set(gpu.compile_generated(&kernel_text(source, c))?);
             }
@@ -75,6 +75,16 @@ impl Generated {
         };
         compiler_threads().install(|| chunks.try_for_each(compile))
     }
+}
+
+fn is_compilable(chunk: &Chunk) -> bool {
+    chunk.instrs.len() <= MAX_GENERATED_INSTRS
+}
+
+/// The generated kernels of all chunks that are not too large.
+pub(super) fn kernel_texts(source: &Source) -> impl Iterator<Item = GeneratedKernel> + '_ {
+    let chunks = source.program.chunks.iter().enumerate();
+    chunks.filter(|(_, chunk)| is_compilable(chunk)).map(|(c, _)| kernel_text(source, c))
 }
 
 /// Threads of their own, so that compilation never holds up who shares the global pool.
@@ -88,7 +98,7 @@ fn compiler_threads() -> &'static rayon::ThreadPool {
 }
 
 /// The kernel of chunk `c`: the frame of its row kind around the chunk's statements.
-pub(super) fn kernel_text(source: &Source, c: usize) -> GeneratedKernel {
+fn kernel_text(source: &Source, c: usize) -> GeneratedKernel {
     use Access::{Read, ReadWrite};
     let (frame, bindings, params) = match source.kind {
         RowKind::Points => (

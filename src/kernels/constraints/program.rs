@@ -2,11 +2,11 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::generated::Generated;
+use super::generated::{self, Generated};
 use crate::{
     constraints::{encode::EncodedProgram, Chunk, Instr, Program, TileLayout},
     error::Result,
-    gpu::{CompiledKernel, DeviceBuffer, Gpu, Grid},
+    gpu::{CompiledKernel, DeviceBuffer, GeneratedKernel, Gpu, Grid},
 };
 
 /// Which evaluator runs constraint programs.
@@ -59,6 +59,12 @@ const MAX_DISPATCH_COST: u64 = 1 << 28;
 /// Chunks of one dispatch: the limit of a dispatch dimension.
 const MAX_BATCH: usize = 65_535;
 
+/// Words that a workgroup of 64 threads needs for a spilled register: a vector each.
+const SPILL_WORDS: usize = 64 * 4;
+
+/// Bytes for spilled registers: enough workgroups at once to fill a GPU with a few hundred registers each.
+const SPILL_TARGET: usize = 16 << 20;
+
 /// Evaluations below which [`EvaluatorPolicy::Auto`] interprets even if kernels are compiled: those are one dispatch a chunk,
 /// which so few rows do not fill.
 const GENERATED_MIN_EVALUATIONS: usize = 1 << 12;
@@ -74,12 +80,12 @@ pub(super) struct Source {
 /// A program on the device.
 pub struct DeviceProgram {
     pub(super) source: Arc<Source>,
-    pub(super) instrs: DeviceBuffer<u32>,
+    pub(super) records: DeviceBuffer<u32>,
     pub(super) chunks: DeviceBuffer<u32>,
     pub(super) generated: Arc<Generated>,
     pub(super) policy: EvaluatorPolicy,
-    /// Register file by chunk.
-    pub(super) files: Vec<u32>,
+    /// Where the interpreter keeps registers beyond its file; one word if no chunk has any.
+    pub(super) spill: DeviceBuffer<u32>,
     /// Outputs that each chunk emits.
     pub(super) outputs: Vec<Vec<u32>>,
 }
@@ -122,16 +128,13 @@ impl DeviceProgram {
         if policy == EvaluatorPolicy::Generated {
             generated.compile(gpu, &source)?;
         }
-        let mut files = vec![];
-        for class in program.register_classes() {
-            files.resize(class.chunks.end, class.registers);
-        }
+        let spilled = program.chunks.iter().map(Chunk::spilled_registers).max().unwrap_or(0);
         Ok(Self {
-            instrs: gpu.upload(&encoded.words, "constraint program")?,
+            records: gpu.upload(encoded.records.as_flattened(), "constraint program")?,
             chunks: gpu.upload(encoded.chunks.as_flattened(), "constraint program")?,
             generated,
             policy,
-            files,
+            spill: spill_buffer(gpu, spilled)?,
             outputs: program.chunks.iter().map(emitted).collect(),
             source,
         })
@@ -163,6 +166,11 @@ impl DeviceProgram {
         self.generated.num_ready()
     }
 
+    /// The text of every kernel that can be generated from this program, whether or not it is compiled.
+    pub fn generated_kernels(&self) -> impl Iterator<Item = GeneratedKernel> + '_ {
+        generated::kernel_texts(&self.source)
+    }
+
     /// The dispatches that evaluate the chunks that `wanted` accepts on `evaluations` rows.
     ///
     /// Counts the rows, which may start compilation in the background; what is compiled is looked up once, so that a chunk
@@ -177,7 +185,7 @@ impl DeviceProgram {
             EvaluatorPolicy::Auto => evaluations >= GENERATED_MIN_EVALUATIONS,
         };
         let mut dispatches: Vec<Dispatch> = vec![];
-        for c in (0..self.files.len()).filter(|&c| wanted(c)) {
+        for c in (0..self.outputs.len()).filter(|&c| wanted(c)) {
             let kernel = if generated { self.generated.kernel(c).cloned() } else { None };
             match dispatches.last_mut() {
                 Some(last) if kernel.is_none() && self.joins(last, c, evaluations) => last.slice.chunks.end += 1,
@@ -200,9 +208,15 @@ impl DeviceProgram {
         let longer = self.workgroup_cost(chunks.start..c + 1) * self.workgroups(evaluations) as u64;
         last.kernel.is_none()
             && chunks.end == c
-            && self.files[chunks.start] == self.files[c]
+            && !self.spills(c)
+            && !self.spills(chunks.start)
             && chunks.len() < MAX_BATCH
             && longer <= MAX_DISPATCH_COST
+    }
+
+    /// Whether the interpreter runs chunk `c` with registers in [`Self::spill`]; its dispatches hold no other chunk.
+    pub(super) fn spills(&self, c: usize) -> bool {
+        self.source.program.chunks[c].spilled_registers() > 0
     }
 
     fn workgroup_cost(&self, chunks: Range<usize>) -> u64 {
@@ -211,10 +225,14 @@ impl DeviceProgram {
         kind.instruction_cost() * (kind.rows_per_workgroup() * instrs) as u64
     }
 
-    /// Cuts the rows of a dispatch that would take too long even with its single chunk.
+    /// Cuts the rows of a dispatch that would take too long, or more room for registers than there is, even with its single chunk.
     fn split_rows(&self, dispatch: Dispatch) -> Vec<Dispatch> {
         let cost = self.workgroup_cost(dispatch.slice.chunks.clone()).max(1);
-        let step = (MAX_DISPATCH_COST / cost).max(1) as usize;
+        let mut step = (MAX_DISPATCH_COST / cost).max(1) as usize;
+        if dispatch.kernel.is_none() {
+            let spilled = self.source.program.chunks[dispatch.slice.chunks.start].spilled_registers() as usize;
+            step = step.min(self.spill.len().checked_div(spilled * SPILL_WORDS).unwrap_or(step)).max(1);
+        }
         let end = dispatch.slice.workgroups.end;
         let slice = |first: usize| Slice { workgroups: first..(first + step).min(end), ..dispatch.slice.clone() };
         let firsts = dispatch.slice.workgroups.clone().step_by(step);
@@ -227,6 +245,15 @@ impl Slice {
     pub(super) fn grid(&self) -> Grid {
         Grid::workgroups(self.workgroups.len()).batched(self.chunks.len())
     }
+}
+
+/// Room for the spilled registers of at least one workgroup, and of as many as [`SPILL_TARGET`] holds.
+fn spill_buffer(gpu: &Gpu, registers: u32) -> Result<DeviceBuffer<u32>> {
+    if registers == 0 {
+        return gpu.table("no spilled registers", || vec![0u32]);
+    }
+    let workgroup = registers as usize * SPILL_WORDS;
+    gpu.alloc(workgroup * (SPILL_TARGET / (4 * workgroup)).max(1), "spilled registers")
 }
 
 fn emitted(chunk: &Chunk) -> Vec<u32> {

@@ -16,10 +16,10 @@ kernel! {
     struct InterpretPoints("constraints/points.wgsl", workgroup = 64) {
         buffers {
             read tile: F, read constants: F, read weights: EF, read eq: EF, write partials: EF,
-            read instrs: u32, read chunks: u32,
+            read records: u32, read chunks: u32, write spill: u32,
         }
         params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup }
-        flags { INTERPRETED, REGISTERS_128, REGISTERS_512, REGISTERS_2048, REGISTERS_8192 }
+        flags { INTERPRETED, SPILL }
     }
 }
 
@@ -28,10 +28,10 @@ kernel! {
     struct InterpretLines("constraints/lines.wgsl", workgroup = 64) {
         buffers {
             read tile: EF, read constants: F, read weights: EF, read eq: EF, write partials: EF,
-            read instrs: u32, read chunks: u32,
+            read records: u32, read chunks: u32, write spill: u32,
         }
         params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, last }
-        flags { INTERPRETED, REGISTERS_128, REGISTERS_512, REGISTERS_2048, REGISTERS_8192 }
+        flags { INTERPRETED, SPILL }
     }
 }
 
@@ -157,15 +157,15 @@ impl DeviceProgram {
         slice: &Slice,
         [stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, _]: [u32; LINES_PARAMS],
     ) {
-        let file = self.files[slice.chunks.start];
         let kernel = InterpretPoints {
             tile: &args.tile.cast(),
             constants: args.constants,
             weights: args.weights,
             eq: args.eq,
             partials: args.partials,
-            instrs: &self.instrs,
+            records: &self.records,
             chunks: &self.chunks,
+            spill: &self.spill,
             stride,
             evaluations,
             points,
@@ -174,10 +174,7 @@ impl DeviceProgram {
             chunk,
             first_workgroup,
             INTERPRETED: true,
-            REGISTERS_128: file == 128,
-            REGISTERS_512: file == 512,
-            REGISTERS_2048: file == 2048,
-            REGISTERS_8192: file == 8192,
+            SPILL: self.spills(slice.chunks.start),
         };
         rec.dispatch(&kernel, slice.grid());
     }
@@ -189,15 +186,15 @@ impl DeviceProgram {
         slice: &Slice,
         [stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, last]: [u32; LINES_PARAMS],
     ) {
-        let file = self.files[slice.chunks.start];
         let kernel = InterpretLines {
             tile: &args.tile.cast(),
             constants: args.constants,
             weights: args.weights,
             eq: args.eq,
             partials: args.partials,
-            instrs: &self.instrs,
+            records: &self.records,
             chunks: &self.chunks,
+            spill: &self.spill,
             stride,
             evaluations,
             points,
@@ -207,10 +204,7 @@ impl DeviceProgram {
             first_workgroup,
             last,
             INTERPRETED: true,
-            REGISTERS_128: file == 128,
-            REGISTERS_512: file == 512,
-            REGISTERS_2048: file == 2048,
-            REGISTERS_8192: file == 8192,
+            SPILL: self.spills(slice.chunks.start),
         };
         rec.dispatch(&kernel, slice.grid());
     }

@@ -1,1 +1,435 @@
+//! Device programs against the host executor, interpreted and generated, at awkward sizes and over several tiles.
 
+use openvm_stark_backend::air_builders::symbolic::SymbolicConstraintsDag;
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use p3_field::{ExtensionField, Field, PrimeCharacteristicRing};
+use rand::{rngs::StdRng, SeedableRng};
+
+use super::*;
+use crate::{
+    constraints::{
+        compile,
+        host::{RowTables, RowValue},
+        testing::*,
+        AirPrograms, Program, TileLayout,
+    },
+    gpu::{testing::gpu, DeviceBuffer, Element, Gpu},
+};
+
+/// A tile on the host: columns of equal length.
+struct Tile<V> {
+    columns: Vec<Vec<V>>,
+}
+
+impl<V: Element + ExtensionField<F>> Tile<V> {
+    fn random(rng: &mut StdRng, layout: &TileLayout, rows: usize, sample: fn(&mut StdRng) -> V) -> Self {
+        let column = |_| (0..rows).map(|_| sample(rng)).collect();
+        Self { columns: (0..layout.num_columns()).map(column).collect() }
+    }
+
+    /// Rows `range` with a stride beyond them; the gap holds what no kernel should read.
+    fn upload(&self, gpu: &Gpu, range: std::ops::Range<usize>, stride: usize) -> DeviceBuffer<V> {
+        let column = |column: &Vec<V>| {
+            let mut values = column[range.clone()].to_vec();
+            values.resize(stride, V::ONE);
+            values
+        };
+        let values: Vec<V> = self.columns.iter().flat_map(column).collect();
+        gpu.upload(&values, "tile").unwrap()
+    }
+}
+
+/// A compiled random AIR with challenges and public values, on the host and the device.
+struct Fixture {
+    gpu: Gpu,
+    programs: AirPrograms,
+    evaluator: AirEvaluator,
+    public_values: Vec<F>,
+    challenges: TestChallenges,
+    alpha: EF,
+    rng: StdRng,
+}
+
+impl Fixture {
+    fn new(dag: &SymbolicConstraintsDag<F>, shape: &DagShape, policy: EvaluatorPolicy) -> Self {
+        let gpu = gpu();
+        let mut rng = StdRng::seed_from_u64(11);
+        let programs = compile(dag, &shape.widths, shape.public_values).unwrap();
+        let evaluator = AirEvaluator::new(&gpu, &programs, policy, "test AIR").unwrap();
+        let public_values = (0..shape.public_values).map(|_| random_base(&mut rng)).collect();
+        let challenges = TestChallenges::sample(&mut rng, dag.interactions.len());
+        let alpha = random_ext(&mut rng);
+        Self { gpu, programs, evaluator, public_values, challenges, alpha, rng }
+    }
+
+    fn sample(shape: &DagShape, policy: EvaluatorPolicy) -> Self {
+        Self::new(&shape.sample(5), shape, policy)
+    }
+
+    fn constants(&self) -> DeviceBuffer<F> {
+        self.evaluator.constants(&self.gpu, &self.public_values).unwrap()
+    }
+
+    fn host_row<V>(&self, program: &Program, layout: &TileLayout, weights: &[EF], row: &[V]) -> RowValue<V, EF>
+    where
+        V: ExtensionField<F>,
+        EF: ExtensionField<V>,
+    {
+        let tables = RowTables { public_values: &self.public_values, weights };
+        program.eval_row(|column| row[layout.index(column).unwrap() as usize], tables)
+    }
+
+    /// Weights of the zerocheck or (filled by the kernel) of the summed logup.
+    fn weights(&self, logup: bool) -> (Vec<EF>, DeviceBuffer<EF>) {
+        if !logup {
+            let host = self.challenges.zerocheck_weights(self.programs.zerocheck.num_weights);
+            let device = self.gpu.upload(&host, "weights").unwrap();
+            return (host, device);
+        }
+        let host = self.challenges.logup_weights(&self.programs.logup_weights);
+        let device = self.gpu.alloc(host.len(), "weights").unwrap();
+        let mut eq_3b = vec![EF::ONE; 3];
+        eq_3b.extend(&self.challenges.eq_3b);
+        let eq_3b = self.gpu.upload(&eq_3b, "eq_3b").unwrap();
+        let mut rec = self.gpu.recorder("test");
+        self.evaluator.fill_summed_weights(&mut rec, (&eq_3b, 3), &self.beta_powers(), &device);
+        rec.submit().unwrap();
+        assert_eq!(self.gpu.download(&device).unwrap(), host);
+        (host, device)
+    }
+
+    fn beta_powers(&self) -> DeviceBuffer<EF> {
+        let len = self.programs.logup_weights.max_message_len() + 1;
+        let powers: Vec<EF> = self.challenges.beta.powers().take(len).collect();
+        self.gpu.upload(&powers, "powers of beta").unwrap()
+    }
+}
+
+/// Checks a summing program on `rows * points` evaluations, in two tiles where there are two rows.
+fn check_sums<V>(
+    fixture: &mut Fixture,
+    logup: bool,
+    (rows, points, last): (usize, usize, bool),
+    sample: fn(&mut StdRng) -> V,
+) where
+    V: Element + ExtensionField<F>,
+    EF: ExtensionField<V>,
+{
+    let lines = V::WORDS == 4;
+    let tile_rows = if last {
+        1
+    } else if lines {
+        2 * rows
+    } else {
+        rows * points
+    };
+    let per_row = tile_rows / rows;
+    let layout = if lines { fixture.evaluator.mle_layout() } else { fixture.evaluator.round0_layout() }.clone();
+    let tile = Tile::random(&mut fixture.rng, &layout, tile_rows, sample);
+    let eq: Vec<EF> = (0..rows).map(|_| random_ext(&mut fixture.rng)).collect();
+    let (weights, device_weights) = fixture.weights(logup);
+    let program = match (lines, logup) {
+        (false, false) => &fixture.evaluator.round0_zerocheck,
+        (false, true) => &fixture.evaluator.round0_logup,
+        (true, false) => &fixture.evaluator.mle_zerocheck,
+        (true, true) => &fixture.evaluator.mle_logup,
+    };
+
+    let mut expected = vec![EF::ZERO; if logup { 2 * points } else { points }];
+    for (x, &eq_x) in eq.iter().enumerate() {
+        for p in 0..points {
+            let value = |column: &Vec<V>| match (lines, last) {
+                (false, _) => column[x * points + p],
+                (true, true) => column[0],
+                (true, false) => {
+                    let (t_0, t_1) = (column[2 * x], column[2 * x + 1]);
+                    t_0 + (t_1 - t_0) * V::from_usize(p + 1)
+                }
+            };
+            let row: Vec<V> = tile.columns.iter().map(value).collect();
+            let sums = fixture.host_row(program.program(), &layout, &weights, &row);
+            for (a, sum) in expected.chunks_mut(points).enumerate() {
+                sum[p] += eq_x * sums.acc[a];
+            }
+        }
+    }
+
+    let gpu = &fixture.gpu;
+    let constants = fixture.constants();
+    let padded: Vec<EF> = [EF::TWO, EF::TWO].into_iter().chain(eq).collect();
+    let eq = gpu.upload(&padded, "eq").unwrap();
+    let start = vec![EF::ONE; expected.len() + 1];
+    let sums = gpu.upload(&start, "sums").unwrap();
+    let mut rec = gpu.recorder("test");
+    let cut = rows / 3;
+    for tile_range in [0..cut, cut..rows] {
+        let stride = tile_range.len() * per_row + 3;
+        let columns = tile.upload(gpu, tile_range.start * per_row..tile_range.end * per_row, stride);
+        let partials = gpu.alloc(program.partials_len(tile_range.len() * points), "partials").unwrap();
+        let evaluation = SumEvaluation {
+            tile: &columns,
+            stride,
+            rows: tile_range.len(),
+            points,
+            last,
+            constants: &constants,
+            weights: &device_weights,
+            eq: &eq,
+            eq_offset: 2 + tile_range.start,
+            partials: &partials,
+            sums: &sums,
+            sums_offset: 1,
+        };
+        program.add_sums(&mut rec, &evaluation);
+    }
+    let ticket = rec.download(&sums);
+    let found: Vec<EF> = rec.wait().unwrap().take(ticket).unwrap();
+    assert_eq!(found[0], EF::ONE);
+    let expected: Vec<EF> = expected.iter().map(|&sum| sum + EF::ONE).collect();
+    assert_eq!(found[1..], expected, "logup {logup}, {rows} rows, {points} points");
+}
+
+fn check_points(fixture: &mut Fixture, shapes: &[(usize, usize)]) {
+    for &(rows, points) in shapes {
+        for logup in [false, true] {
+            check_sums::<F>(fixture, logup, (rows, points, false), random_base);
+        }
+    }
+}
+
+fn check_lines(fixture: &mut Fixture, shapes: &[(usize, usize)]) {
+    for logup in [false, true] {
+        for &(rows, points) in shapes {
+            check_sums::<EF>(fixture, logup, (rows, points, false), random_ext);
+        }
+        check_sums::<EF>(fixture, logup, (1, 1, true), random_ext);
+        check_sums::<EF>(fixture, logup, (1, 3, true), random_ext);
+    }
+}
+
+/// Checks the fractions of a trace of `height` rows in tiles of `tile_rows`, repeated `lift` times, in pieces of `piece_len`.
+fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, usize), piece_len: usize) {
+    let layout = fixture.evaluator.gkr_input_layout().clone();
+    let tile: Tile<F> = Tile::random(&mut fixture.rng, &layout, height, random_base);
+    let weights = fixture.challenges.interaction_weights(&fixture.programs.logup_weights);
+    let num_interactions = fixture.evaluator.num_interactions();
+    // interactions in reverse, with room before and between
+    let span = height * lift;
+    let offsets: Vec<u32> = (0..num_interactions).map(|i| ((num_interactions - i) * (span + 1)) as u32).collect();
+    let pieces = ((num_interactions + 1) * (span + 1)).div_ceil(piece_len);
+
+    let norm = F::from_usize(lift).inverse();
+    let mut expected = vec![(EF::ONE, EF::TWO); pieces * piece_len];
+    for r in 0..height {
+        let row: Vec<F> = tile.columns.iter().map(|column| column[r]).collect();
+        let outputs = fixture.host_row(&fixture.programs.interactions, &layout, &weights, &row).outputs;
+        for (&offset, (count, denominator)) in offsets.iter().zip(outputs) {
+            for copy in 0..lift {
+                let fraction = ((count * norm).into(), denominator + fixture.alpha);
+                expected[offset as usize + copy * height + r] = fraction;
+            }
+        }
+    }
+
+    let gpu = &fixture.gpu;
+    let device_weights = gpu.upload(&[weights, vec![fixture.alpha]].concat(), "weights").unwrap();
+    let mut rec = gpu.recorder("test");
+    fixture.evaluator.fill_emitted_weights(&mut rec, &fixture.beta_powers(), &device_weights);
+    let fill = |value: EF| (0..pieces).map(|_| gpu.upload(&vec![value; piece_len], "piece").unwrap()).collect();
+    let (numerators, denominators): (Vec<_>, Vec<_>) = (fill(EF::ONE), fill(EF::TWO));
+    let device_offsets = gpu.upload(&offsets, "offsets").unwrap();
+    for first_row in (0..height).step_by(tile_rows) {
+        let rows = tile_rows.min(height - first_row);
+        let stride = rows + 1;
+        let evaluation = EmitEvaluation {
+            tile: &tile.upload(gpu, first_row..first_row + rows, stride),
+            stride,
+            rows,
+            first_row,
+            height,
+            lift,
+            constants: &fixture.constants(),
+            weights: &device_weights,
+            offsets: (&offsets, &device_offsets),
+            numerators: &numerators,
+            denominators: &denominators,
+            piece_len,
+        };
+        fixture.evaluator.gkr_input.emit(&mut rec, &evaluation);
+    }
+    rec.submit().unwrap();
+    let download = |pieces: &[DeviceBuffer<EF>]| -> Vec<EF> {
+        pieces.iter().flat_map(|piece| gpu.download(piece).unwrap()).collect()
+    };
+    let found: Vec<_> = download(&numerators).into_iter().zip(download(&denominators)).collect();
+    assert_eq!(found, expected, "height {height}, tiles of {tile_rows}, lift {lift}, pieces of {piece_len}");
+}
+
+/// Several chunks of every program.
+fn large() -> DagShape {
+    DagShape { operations: 2500, window: 300, constraints: 60, interactions: 12, ..DagShape::small() }
+}
+
+#[test]
+fn interpreted_points() {
+    let mut fixture = Fixture::sample(&large(), EvaluatorPolicy::Interpreter);
+    assert!(fixture.programs.zerocheck.chunks.len() > 2);
+    check_points(&mut fixture, &[(1, 1), (2, 2), (3, 5), (7, 32), (70, 16), (129, 6)]);
+}
+
+#[test]
+fn interpreted_lines() {
+    let mut fixture = Fixture::sample(&large(), EvaluatorPolicy::Interpreter);
+    check_lines(&mut fixture, &[(1, 1), (2, 3), (5, 4), (43, 3)]);
+}
+
+#[test]
+fn interpreted_fractions() {
+    let mut fixture = Fixture::sample(&large(), EvaluatorPolicy::Interpreter);
+    assert!(fixture.programs.interactions.chunks.len() > 1);
+    check_emit(&mut fixture, (1, 1, 1), 8);
+    check_emit(&mut fixture, (2, 2, 4), 16);
+    check_emit(&mut fixture, (8, 3, 1), 64);
+    check_emit(&mut fixture, (512, 300, 2), 4096);
+    check_emit(&mut fixture, (64, 64, 1), 32);
+}
+
+#[test]
+fn generated_kernels_equal_the_interpreter() {
+    let shape = DagShape { operations: 250, constraints: 20, ..DagShape::small() };
+    let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Generated);
+    let program = &fixture.evaluator.round0_zerocheck;
+    assert_eq!(program.generated_chunks(), program.program().chunks.len());
+    check_points(&mut fixture, &[(1, 1), (7, 32), (129, 6)]);
+    check_lines(&mut fixture, &[(1, 1), (43, 3)]);
+    check_emit(&mut fixture, (1, 1, 4), 8);
+    check_emit(&mut fixture, (512, 300, 2), 4096);
+}
+
+#[test]
+fn an_air_without_constraints_or_interactions_adds_nothing() {
+    let shape = DagShape { constraints: 0, interactions: 0, ..DagShape::small() };
+    let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Auto);
+    check_points(&mut fixture, &[(2, 3)]);
+    check_lines(&mut fixture, &[(2, 3)]);
+    check_emit(&mut fixture, (4, 4, 1), 16);
+}
+
+#[test]
+fn registers_beyond_the_file_are_spilled() {
+    let shape = DagShape::small();
+    for live in [40, 3000] {
+        let mut fixture = Fixture::new(&many_live_values(live), &shape, EvaluatorPolicy::Interpreter);
+        assert!(fixture.evaluator.round0_zerocheck.spills(0));
+        check_points(&mut fixture, &[(3, 2), (129, 20)]);
+        check_lines(&mut fixture, &[(3, 2), (300, 2)]);
+        check_emit(&mut fixture, (5, 5, 1), 32);
+        check_emit(&mut fixture, (2048, 2000, 1), 8192);
+    }
+}
+
+#[test]
+fn long_evaluations_are_cut_into_dispatches() {
+    let fixture = Fixture::sample(&large(), EvaluatorPolicy::Interpreter);
+    let program = &fixture.evaluator.round0_zerocheck;
+    let evaluations = 1 << 20;
+    let dispatches = program.plan(&fixture.gpu, evaluations, |_| true);
+    let mut covered = vec![0; program.program().chunks.len()];
+    for dispatch in &dispatches {
+        for c in dispatch.slice.chunks.clone() {
+            covered[c] += dispatch.slice.workgroups.len();
+        }
+    }
+    assert!(covered.iter().all(|&workgroups| workgroups == evaluations / 256));
+    assert!(dispatches.len() > covered.len());
+}
+
+/// Each way of evaluating keccak once: the round-0 tile of two hypercube points, and lines through four rows.
+#[test]
+fn keccak_interpreted() {
+    let (dag, programs) = keccak();
+    let shape = DagShape { widths: programs.widths.clone(), public_values: 0, ..DagShape::small() };
+    let mut fixture = Fixture::new(&dag, &shape, EvaluatorPolicy::Interpreter);
+    check_sums::<F>(&mut fixture, false, (2, 32, false), random_base);
+    check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
+}
+
+/// A software adapter starts compiling after 2^20 rows; before and after, the sums are the same.
+#[test]
+fn automatic_policy_switches_to_generated_kernels() {
+    let shape = DagShape { operations: 20, constraints: 2, interactions: 0, ..DagShape::small() };
+    let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Auto);
+    let rows = 1 << 20;
+    let layout = fixture.evaluator.round0_layout().clone();
+    let column: Vec<F> = (0..rows).map(|_| random_base(&mut fixture.rng)).collect();
+    let tile = fixture.gpu.upload(&column.repeat(layout.num_columns()), "tile").unwrap();
+    let eq = fixture.gpu.upload(&vec![EF::TWO; rows], "eq").unwrap();
+    let (_, weights) = fixture.weights(false);
+    let constants = fixture.constants();
+    let evaluate = |program: &DeviceProgram| {
+        let partials = fixture.gpu.alloc(program.partials_len(rows), "partials").unwrap();
+        let sums = fixture.gpu.upload(&[EF::ZERO], "sums").unwrap();
+        let evaluation = SumEvaluation {
+            tile: &tile,
+            stride: rows,
+            rows,
+            points: 1,
+            last: false,
+            constants: &constants,
+            weights: &weights,
+            eq: &eq,
+            eq_offset: 0,
+            partials: &partials,
+            sums: &sums,
+            sums_offset: 0,
+        };
+        let mut rec = fixture.gpu.recorder("test");
+        program.add_sums(&mut rec, &evaluation);
+        rec.submit().unwrap();
+        fixture.gpu.download(&sums).unwrap()
+    };
+    let program = &fixture.evaluator.round0_zerocheck;
+    assert_eq!(program.generated_chunks(), 0);
+    let interpreted = evaluate(program);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while program.generated_chunks() < program.program().chunks.len() {
+        assert!(std::time::Instant::now() < deadline, "background compilation did not finish");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let dispatches = program.plan(&fixture.gpu, rows, |_| true);
+    assert!(dispatches.iter().all(|dispatch| dispatch.kernel.is_some()));
+    let few = program.plan(&fixture.gpu, 100, |_| true);
+    assert!(few.iter().all(|dispatch| dispatch.kernel.is_none()));
+    assert_eq!(evaluate(program), interpreted);
+}
+
+/// Metal runs the MSL that naga writes, Vulkan its SPIR-V: both must be able to take every generated kernel of keccak, with both
+/// forms of the field product.
+#[test]
+fn keccak_kernels_translate() {
+    let (_, programs) = keccak();
+    let gpu = gpu();
+    let evaluator = AirEvaluator::new(&gpu, &programs, EvaluatorPolicy::Interpreter, "keccak").unwrap();
+    let round0 = evaluator.round0_zerocheck.generated_kernels().step_by(9);
+    let mle = evaluator.mle_zerocheck.generated_kernels().step_by(60);
+    for kernel in round0.chain(mle) {
+        for int64 in [true, false] {
+            let capabilities = crate::gpu::Capabilities { int64, ..gpu.capabilities().clone() };
+            let wgsl = capabilities.link(&kernel.wgsl, &[], kernel.bindings.len()).unwrap();
+            let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}: {e}", kernel.name));
+            let all = naga::valid::Capabilities::all();
+            let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), all).validate(&module).unwrap();
+            naga::back::spv::write_vec(&module, &info, &naga::back::spv::Options::default(), None).unwrap();
+            let msl =
+                naga::back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+            let pipeline = naga::back::msl::PipelineOptions::default();
+            naga::back::msl::write_string(&module, &info, &msl, &pipeline).unwrap();
+        }
+    }
+}
+
+#[test]
+fn wrong_public_values_are_an_error() {
+    let fixture = Fixture::sample(&DagShape::small(), EvaluatorPolicy::Interpreter);
+    assert!(fixture.evaluator.constants(&fixture.gpu, &[F::ONE]).is_err());
+}

@@ -8,6 +8,10 @@
 //! Part 2, this implementation. Neither matrix exists as a whole: a [`StackedMatrix`] refers to the traces, and the commitment streams
 //! *panels* of columns through gather, encode and absorb. Between panels only the sponges' capacities live, eight words a row.
 
+mod commit;
+mod encode;
+mod host;
 mod stacked;
 
+pub use commit::{commit, commit_stacked, CommitParams, PcsData};
 pub use stacked::{Piece, StackedMatrix};

@@ -46,7 +46,7 @@ impl Piece {
         self.first_cell..self.first_cell + ((self.matrix.height() * self.matrix.width()) << self.log_stride)
     }
 
-    fn segment_cells(&self, segment: &Segment<F>) -> Range<usize> {
+    pub(crate) fn segment_cells(&self, segment: &Segment<F>) -> Range<usize> {
         let at = |column: usize| self.first_cell + ((column * self.matrix.height()) << self.log_stride);
         at(segment.columns.start)..at(segment.columns.end)
     }
@@ -176,12 +176,10 @@ pub(super) fn panel_width(gpu: &Gpu, height: usize) -> usize {
     let capabilities = gpu.capabilities();
     let target = PANEL_BYTES.min(capabilities.max_segment_bytes) / column_bytes;
     let most = (capabilities.max_buffer_bytes / column_bytes).max(1) as usize;
-    let wanted = (target as usize / RATE * RATE).max(RATE);
-    if wanted <= most {
-        wanted
-    } else {
-        1 << most.min(RATE / 2).ilog2()
+    if most < RATE {
+        return 1 << most.ilog2();
     }
+    (target.min(most as u64) as usize / RATE * RATE).max(RATE)
 }
 
 /// (width, log2 of the height) of a trace.

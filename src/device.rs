@@ -1,0 +1,308 @@
+//! The device that upstream's prover drives: commits, proves constraints, proves openings.
+
+use std::sync::{Arc, OnceLock};
+
+use openvm_stark_backend::{
+    proof::{BatchConstraintProof, GkrProof, StackingProof, WhirProof},
+    prover::{DeviceMultiStarkProvingKey, MultiRapProver, OpeningProver, ProverDevice, ProvingContext, TraceCommitter},
+    StarkProtocolConfig, SystemParams,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, EF, F};
+
+use crate::{
+    backend::{CommittedData, WgpuBackend},
+    error::{Error, Result},
+    gpu::{AdapterSummary, DeviceMatrix, DeviceMetrics, Gpu, GpuOptions, LimitProfile},
+    kernels,
+    stages::{
+        pcs::{self, CommitParams, PcsData},
+        rap, stacked_reduction,
+        transcript::{SpongeTranscript, Transcript},
+        whir,
+    },
+};
+
+type SC = BabyBearPoseidon2Config;
+
+/// Which constraint evaluator runs; see [`WgpuDeviceBuilder::evaluator`].
+pub use crate::kernels::constraints::EvaluatorPolicy;
+
+/// An open GPU with system parameters: upstream's `ProverDevice`. Clones share the GPU.
+#[derive(Clone)]
+pub struct WgpuDevice {
+    gpu: Gpu,
+    config: SC,
+    options: ProverOptions,
+}
+
+/// How the prover works on a device.
+#[derive(Clone, Copy, Debug)]
+pub struct ProverOptions {
+    /// Which constraint evaluator runs.
+    pub evaluator: EvaluatorPolicy,
+    /// Run the host's verifier on every proof before it is returned. By default on Metal, where a failed command buffer can look like
+    /// success (wgpu #9545).
+    pub verify_before_return: bool,
+    /// Keep codeword matrices between commitment and opening instead of encoding twice: twice the trace's memory for a few per cent of
+    /// time.
+    pub cache_rs_code_matrix: bool,
+}
+
+/// Chooses an adapter and opens it.
+///
+/// ```no_run
+/// use openvm_stark_sdk::config::app_params_with_100_bits_security;
+/// use openvm_wgpu_backend::{BabyBearPoseidon2WgpuEngine, WgpuDeviceBuilder};
+///
+/// let device = WgpuDeviceBuilder::new().adapter("M2").memory_budget(8 << 30).build(app_params_with_100_bits_security(21))?;
+/// let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::from_device(device);
+/// # Ok::<(), openvm_wgpu_backend::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct WgpuDeviceBuilder {
+    gpu: GpuOptions,
+    evaluator: EvaluatorPolicy,
+    verify_before_return: Option<bool>,
+    cache_rs_code_matrix: bool,
+}
+
+impl WgpuDeviceBuilder {
+    /// The best adapter under the limits that the environment names ([`LimitProfile::VARIABLE`]).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only adapters whose name contains `name` (case-insensitive); else the variable `WGPU_ADAPTER_NAME` decides.
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.gpu.adapter = Some(name.into());
+        self
+    }
+
+    /// Use at most `bytes` of device memory.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.gpu.memory_budget = Some(bytes);
+        self
+    }
+
+    /// Stay within the limits of a lesser device.
+    pub fn profile(mut self, profile: LimitProfile) -> Self {
+        self.gpu.profile = Some(profile);
+        self
+    }
+
+    /// Which constraint evaluator runs; by default the interpreter at once and generated kernels where they pay.
+    pub fn evaluator(mut self, policy: EvaluatorPolicy) -> Self {
+        self.evaluator = policy;
+        self
+    }
+
+    /// Whether the host verifies each proof before it is returned.
+    pub fn verify_before_return(mut self, verify: bool) -> Self {
+        self.verify_before_return = Some(verify);
+        self
+    }
+
+    /// Whether codeword matrices are kept between commitment and opening.
+    pub fn cache_rs_code_matrix(mut self, cache: bool) -> Self {
+        self.cache_rs_code_matrix = cache;
+        self
+    }
+
+    /// Opens the adapter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`], [`Error::Unsupported`] for parameters out of range.
+    pub fn build(self, params: SystemParams) -> Result<WgpuDevice> {
+        let gpu = Gpu::new(&self.gpu)?;
+        self.build_on(gpu, params)
+    }
+
+    /// Uses a GPU that is open already, sharing its memory pool and pipelines.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for parameters out of range.
+    pub fn build_on(self, gpu: Gpu, params: SystemParams) -> Result<WgpuDevice> {
+        check_params(&params)?;
+        let metal = gpu.adapter().backend == "metal";
+        Ok(WgpuDevice {
+            options: ProverOptions {
+                evaluator: self.evaluator,
+                verify_before_return: self.verify_before_return.unwrap_or(metal),
+                cache_rs_code_matrix: self.cache_rs_code_matrix,
+            },
+            gpu,
+            config: BabyBearPoseidon2Config::default_from_params(params),
+        })
+    }
+}
+
+/// Largest univariate skip that the kernels are built for, as in the CUDA backend.
+const MAX_L_SKIP: usize = 9;
+
+fn check_params(params: &SystemParams) -> Result<()> {
+    let log_codeword = params.log_stacked_height() + params.log_blowup;
+    let problem = if params.l_skip > MAX_L_SKIP {
+        Some(format!("l_skip {} (at most {MAX_L_SKIP})", params.l_skip))
+    } else if log_codeword > 27 {
+        Some(format!("codewords of 2^{log_codeword} rows (BabyBear's two-adicity allows 2^27)"))
+    } else {
+        None
+    };
+    problem.map_or(Ok(()), |what| Err(Error::Unsupported(what)))
+}
+
+impl WgpuDevice {
+    /// The process-wide default GPU, opened at the first call.
+    pub(crate) fn shared(params: SystemParams) -> Result<Self> {
+        static SHARED: OnceLock<Gpu> = OnceLock::new();
+        let builder = WgpuDeviceBuilder::new();
+        let gpu = match SHARED.get() {
+            Some(gpu) => gpu.clone(),
+            // two threads may both open one; the first one stays
+            None => {
+                let opened = Gpu::new(&builder.gpu)?;
+                SHARED.get_or_init(|| opened).clone()
+            }
+        };
+        builder.build_on(gpu, params)
+    }
+
+    /// The GPU underneath, to build another device on it.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The protocol configuration.
+    pub fn config(&self) -> &SC {
+        &self.config
+    }
+
+    /// The system parameters.
+    pub fn params(&self) -> &SystemParams {
+        self.config.params()
+    }
+
+    /// How the prover works.
+    pub fn options(&self) -> &ProverOptions {
+        &self.options
+    }
+
+    /// Name, driver and kind of the adapter.
+    pub fn adapter_info(&self) -> &AdapterSummary {
+        self.gpu.adapter()
+    }
+
+    /// Host waits and memory since the last [`WgpuDevice::reset_metrics`].
+    pub fn metrics(&self) -> DeviceMetrics {
+        self.gpu.metrics()
+    }
+
+    /// Starts counting anew.
+    pub fn reset_metrics(&self) {
+        self.gpu.reset_metrics();
+    }
+}
+
+impl<TS: SpongeTranscript> ProverDevice<WgpuBackend, TS> for WgpuDevice {
+    type Error = Error;
+    type DeviceCtx = Gpu;
+
+    fn device_ctx(&self) -> &Gpu {
+        &self.gpu
+    }
+}
+
+impl TraceCommitter<WgpuBackend> for WgpuDevice {
+    type Error = Error;
+
+    fn commit(&self, traces: &[&DeviceMatrix<F>]) -> Result<(Digest, CommittedData)> {
+        for trace in traces {
+            check_trace(trace, self.params())?;
+        }
+        let cache_rs_code_matrix = self.options.cache_rs_code_matrix;
+        let params = CommitParams { cache_rs_code_matrix, ..self.params().into() };
+        let (root, data) = pcs::commit(&self.gpu, params, traces)?;
+        Ok((root, CommittedData::new(Ok(data))))
+    }
+}
+
+/// What upstream asserts of a trace, as an error.
+fn check_trace(trace: &DeviceMatrix<F>, params: &SystemParams) -> Result<()> {
+    trace.check()?;
+    let (height, limit) = (trace.height(), 1 << params.log_stacked_height());
+    if !height.is_power_of_two() {
+        return Err(Error::InvalidInput(format!("a trace has {height} rows, which is no power of two")));
+    }
+    if height > limit {
+        return Err(Error::InvalidInput(format!("a trace has {height} rows, the stacked matrix only {limit}")));
+    }
+    Ok(())
+}
+
+impl<TS: SpongeTranscript> MultiRapProver<WgpuBackend, TS> for WgpuDevice {
+    type PartialProof = (GkrProof<SC>, BatchConstraintProof<SC>);
+    type Artifacts = Vec<EF>;
+    type Error = Error;
+
+    fn prove_rap_constraints(
+        &self,
+        transcript: &mut TS,
+        mpk: &DeviceMultiStarkProvingKey<WgpuBackend>,
+        ctx: &ProvingContext<WgpuBackend>,
+        _common_main_pcs_data: &CommittedData,
+    ) -> Result<(Self::PartialProof, Vec<EF>)> {
+        let input = crate::input::rap_input(mpk, ctx)?;
+        let mut tx = Transcript::new(&self.gpu, transcript)?;
+        let (gkr, batch, r) = rap::prove_rap(&mut tx, &input)?;
+        Ok(((gkr, batch), r))
+    }
+}
+
+impl<TS: SpongeTranscript> OpeningProver<WgpuBackend, TS> for WgpuDevice {
+    type OpeningProof = (StackingProof<SC>, WhirProof<SC>);
+    type OpeningPoints = Vec<EF>;
+    type Error = Error;
+
+    fn prove_openings(
+        &self,
+        transcript: &mut TS,
+        mpk: &DeviceMultiStarkProvingKey<WgpuBackend>,
+        ctx: ProvingContext<WgpuBackend>,
+        common_main_pcs_data: CommittedData,
+        r: Vec<EF>,
+    ) -> Result<Self::OpeningProof> {
+        let (pre_cached, need_rot) = committed_parts(mpk, &ctx);
+        let commits = std::iter::once(&common_main_pcs_data).chain(pre_cached.iter().map(Arc::as_ref));
+        let commits: Vec<&PcsData> = commits.map(CommittedData::get).collect::<Result<_>>()?;
+        let stacked: Vec<_> = commits.iter().map(|data| &data.stacked).collect();
+        let mut tx = Transcript::new(&self.gpu, transcript)?;
+        let (stacking_proof, u) =
+            stacked_reduction::prove_stacked_opening_reduction(&mut tx, self.params(), &stacked, &need_rot, &r)?;
+        let mut rec = self.gpu.recorder("whir point");
+        let words: Vec<u32> = u.iter().map(|u_i| u_i.word()).collect();
+        let u_cube = kernels::openings::u_cube(&mut rec, tx.log(), &words, self.params().l_skip)?;
+        rec.submit()?;
+        let whir_proof = whir::prove_whir(&mut tx, self.params(), &commits, &u_cube)?;
+        Ok((stacking_proof, whir_proof))
+    }
+}
+
+/// The commitments beside the common main one, in upstream's order (per trace: preprocessed, then cached mains), and for each
+/// commitment (the common main first) which of its matrices open rotations.
+fn committed_parts(
+    mpk: &DeviceMultiStarkProvingKey<WgpuBackend>,
+    ctx: &ProvingContext<WgpuBackend>,
+) -> (Vec<Arc<CommittedData>>, Vec<Vec<bool>>) {
+    let needs_rot = |air: &usize| mpk.per_air[*air].vk.params.need_rot;
+    let mut need_rot = vec![ctx.per_trace.iter().map(|(air, _)| needs_rot(air)).collect()];
+    let mut data = vec![];
+    for (air, trace) in &ctx.per_trace {
+        for part in mpk.per_air[*air].preprocessed_data.iter().chain(&trace.cached_mains) {
+            data.push(part.data.clone());
+            need_rot.push(vec![needs_rot(air)]);
+        }
+    }
+    (data, need_rot)
+}

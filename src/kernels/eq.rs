@@ -1,0 +1,182 @@
+//! Tensor products of pairs: equality polynomials and powers over a hypercube (`wgsl/eq/*`).
+//!
+//! Entry `y` of a table over coordinates `x_0, .., x_{n-1}` is `prod_i (bit i of y ? x_i : a(x_i))`, in upstream's order
+//! (`evals_eq_hypercube`); [`Factors`] chooses `a`.
+
+use std::ops::Range;
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Grid, Recorder},
+    kernel,
+};
+
+/// The factor of a coordinate `x` where its bit is 0 (where it is 1, the factor is `x`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Factors {
+    /// `1 - x`: `eq(x, y)`, upstream's `evals_eq_hypercube`.
+    Eq,
+    /// `1`: monomials; with `x_i = z^(2^i)` the powers `z^y`.
+    Monomial,
+}
+
+kernel! {
+    /// Both halves of a table.
+    struct Split("eq/split.wgsl", workgroup = 64) {
+        buffers { read coordinates: EF, write out: EF }
+        params { first, low_bits, high_bits, factors, at, len }
+    }
+}
+
+kernel! {
+    /// out[y] = high[y >> low_bits] * low[y mod 2^low_bits]
+    struct Outer("eq/outer.wgsl", workgroup = 256) {
+        buffers { read halves: EF, write out: EF }
+        params { len, low_bits }
+    }
+}
+
+kernel! {
+    /// out[at + i] = x^(2^i)
+    struct Squarings("eq/squarings.wgsl", workgroup = 1) {
+        buffers { read transcript_log: F, write out: EF }
+        params { word, len, at }
+    }
+}
+
+/// Up to this many coordinates a table is made in one dispatch, entry by entry.
+const DIRECT_BITS: usize = 10;
+
+/// The table of all `2^n` entries for the `n` coordinates in `range`, in upstream's order.
+///
+/// # Errors
+///
+/// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+pub(crate) fn tensor_table(
+    rec: &mut Recorder,
+    coordinates: &DeviceBuffer<EF>,
+    range: Range<usize>,
+    factors: Factors,
+) -> Result<DeviceBuffer<EF>> {
+    let n = range.len();
+    let low_bits = if n <= DIRECT_BITS { n } else { n / 2 };
+    let halves = rec.gpu().alloc(split_len(n, low_bits), "eq table halves")?;
+    split_table(rec, coordinates, range, low_bits, factors, (&halves, 0));
+    if low_bits == n {
+        return Ok(halves);
+    }
+    let table = rec.gpu().alloc(1 << n, "eq table")?;
+    let outer = Outer { halves: &halves, out: &table, len: 1 << n, low_bits: low_bits as u32 };
+    rec.dispatch(&outer, Grid::threads(1 << n));
+    Ok(table)
+}
+
+/// Entries of both halves of a table over `n` coordinates, see [`split_table`].
+pub(crate) fn split_len(n: usize, low_bits: usize) -> usize {
+    if low_bits == n {
+        return 1 << n;
+    }
+    (1 << low_bits) + (1 << (n - low_bits))
+}
+
+/// The halves of a table: `2^low_bits` entries over the first coordinates of `range`, then those over the others
+/// when there are others ([`split_len`] entries in all), to `out` from an offset.
+pub(crate) fn split_table(
+    rec: &mut Recorder,
+    coordinates: &DeviceBuffer<EF>,
+    range: Range<usize>,
+    low_bits: usize,
+    factors: Factors,
+    (out, at): (&DeviceBuffer<EF>, usize),
+) {
+    let n = range.len();
+    let len = split_len(n, low_bits);
+    assert!(range.end <= coordinates.len(), "coordinates of a table");
+    assert!(at + len <= out.len(), "halves of a table past the end");
+    let split = Split {
+        coordinates,
+        out,
+        first: range.start as u32,
+        low_bits: low_bits as u32,
+        high_bits: (n - low_bits) as u32,
+        factors: factors as u32,
+        at: at as u32,
+        len: len as u32,
+    };
+    rec.dispatch(&split, Grid::threads(len));
+}
+
+/// `x, x^2, x^4, ..` (`len` of them) for the extension element `x` at `word` of the transcript's log, to `out` from an offset.
+pub(crate) fn squarings(
+    rec: &mut Recorder,
+    transcript_log: &DeviceBuffer<F>,
+    word: u32,
+    len: usize,
+    (out, at): (&DeviceBuffer<EF>, usize),
+) {
+    assert!(at + len <= out.len(), "squarings past the end");
+    let squarings = Squarings { transcript_log, out, word, len: len as u32, at: at as u32 };
+    rec.dispatch(&squarings, Grid::workgroups((len > 0) as usize));
+}
+
+#[cfg(test)]
+mod tests {
+    use openvm_stark_backend::prover::poly::evals_eq_hypercube;
+    use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
+    use rand::{rngs::StdRng, Rng, SeedableRng};
+
+    use super::*;
+    use crate::gpu::testing;
+
+    fn random(rng: &mut StdRng, len: usize) -> Vec<EF> {
+        (0..len).map(|_| rng.random()).collect()
+    }
+
+    #[test]
+    fn tables_match_upstream() {
+        let gpu = testing::gpu();
+        let mut rng = StdRng::seed_from_u64(9);
+        for (first, n) in [(0, 0), (2, 1), (0, 2), (3, 5), (1, 10), (0, 11), (5, 13)] {
+            let x = random(&mut rng, first + n + 3);
+            let coordinates = gpu.upload(&x, "x").unwrap();
+            let x = &x[first..first + n];
+            let mut rec = gpu.recorder("test");
+            let tickets = [Factors::Eq, Factors::Monomial].map(|factors| {
+                let table = tensor_table(&mut rec, &coordinates, first..first + n, factors).unwrap();
+                rec.download(&table)
+            });
+            let done = rec.wait().unwrap();
+            let [eq, monomial] = tickets.map(|t| done.take(t).unwrap());
+            assert_eq!(eq, evals_eq_hypercube(x));
+            for (y, found) in monomial.iter().enumerate() {
+                let factors = x.iter().enumerate().filter(|(i, _)| (y >> i) & 1 == 1);
+                assert_eq!(*found, factors.map(|(_, x)| *x).product::<EF>());
+            }
+        }
+    }
+
+    #[test]
+    fn squarings_match_the_host() {
+        let gpu = testing::gpu();
+        let mut rng = StdRng::seed_from_u64(10);
+        let log: Vec<F> = (0..9).map(|_| F::from_u32(rng.random())).collect();
+        let device_log = gpu.upload(&log, "log").unwrap();
+        let out = gpu.upload(&vec![EF::ONE; 30], "out").unwrap();
+        let mut rec = gpu.recorder("test");
+        squarings(&mut rec, &device_log, 5, 0, (&out, 0));
+        squarings(&mut rec, &device_log, 5, 27, (&out, 2));
+        let ticket = rec.download(&out);
+        let found = rec.wait().unwrap().take(ticket).unwrap();
+        let mut x = EF::from_basis_coefficients_slice(&log[5..]).unwrap();
+        for (i, found) in found.into_iter().enumerate() {
+            let inside = (2..29).contains(&i);
+            assert_eq!(found, if inside { x } else { EF::ONE });
+            if inside {
+                x = x.square();
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The pass over a layer's table for two sumcheck variables (`wgsl/gkr/window.wgsl`).
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
+
+use super::{EqTables, Fractions, GkrState, Rounds, MAX_FRACTIONS_PER_DISPATCH};
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
+    kernel,
+};
+
+kernel! {
+    /// Folds two variables (or none) and sums the next two's window.
+    struct Window("gkr/window.wgsl", workgroup = 256) {
+        buffers {
+            read source_p: EF, read source_q: EF, write target_p: EF, write target_q: EF,
+            read eq: EF, read state: EF, write partials: EF
+        }
+        params { first, len, target_at, first_y, rise, raw, fold, slot, low_vars, low_at, high_at }
+    }
+}
+
+/// Workgroups that a pass should have: enough to fill a large GPU several times over, few enough that one workgroup adds up their sums
+/// in about a microsecond.
+const TARGET_SLOTS: usize = 1024;
+
+/// Points that a workgroup takes at a time.
+const TILE: usize = 256;
+
+/// A layer's table: two fractions for each point of a hypercube.
+#[derive(Clone)]
+pub(crate) struct Table {
+    pub fractions: Fractions,
+    /// The table's fractions are the sums of 2^rise of `fractions`.
+    pub rise: usize,
+    /// A level of the tree, rather than a folded table with p0 + lambda q0 in the place of p0.
+    pub raw: bool,
+}
+
+impl Table {
+    /// Variables of the hypercube.
+    pub fn vars(&self) -> usize {
+        self.fractions.log_len - self.rise - 1
+    }
+}
+
+/// A pass over `table` that sums the window of the variables `first`, `first + 1` of the layer.
+#[derive(Clone, Copy)]
+pub(crate) struct SumPass<'a> {
+    pub table: &'a Table,
+    pub first: usize,
+    pub eq: &'a EqTables,
+    pub state: &'a GkrState,
+}
+
+/// The partial sums of a window: nine for each slot.
+pub(crate) struct PartialSums {
+    pub buffer: DeviceBuffer<EF>,
+    pub slots: usize,
+}
+
+/// A part of a pass: points `first .. first + len` of one piece of the source.
+struct Chunk {
+    piece: usize,
+    first: usize,
+    len: usize,
+}
+
+impl SumPass<'_> {
+    /// The sums of the table, whose first variable is `first`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn sum(self, rec: &mut Recorder) -> Result<PartialSums> {
+        Pass { sums: self, target: None }.record(rec)
+    }
+
+    /// Folds the table's first two variables at the challenges of the last window, and sums the folded table, whose first variable is
+    /// `first`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn fold_and_sum(self, rec: &mut Recorder) -> Result<(Table, PartialSums)> {
+        let target = folded_table(rec.gpu(), self.table.vars() - 1)?;
+        let sums = Pass { sums: self, target: Some(&target) }.record(rec)?;
+        Ok((Table { fractions: target, rise: 0, raw: false }, sums))
+    }
+}
+
+/// A [`SumPass`] with the place for the folded table.
+struct Pass<'a> {
+    sums: SumPass<'a>,
+    target: Option<&'a Fractions>,
+}
+
+impl Pass<'_> {
+    fn record(self, rec: &mut Recorder) -> Result<PartialSums> {
+        let chunks = self.chunks();
+        let slots_per_chunk = (TARGET_SLOTS / chunks.len()).max(1);
+        let workgroups = chunks[0].len.div_ceil(TILE).min(slots_per_chunk);
+        let slots = workgroups * chunks.len();
+        let sums = PartialSums { buffer: rec.gpu().alloc(9 * slots, "GKR partial sums")?, slots };
+        let unused = unused(rec.gpu())?;
+        for (i, chunk) in chunks.iter().enumerate() {
+            let kernel = self.kernel(chunk, &unused, &sums.buffer);
+            rec.dispatch(&Window { slot: (i * workgroups) as u32, ..kernel }, Grid::workgroups(workgroups));
+        }
+        Ok(sums)
+    }
+
+    /// log2 of the source's fractions that go into a point.
+    fn log_fractions(&self) -> usize {
+        self.sums.table.rise + 1 + if self.target.is_some() { 2 } else { 0 }
+    }
+
+    fn chunks(&self) -> Vec<Chunk> {
+        let source = &self.sums.table.fractions;
+        let per_piece = source.piece_len() >> self.log_fractions();
+        assert!(per_piece >= 4, "pieces of {} fractions are too short for a pass", source.piece_len());
+        let len = per_piece.min(MAX_FRACTIONS_PER_DISPATCH >> self.log_fractions());
+        let pieces = 0..source.numer.len();
+        pieces.flat_map(|piece| (0..per_piece).step_by(len).map(move |first| Chunk { piece, first, len })).collect()
+    }
+
+    fn kernel<'b>(
+        &'b self,
+        chunk: &Chunk,
+        [unused_p, unused_q]: &'b [DeviceBuffer<EF>; 2],
+        partials: &'b DeviceBuffer<EF>,
+    ) -> Window<'b> {
+        let SumPass { table, first, eq, state } = self.sums;
+        let source = &table.fractions;
+        // the chunk's first point in the whole table
+        let start = chunk.piece * (source.piece_len() >> self.log_fractions()) + chunk.first;
+        let (target_p, target_q, target_at) = match self.target {
+            None => (unused_p, unused_q, 0),
+            Some(target) => {
+                let (piece, at) = (2 * start / target.piece_len(), 2 * start % target.piece_len());
+                (&target.numer[piece], &target.denom[piece], at)
+            }
+        };
+        let suffix = eq.suffix(first + 2);
+        Window {
+            source_p: &source.numer[chunk.piece],
+            source_q: &source.denom[chunk.piece],
+            target_p,
+            target_q,
+            eq: &eq.buffer,
+            state: &state.buffer,
+            partials,
+            first: chunk.first as u32,
+            len: chunk.len as u32,
+            target_at: target_at as u32,
+            first_y: (start / 4) as u32,
+            rise: table.rise as u32,
+            raw: table.raw as u32,
+            fold: self.target.is_some() as u32,
+            slot: 0,
+            low_vars: suffix.low_vars as u32,
+            low_at: suffix.low_at as u32,
+            high_at: suffix.high_at as u32,
+        }
+    }
+}
+
+/// Room for a folded table; one piece when it is small enough for [`Rounds::tail`].
+fn folded_table(gpu: &Gpu, log_len: usize) -> Result<Fractions> {
+    if log_len <= Rounds::TAIL + 1 {
+        return Fractions::in_pieces(gpu, log_len, 1 << log_len);
+    }
+    Fractions::alloc(gpu, log_len)
+}
+
+/// Stands in for the target of a pass that folds nothing.
+fn unused(gpu: &Gpu) -> Result<[DeviceBuffer<EF>; 2]> {
+    let table = |key| gpu.table(key, || vec![EF::default()]);
+    Ok([table("unused numerators")?, table("unused denominators")?])
+}

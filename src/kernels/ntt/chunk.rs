@@ -1,0 +1,91 @@
+//! From evaluations on `D x {0,1}^n` to Reed-Solomon coefficients (`wgsl/ntt/chunk.wgsl`).
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+
+use super::{log_words, roots, TILE_WORDS};
+use crate::{
+    error::{Error, Result},
+    gpu::{DeviceBuffer, Element, Grid, Recorder},
+    kernel,
+    kernels::stack::Run,
+};
+
+kernel! {
+    /// c[k] = sum_{j subset of k} iDFT(chunk)[j], from a run of trace cells
+    struct GatherChunks("ntt/chunk.wgsl", workgroup = 256) {
+        buffers { read src: F, write data: F, read roots: F }
+        params { source, target_offset, filled, len, log_stride, log_chunk, log_ext }
+        flags { INVERSE }
+    }
+}
+
+kernel! {
+    /// The same in place
+    struct Chunks("ntt/chunk.wgsl", workgroup = 256) {
+        buffers { write data: u32, read roots: F }
+        params { source, target_offset, filled, len, log_stride, log_chunk, log_ext }
+        flags { INVERSE, IN_PLACE }
+    }
+}
+
+/// A chunk has to fit a workgroup's tile with extension elements, and upstream's parameters stay below.
+pub const MAX_L_SKIP: usize = 9;
+
+fn check(l_skip: usize) -> Result<()> {
+    if l_skip > MAX_L_SKIP {
+        return Err(Error::Unsupported(format!("l_skip = {l_skip}, at most {MAX_L_SKIP}")));
+    }
+    Ok(())
+}
+
+/// Copies a run of trace cells into `panel` and takes each chunk of 2^l_skip evaluations to its coefficients on the way.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] for l_skip above 9.
+pub fn encode_chunks(rec: &mut Recorder, run: &Run<'_>, panel: &DeviceBuffer<F>, l_skip: usize) -> Result<()> {
+    check(l_skip)?;
+    run.check(panel);
+    assert!((run.target_start | run.cells()).trailing_zeros() as usize >= l_skip, "a run cuts a chunk");
+    let kernel = GatherChunks {
+        src: run.source,
+        data: panel,
+        roots: &roots(rec.gpu())?,
+        source: run.source_start as u32,
+        target_offset: run.target_start as u32,
+        filled: run.filled as u32,
+        len: run.cells() as u32,
+        log_stride: run.log_stride as u32,
+        log_chunk: l_skip as u32,
+        log_ext: 0,
+        INVERSE: true,
+    };
+    rec.dispatch(&kernel, Grid::workgroups(run.cells().div_ceil(TILE_WORDS)));
+    Ok(())
+}
+
+/// Upstream's function of this name, in place: per chunk of 2^l_skip elements the inverse DFT and the sums over subsets.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] for l_skip above 9; as [`Gpu::alloc`](crate::gpu::Gpu::alloc) for the table of roots.
+pub fn eval_to_coeff_rs_message<T: Element>(rec: &mut Recorder, evals: &DeviceBuffer<T>, l_skip: usize) -> Result<()> {
+    check(l_skip)?;
+    assert_eq!(evals.len() % (1 << l_skip), 0, "{} evaluations in chunks of 2^{l_skip}", evals.len());
+    let words = evals.len() * T::WORDS;
+    let kernel = Chunks {
+        data: &evals.cast(),
+        roots: &roots(rec.gpu())?,
+        source: 0,
+        target_offset: 0,
+        filled: 0,
+        len: words as u32,
+        log_stride: 0,
+        log_chunk: l_skip as u32,
+        log_ext: log_words::<T>() as u32,
+        INVERSE: true,
+        IN_PLACE: true,
+    };
+    rec.dispatch(&kernel, Grid::workgroups(words.div_ceil(TILE_WORDS)));
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! Kernels of the batched zerocheck and logup sumcheck (`wgsl/rap/*`), apart from the constraints themselves.
+
+mod rounds;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use rounds::{begin_rounds, combine, fold_tile, gather_openings, BatchRound, BeginRounds, MleFold, RoundState};
+pub use tables::{eq_3b, eq_tree, fill_leaves, lagrange_basis, place, powers, EqTree};
+pub use tile::{CosetTile, PleFold, TilePlanner, TileSource, TraceTile, MAX_L_SKIP};

@@ -1,0 +1,203 @@
+//! Tables that the rounds read: eq evaluations, powers, Lagrange bases (`wgsl/rap/{eq_tree,eq_3b,powers,lagrange,fill,place}.wgsl`).
+
+use std::ops::Range;
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use p3_field::TwoAdicField;
+
+use crate::{
+    error::Result,
+    gpu::{as_words, DeviceBuffer, Grid, Recorder},
+    kernel,
+    stages::transcript::Challenge,
+};
+
+kernel! {
+    /// Levels of a tree of eq evaluations below one.
+    struct GrowEqTree("rap/eq_tree.wgsl", workgroup = 64) {
+        buffers { read xi: EF, write tree: EF }
+        params { from_level, levels, last }
+    }
+}
+
+kernel! {
+    /// eq_3b[i] = eq(xi[first..end], bits of b)
+    struct Eq3b("rap/eq_3b.wgsl", workgroup = 64) {
+        buffers { read xi: EF, read entries: u32, write eq_3b: EF }
+        params { len, end }
+    }
+}
+
+kernel! {
+    /// out[k] = b^k
+    struct Powers("rap/powers.wgsl", workgroup = 64) {
+        buffers { read transcript_log: F, write out: EF }
+        params { len, challenge }
+    }
+}
+
+kernel! {
+    /// lagrange[i] = eq_D(omega^i, r)
+    struct Lagrange("rap/lagrange.wgsl", workgroup = 64) {
+        buffers { read transcript_log: F, write lagrange: EF }
+        params { l_skip, omega, challenge }
+    }
+}
+
+kernel! {
+    /// numerators[i] = 0, denominators[i] = alpha
+    struct FillLeaves("rap/fill.wgsl", workgroup = 256) {
+        buffers { read transcript_log: F, write numerators: EF, write denominators: EF }
+        params { start, len, challenge }
+    }
+}
+
+kernel! {
+    /// target_values[at] = challenge
+    struct Place("rap/place.wgsl", workgroup = 1) {
+        buffers { read transcript_log: F, write target_values: EF }
+        params { at, challenge }
+    }
+}
+
+/// The evaluations of `eq` on all hypercubes over the last coordinates of a point: level `k`, at element `2^k`, holds
+/// `eq((x[n - k], .., x[n - 1]), y)` for `y` in `{0, 1}^k`, bit 0 of `y` belonging to `x[n - k]`.
+///
+/// These are the weights of the rows in round 0 (level `n`) and in MLE round `j` (level `n - j`).
+pub struct EqTree {
+    tree: DeviceBuffer<EF>,
+    n: usize,
+}
+
+impl EqTree {
+    /// The elements, to bind with [`EqTree::level`] as offset.
+    pub fn buffer(&self) -> &DeviceBuffer<EF> {
+        &self.tree
+    }
+
+    /// First element of level `k`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such level.
+    pub fn level(&self, k: usize) -> usize {
+        assert!(k <= self.n, "level {k} of {}", self.n);
+        1 << k
+    }
+}
+
+/// Levels that a thread of `wgsl/rap/eq_tree.wgsl` grows below its own: 30 values.
+const EQ_TREE_LEVELS: usize = 4;
+
+/// Builds the tree of the point `xi[range]`.
+///
+/// # Errors
+///
+/// As [`crate::gpu::Gpu::alloc`].
+pub fn eq_tree(rec: &mut Recorder, xi: &DeviceBuffer<EF>, range: Range<usize>) -> Result<EqTree> {
+    assert!(range.end <= xi.len(), "point past the end");
+    let n = range.len();
+    let tree = rec.gpu().alloc(2 << n, "eq_xi")?;
+    let mut level = 0;
+    loop {
+        let levels = EQ_TREE_LEVELS.min(n - level);
+        let last = range.end.saturating_sub(1) as u32;
+        let kernel = GrowEqTree { xi, tree: &tree, from_level: level as u32, levels: levels as u32, last };
+        rec.dispatch(&kernel, Grid::threads(1 << level));
+        level += levels;
+        if level == n {
+            return Ok(EqTree { tree, n });
+        }
+    }
+}
+
+/// `eq(xi[first..end], bits of b)` for each `[b, first]` of `entries`: the weight of an interaction in its AIR's sum.
+///
+/// # Errors
+///
+/// As [`crate::gpu::Gpu::alloc`].
+pub fn eq_3b(
+    rec: &mut Recorder,
+    xi: &DeviceBuffer<EF>,
+    end: usize,
+    entries: &DeviceBuffer<u32>,
+) -> Result<DeviceBuffer<EF>> {
+    assert!(end <= xi.len(), "point past the end");
+    let len = entries.len() / 2;
+    let eq_3b = rec.gpu().alloc(len, "eq_3b")?;
+    rec.dispatch(&Eq3b { xi, entries, eq_3b: &eq_3b, len: len as u32, end: end as u32 }, Grid::threads(len));
+    Ok(eq_3b)
+}
+
+/// `base^k` for `k < len`.
+///
+/// # Errors
+///
+/// As [`crate::gpu::Gpu::alloc`].
+pub fn powers(rec: &mut Recorder, log: &DeviceBuffer<F>, base: Challenge, len: usize) -> Result<DeviceBuffer<EF>> {
+    let out = rec.gpu().alloc(len, "powers")?;
+    let kernel = Powers { transcript_log: log, out: &out, len: len as u32, challenge: base.word() };
+    rec.dispatch(&kernel, Grid::threads(len));
+    Ok(out)
+}
+
+/// The Lagrange basis of the skip domain D of `2^l_skip` elements at `r`.
+///
+/// # Errors
+///
+/// As [`crate::gpu::Gpu::alloc`].
+pub fn lagrange_basis(
+    rec: &mut Recorder,
+    log: &DeviceBuffer<F>,
+    r: Challenge,
+    l_skip: usize,
+) -> Result<DeviceBuffer<EF>> {
+    let lagrange = rec.gpu().alloc(1 << l_skip, "Lagrange basis")?;
+    let kernel = Lagrange {
+        transcript_log: log,
+        lagrange: &lagrange,
+        l_skip: l_skip as u32,
+        omega: as_words(&[F::two_adic_generator(l_skip)])[0],
+        challenge: r.word(),
+    };
+    rec.dispatch(&kernel, Grid::threads(1 << l_skip));
+    Ok(lagrange)
+}
+
+/// Sets the leaves `range` of a piece of the fraction tree to `0 / alpha`.
+///
+/// # Panics
+///
+/// When the range ends past the piece.
+pub fn fill_leaves(
+    rec: &mut Recorder,
+    (log, alpha): (&DeviceBuffer<F>, Challenge),
+    (numerators, denominators): (&DeviceBuffer<EF>, &DeviceBuffer<EF>),
+    range: Range<usize>,
+) {
+    assert!(range.end <= numerators.len().min(denominators.len()), "leaves past the end");
+    let kernel = FillLeaves {
+        transcript_log: log,
+        numerators,
+        denominators,
+        start: range.start as u32,
+        len: range.len() as u32,
+        challenge: alpha.word(),
+    };
+    rec.dispatch(&kernel, Grid::threads(range.len()));
+}
+
+/// Sets element `at` of `target_values` to a challenge.
+///
+/// # Panics
+///
+/// When there is no such element.
+pub fn place(
+    rec: &mut Recorder,
+    (log, challenge): (&DeviceBuffer<F>, Challenge),
+    (target_values, at): (&DeviceBuffer<EF>, usize),
+) {
+    assert!(at < target_values.len(), "element {at} of {}", target_values.len());
+    let kernel = Place { transcript_log: log, target_values, at: at as u32, challenge: challenge.word() };
+    rec.dispatch(&kernel, Grid::workgroups(1));
+}

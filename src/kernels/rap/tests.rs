@@ -1,0 +1,402 @@
+//! Every kernel of `wgsl/rap` against upstream's functions.
+
+use openvm_stark_backend::{
+    dft::Radix2BowersSerial,
+    poly_common::{eval_eq_mle, eval_eq_sharp_uni, eval_eq_uni, horner_eval, UnivariatePoly},
+    prover::{
+        poly::evals_eq_hypercubes,
+        sumcheck::{fold_mle_evals, fold_ple_evals},
+        ColMajorMatrix,
+    },
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, EF, F};
+use p3_dft::TwoAdicSubgroupDft;
+use p3_field::{BasedVectorSpace, Field, PrimeCharacteristicRing, TwoAdicField};
+use rand::{rngs::StdRng, Rng, SeedableRng};
+
+use super::*;
+use crate::{
+    constraints::{PartSource, TileColumn, TileLayout},
+    gpu::{testing, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
+    stages::transcript::{Challenge, Transcript},
+};
+
+fn base(rng: &mut StdRng) -> F {
+    F::from_u32(rng.random())
+}
+
+fn ext(rng: &mut StdRng) -> EF {
+    EF::from_basis_coefficients_fn(|_| base(rng))
+}
+
+fn exts(rng: &mut StdRng, len: usize) -> Vec<EF> {
+    (0..len).map(|_| ext(rng)).collect()
+}
+
+/// Runs `body` with a transcript whose log holds `values` as challenges.
+fn with_challenges<R>(values: &[EF], body: impl FnOnce(&Gpu, &mut Recorder, &DeviceBuffer<F>, &[Challenge]) -> R) -> R {
+    let gpu = testing::gpu();
+    let mut host = default_duplex_sponge();
+    let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+    let mut rec = gpu.recorder("test");
+    let observed = tx.observe_values(&mut rec, values).unwrap();
+    let challenges: Vec<_> = (0..values.len()).map(|i| observed.at(i)).collect();
+    body(&gpu, &mut rec, tx.log(), &challenges)
+}
+
+/// Two matrices of an AIR (preprocessed and main) and a layout that reads some of their columns.
+struct Traces {
+    matrices: [Vec<F>; 2],
+    height: usize,
+    layout: TileLayout,
+}
+
+impl Traces {
+    fn random(rng: &mut StdRng, height: usize, widths: [usize; 2]) -> Self {
+        let matrices = widths.map(|width| (0..width * height).map(|_| base(rng)).collect());
+        let mut columns = TileColumn::SELECTORS.to_vec();
+        for rot in [false, true] {
+            columns
+                .extend((0..widths[0] as u32).filter(|c| c % 3 != 1).map(|col| TileColumn::Preprocessed { rot, col }));
+            columns.extend((0..widths[1] as u32).filter(|c| c % 2 == 0).map(|col| TileColumn::Main {
+                part: 0,
+                rot,
+                col,
+            }));
+        }
+        Self { matrices, height, layout: TileLayout::used(columns) }
+    }
+
+    fn source(&self, gpu: &Gpu) -> TileSource {
+        let device = self
+            .matrices
+            .each_ref()
+            .map(|m| DeviceMatrix::upload(gpu, m, self.height, m.len() / self.height, "trace").unwrap());
+        let mut planner = TilePlanner::new(gpu).unwrap();
+        // another tile first, so that this one's entries start further on
+        planner.add(&TileLayout::used([TileColumn::IsLastRow]), 4, |_| unreachable!());
+        planner.add(&self.layout, self.height, |part| match part {
+            PartSource::Preprocessed => &device[0],
+            PartSource::Main(_) => &device[1],
+        });
+        planner.finish(gpu).unwrap().remove(1)
+    }
+
+    /// Row `row` of the lifted tile column.
+    fn value(&self, column: TileColumn, row: usize) -> F {
+        let row = row % self.height;
+        let cell = |matrix: &[F], rot: bool, col: u32| {
+            matrix[col as usize * self.height + (row + usize::from(rot)) % self.height]
+        };
+        match column {
+            TileColumn::IsFirstRow => F::from_bool(row == 0),
+            TileColumn::IsTransition => F::from_bool(row != self.height - 1),
+            TileColumn::IsLastRow => F::from_bool(row == self.height - 1),
+            TileColumn::Preprocessed { rot, col } => cell(&self.matrices[0], rot, col),
+            TileColumn::Main { rot, col, .. } => cell(&self.matrices[1], rot, col),
+        }
+    }
+
+    fn column(&self, column: TileColumn, rows: std::ops::Range<usize>) -> Vec<F> {
+        rows.map(|row| self.value(column, row)).collect()
+    }
+}
+
+#[test]
+fn trace_tiles() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(1);
+    for (height, widths, rows) in [(1, [1, 1], 0..1), (8, [0, 5], 0..8), (256, [7, 9], 3..200), (1024, [3, 2], 1..2)] {
+        let traces = Traces::random(&mut rng, height, widths);
+        let source = traces.source(&gpu);
+        let stride = rows.len() + 3;
+        let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
+        let mut rec = gpu.recorder("test");
+        TraceTile { source: &source, rows: rows.clone(), tile: &tile, stride }.fill(&mut rec);
+        let ticket = rec.download(&tile);
+        let found = rec.wait().unwrap().take(ticket).unwrap();
+        for (c, &column) in traces.layout.columns().iter().enumerate() {
+            assert_eq!(
+                found[c * stride..][..rows.len()],
+                traces.column(column, rows.clone()),
+                "{column:?} of {height}"
+            );
+        }
+    }
+}
+
+#[test]
+fn coset_tiles() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(2);
+    let dft = Radix2BowersSerial;
+    let cases = [
+        (0, 1, [1, 1], 0..1, 2),
+        (0, 8, [2, 3], 1..7, 1),
+        (1, 2, [2, 1], 0..1, 3),
+        (2, 2, [1, 2], 0..1, 1),
+        (3, 1, [1, 1], 0..1, 2),
+        (4, 1024, [3, 40], 5..60, 3),
+        (6, 256, [2, 2], 1..3, 2),
+        (9, 2048, [2, 2], 1..4, 2),
+        (9, 16, [1, 3], 0..1, 4),
+    ];
+    for (l_skip, height, widths, points, cosets) in cases {
+        let traces = Traces::random(&mut rng, height, widths);
+        let source = traces.source(&gpu);
+        let (n, stride) = (1 << l_skip, (points.len() * cosets) << l_skip);
+        let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
+        let mut rec = gpu.recorder("test");
+        CosetTile { source: &source, points: points.clone(), l_skip, cosets, tile: &tile }.fill(&mut rec).unwrap();
+        let ticket = rec.download(&tile);
+        let found = rec.wait().unwrap().take(ticket).unwrap();
+        for (c, &column) in traces.layout.columns().iter().enumerate() {
+            for (i, x) in points.clone().enumerate() {
+                let coeffs = dft.idft(traces.column(column, x * n..(x + 1) * n));
+                let shifts = F::GENERATOR.powers().skip(1).take(cosets);
+                let expected: Vec<F> = shifts.flat_map(|shift| dft.coset_dft(coeffs.clone(), shift)).collect();
+                let at = c * stride + i * cosets * n;
+                assert_eq!(found[at..at + cosets * n], expected, "{column:?} at {x}, l_skip {l_skip}, height {height}");
+            }
+        }
+    }
+}
+
+#[test]
+fn folding_the_univariate_variable() {
+    let mut rng = StdRng::seed_from_u64(3);
+    for (l_skip, height, widths, points) in [
+        (0, 4, [1, 2], 0..4),
+        (1, 2, [1, 1], 0..1),
+        (3, 2, [2, 3], 0..1),
+        (4, 1024, [5, 40], 3..40),
+        (9, 512, [1, 1], 0..1),
+    ] {
+        let traces = Traces::random(&mut rng, height, widths);
+        let r_0 = ext(&mut rng);
+        let lifted = height.max(1 << l_skip);
+        let stride = points.len() + 1;
+        let (found, basis) = with_challenges(&[r_0], |gpu, rec, log, r| {
+            let source = traces.source(gpu);
+            let lagrange = lagrange_basis(rec, log, r[0], l_skip).unwrap();
+            let tile = gpu.alloc::<EF>(source.columns() * stride, "tile").unwrap();
+            PleFold { source: &source, points: points.clone(), l_skip, lagrange: &lagrange, tile: &tile, stride }
+                .fill(rec);
+            rec.submit().unwrap();
+            (gpu.download(&tile).unwrap(), gpu.download(&lagrange).unwrap())
+        });
+        let omega = F::two_adic_generator(l_skip);
+        let expected: Vec<EF> =
+            omega.powers().take(1 << l_skip).map(|y| eval_eq_uni(l_skip, r_0, EF::from(y))).collect();
+        assert_eq!(basis, expected);
+        for (c, &column) in traces.layout.columns().iter().enumerate() {
+            let matrix = ColMajorMatrix::new(traces.column(column, 0..lifted), 1);
+            let folded = fold_ple_evals(l_skip, matrix.as_view().into(), false, r_0);
+            assert_eq!(
+                found[c * stride..][..points.len()],
+                folded.values[points.clone()],
+                "{column:?}, l_skip {l_skip}"
+            );
+        }
+    }
+}
+
+#[test]
+fn folding_a_multilinear_variable() {
+    let mut rng = StdRng::seed_from_u64(4);
+    for (columns, rows, offset) in [(1, 1, 0), (3, 1, 5), (7, 128, 0), (300, 4, 4)] {
+        let source = exts(&mut rng, columns * 2 * rows);
+        let r = ext(&mut rng);
+        let stride = offset + rows + 1;
+        let found = with_challenges(&[r], |gpu, rec, log, challenge| {
+            let folded = gpu.alloc::<EF>(columns * stride, "folded").unwrap();
+            let fold = MleFold {
+                columns,
+                source_rows: 2 * rows,
+                source: &gpu.upload(&source, "source").unwrap(),
+                r: challenge[0],
+                folded: &folded,
+                folded_rows: offset..offset + rows,
+                folded_stride: stride,
+            };
+            fold_tile(rec, log, &fold);
+            rec.submit().unwrap();
+            gpu.download(&folded).unwrap()
+        });
+        let expected = fold_mle_evals(ColMajorMatrix::new(source, columns), r);
+        for c in 0..columns {
+            assert_eq!(found[c * stride + offset..][..rows], expected.values[c * rows..][..rows]);
+        }
+    }
+}
+
+#[test]
+fn tables() {
+    let mut rng = StdRng::seed_from_u64(5);
+    let xi = exts(&mut rng, 13);
+    let entries: Vec<[u32; 2]> = (0..70).map(|i| [rng.random::<u32>() >> 20, (i % 14).min(12)]).collect();
+    with_challenges(&xi, |gpu, rec, log, challenges| {
+        let device = gpu.upload(&xi, "xi").unwrap();
+        let entry_buffer = gpu.upload(entries.as_flattened(), "entries").unwrap();
+        let weights = eq_3b(rec, &device, 12, &entry_buffer).unwrap();
+        let ranges = [0..0, 3..3, 2..3, 1..6, 0..13, 4..13];
+        let trees: Vec<_> = ranges.iter().map(|range| eq_tree(rec, &device, range.clone()).unwrap()).collect();
+        let beta = powers(rec, log, challenges[2], 131).unwrap();
+        let (p, q) = (gpu.upload(&xi, "p").unwrap(), gpu.upload(&xi, "q").unwrap());
+        fill_leaves(rec, (log, challenges[4]), (&p, &q), 3..12);
+        place(rec, (log, challenges[5]), (&q, 12));
+        rec.submit().unwrap();
+        for (entry, weight) in entries.iter().zip(gpu.download(&weights).unwrap()) {
+            let first = entry[1] as usize;
+            let bits: Vec<F> = (0..12 - first).map(|k| F::from_bool((entry[0] >> k) & 1 == 1)).collect();
+            assert_eq!(weight, eval_eq_mle(&xi[first..12], &bits));
+        }
+        for (range, tree) in ranges.iter().zip(&trees) {
+            let expected = evals_eq_hypercubes(range.len(), xi[range.clone()].iter().rev());
+            assert_eq!(gpu.download(tree.buffer()).unwrap()[1..], expected);
+        }
+        assert_eq!(gpu.download(&beta).unwrap(), xi[2].powers().take(131).collect());
+        let (p, q) = (gpu.download(&p).unwrap(), gpu.download(&q).unwrap());
+        for i in 0..13 {
+            let filled = (3..12).contains(&i);
+            assert_eq!(
+                (p[i], q[i]),
+                if filled { (EF::ZERO, xi[4]) } else { (xi[i], if i == 12 { xi[5] } else { xi[i] }) }
+            );
+        }
+    });
+}
+
+/// One round of upstream's `prove_zerocheck_and_logup`, from the evaluations of each AIR on.
+struct HostRounds {
+    eq: EF,
+    eq_sharp: EF,
+    tilde: Vec<EF>,
+    claim: EF,
+}
+
+impl HostRounds {
+    /// `sums[a] = [numerator, denominator, zerocheck]`; returns the coefficients of `s`.
+    fn round(&mut self, round: usize, xi: EF, mu: EF, lifts: &[[u32; 2]], sums: &[[Vec<EF>; 3]]) -> UnivariatePoly<EF> {
+        let airs = lifts.len();
+        let mu: Vec<EF> = mu.powers().take(3 * airs).collect();
+        let degree = sums[0][0].len();
+        let mut head = vec![EF::ZERO; degree + 1];
+        let mut tail = EF::ZERO;
+        for (a, ([n, shift], [p, q, zerocheck])) in lifts.iter().zip(sums).enumerate() {
+            let norm = F::from_usize(1 << shift).inverse();
+            let at = |x: usize| {
+                self.eq * mu[2 * airs + a] * zerocheck[x]
+                    + self.eq_sharp * (mu[2 * a] * p[x] * norm + mu[2 * a + 1] * q[x])
+            };
+            if *n as usize >= round {
+                (0..degree).for_each(|x| head[x + 1] += at(x));
+            } else {
+                if *n as usize + 1 == round {
+                    self.tilde[a] = at(0);
+                }
+                tail += self.tilde[a];
+            }
+        }
+        head[0] = (self.claim - xi * head[1] - tail) * (EF::ONE - xi).inverse();
+        let points: Vec<F> = (0..=degree).map(F::from_usize).collect();
+        let mut coeffs = UnivariatePoly::lagrange_interpolate(&points, &head).into_coeffs();
+        coeffs.push(EF::ZERO);
+        for i in (0..=degree).rev() {
+            coeffs[i + 1] = (xi.double() - EF::ONE) * coeffs[i] + (EF::ONE - xi) * coeffs[i + 1];
+        }
+        coeffs[0] *= EF::ONE - xi;
+        coeffs[1] += tail;
+        UnivariatePoly::new(coeffs)
+    }
+
+    fn advance(&mut self, xi: EF, r: EF, s: &UnivariatePoly<EF>) {
+        let eq_r: EF = eval_eq_mle(&[xi], &[r]);
+        self.eq *= eq_r;
+        self.eq_sharp *= eq_r;
+        self.tilde.iter_mut().for_each(|t| *t *= r);
+        self.claim = s.eval_at_point(r);
+    }
+}
+
+#[test]
+fn batching_rounds() {
+    let mut rng = StdRng::seed_from_u64(6);
+    for (airs, degree, l_skip, rounds) in [(1, 1, 0, 2), (3, 3, 2, 4), (130, 4, 4, 3), (5, 7, 3, 3)] {
+        let n_max = rounds as u32;
+        let lifts: Vec<[u32; 2]> = (0..airs)
+            .map(|a| if a == 0 { [n_max, 0] } else { [rng.random_range(0..=n_max), rng.random_range(0..3)] })
+            .collect();
+        let xi = exts(&mut rng, l_skip + rounds + 1);
+        let s_0 = exts(&mut rng, (degree + 1) * ((1 << l_skip) - 1) + 1);
+        let sums: Vec<Vec<[Vec<EF>; 3]>> =
+            (0..rounds).map(|_| (0..airs).map(|_| std::array::from_fn(|_| exts(&mut rng, degree))).collect()).collect();
+        // mu, r_0, r_1, ..
+        let challenges = exts(&mut rng, rounds + 2);
+        let found = with_challenges(&challenges, |gpu, rec, log, at| {
+            let device = gpu.upload(&xi, "xi").unwrap();
+            let flat: Vec<EF> = sums.iter().flatten().flatten().flatten().copied().collect();
+            let round_polys = gpu.alloc(rounds * (degree + 1), "round polynomials").unwrap();
+            let mu = powers(rec, log, at[0], 3 * airs).unwrap();
+            let lagrange = lagrange_basis(rec, log, at[1], l_skip).unwrap();
+            let s_0 = gpu.upload(&s_0, "s_0").unwrap();
+            let begin = BeginRounds { log, l_skip, xi: &device, lagrange: &lagrange, s_0: &s_0, r_0: at[1], degree };
+            let state = begin_rounds(rec, &begin).unwrap();
+            for (round, r) in (1..=rounds).zip(&at[1..]) {
+                let batch = BatchRound {
+                    log,
+                    xi: &device,
+                    mu: &mu,
+                    lifts: &gpu.upload(lifts.as_flattened(), "lifts").unwrap(),
+                    sums: &gpu.upload(&flat, "sums").unwrap(),
+                    sums_offset: (round - 1) * 3 * airs * degree,
+                    degree,
+                    round,
+                    xi_index: l_skip + round - 1,
+                    r_before: (round > 1).then_some(*r),
+                    round_polys: &round_polys,
+                    poly_offset: (round - 1) * (degree + 1),
+                };
+                batch.record(rec, &state).unwrap();
+            }
+            rec.submit().unwrap();
+            gpu.download(&round_polys).unwrap()
+        });
+        let omega_pows: Vec<F> = F::two_adic_generator(l_skip).powers().take(1 << l_skip).collect();
+        let mut host = HostRounds {
+            eq: eval_eq_uni(l_skip, xi[0], challenges[1]),
+            eq_sharp: eval_eq_sharp_uni(&omega_pows, &xi[..l_skip], challenges[1]),
+            tilde: vec![EF::ZERO; airs],
+            claim: horner_eval(&s_0, challenges[1]),
+        };
+        for round in 1..=rounds {
+            let xi_cur = xi[l_skip + round - 1];
+            let s = host.round(round, xi_cur, challenges[0], &lifts, &sums[round - 1]);
+            let evals: Vec<EF> = (1..=degree + 1).map(|x| s.eval_at_point(EF::from_usize(x))).collect();
+            assert_eq!(found[(round - 1) * (degree + 1)..][..degree + 1], evals, "round {round} of {airs} AIRs");
+            host.advance(xi_cur, challenges[round + 1], &s);
+        }
+    }
+}
+
+#[test]
+fn combining_polynomials_and_gathering_openings() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(7);
+    for (count, len) in [(1, 1), (3, 61), (100, 130)] {
+        let (weights, polys) = (exts(&mut rng, count + 1), exts(&mut rng, count * len));
+        let mut rec = gpu.recorder("test");
+        let (w, p) = (gpu.upload(&weights, "weights").unwrap(), gpu.upload(&polys, "polys").unwrap());
+        let out = combine(&mut rec, &w, &p, len).unwrap();
+        let lists = [(&p, vec![Some(0), None, Some(len as u32 - 1)]), (&w, vec![]), (&w, [None, Some(1)].repeat(70))];
+        let openings = gather_openings(&mut rec, &lists).unwrap();
+        rec.submit().unwrap();
+        let expected: Vec<EF> =
+            (0..len).map(|j| (0..count).map(|i| weights[i] * polys[i * len + j]).sum::<EF>()).collect();
+        assert_eq!(gpu.download(&out).unwrap(), expected);
+        let found = gpu.download(&openings).unwrap();
+        assert_eq!(found[..3], [polys[0], EF::ZERO, polys[len - 1]]);
+        assert_eq!(found.len(), 3 + lists[2].1.len());
+        assert_eq!(found[4], weights[1]);
+    }
+}

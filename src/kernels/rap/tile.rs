@@ -1,0 +1,315 @@
+//! Tiles out of trace matrices: rows as they are, on the cosets of round 0, or with the univariate variable folded
+//! (`wgsl/rap/{trace_tile,coset_tile,fold_ple}.wgsl`).
+
+use std::ops::Range;
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use p3_field::{Field, PrimeCharacteristicRing, TwoAdicField};
+
+use crate::{
+    constraints::{PartSource, TileColumn, TileLayout},
+    error::Result,
+    gpu::{DeviceBuffer, DeviceMatrix, Gpu, Grid, Recorder},
+    kernel,
+};
+
+kernel! {
+    /// tile[column][r] = source(first_row + r)
+    struct GatherRows("rap/trace_tile.wgsl", workgroup = 256) {
+        buffers { read segment: F, read entries: u32, write tile: F }
+        params { start, count, height, first_row, rows, stride }
+    }
+}
+
+kernel! {
+    /// tile[column][x, j, i] = T(g^(j+1) omega^i, first_x + x)
+    struct GatherCosets("rap/coset_tile.wgsl", workgroup = 256) {
+        buffers { read segment: F, read entries: u32, read tables: F, write tile: F }
+        params { start, count, height, first_x, xs, stride, l_skip, cosets }
+    }
+}
+
+kernel! {
+    /// tile[column][offset + x] = sum_i lagrange[i] T[(first_x + x) 2^l_skip + i]
+    struct FoldPle("rap/fold_ple.wgsl", workgroup = 256) {
+        buffers { read segment: F, read entries: u32, read lagrange: EF, write tile: EF }
+        params { start, count, height, first_x, xs, stride, offset, l_skip }
+    }
+}
+
+/// Largest `l_skip` whose chunks fit the workgroup of `wgsl/rap/coset_tile.wgsl`.
+pub const MAX_L_SKIP: usize = 9;
+
+/// Values that a workgroup of `wgsl/rap/coset_tile.wgsl` transforms.
+const COSET_VALUES: usize = 512;
+
+/// Kinds of a column's source, as `wgsl/rap/columns.wgsl` reads them.
+fn kind(column: TileColumn) -> u32 {
+    match column {
+        TileColumn::Preprocessed { rot, .. } | TileColumn::Main { rot, .. } => rot.into(),
+        TileColumn::IsFirstRow => 2,
+        TileColumn::IsTransition => 3,
+        TileColumn::IsLastRow => 4,
+    }
+}
+
+/// Columns of a tile that one segment of a trace matrix holds.
+struct Group {
+    segment: DeviceBuffer<F>,
+    entries: Range<usize>,
+}
+
+struct Plan {
+    groups: Vec<Group>,
+    columns: usize,
+    height: usize,
+}
+
+/// Where a tile's columns come from: segments of an AIR's trace matrices.
+pub struct TileSource {
+    entries: DeviceBuffer<u32>,
+    plan: Plan,
+}
+
+/// Collects the sources of many tiles, so that their tables are one upload.
+pub struct TilePlanner {
+    no_trace: DeviceBuffer<F>,
+    words: Vec<[u32; 2]>,
+    plans: Vec<Plan>,
+}
+
+impl TilePlanner {
+    /// An empty planner.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn new(gpu: &Gpu) -> Result<Self> {
+        let no_trace = gpu.table("no trace", || vec![F::ZERO])?;
+        Ok(Self { no_trace, words: vec![], plans: vec![] })
+    }
+
+    /// Adds a tile of `layout` over traces of `height` rows (a power of two).
+    ///
+    /// # Panics
+    ///
+    /// When a matrix is of another height or lacks a column.
+    pub fn add<'m>(&mut self, layout: &TileLayout, height: usize, matrix: impl Fn(PartSource) -> &'m DeviceMatrix<F>) {
+        assert!(height.is_power_of_two(), "trace of {height} rows");
+        let mut groups: Vec<Group> = vec![];
+        let mut last = None;
+        for (tile_column, &column) in layout.columns().iter().enumerate() {
+            let (segment, part, at) = match column.source() {
+                // selectors need no trace: they go with whatever segment comes first
+                None => (None, None, 0),
+                Some((part, _, index)) => {
+                    let matrix = matrix(part);
+                    assert_eq!(matrix.height(), height, "height of {part:?}");
+                    let segment = matrix.segment_of(index as usize);
+                    (Some(&segment.buffer), Some((part, segment.columns.start)), index as usize - segment.columns.start)
+                }
+            };
+            if groups.is_empty() || last != part {
+                let start = self.words.len();
+                let segment = segment.unwrap_or(&self.no_trace).clone();
+                groups.push(Group { segment, entries: start..start });
+                last = part;
+            }
+            self.words.push([kind(column) << 28 | at as u32, tile_column as u32]);
+            groups.last_mut().expect("just pushed").entries.end += 1;
+        }
+        self.plans.push(Plan { groups, columns: layout.num_columns(), height });
+    }
+
+    /// The sources in the order in which they were added.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn finish(self, gpu: &Gpu) -> Result<Vec<TileSource>> {
+        let entries = gpu.upload(self.words.as_flattened(), "tile columns")?;
+        Ok(self.plans.into_iter().map(|plan| TileSource { entries: entries.clone(), plan }).collect())
+    }
+}
+
+impl TileSource {
+    /// Columns of the tile.
+    pub fn columns(&self) -> usize {
+        self.plan.columns
+    }
+
+    /// Rows of the trace.
+    pub fn height(&self) -> usize {
+        self.plan.height
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (&DeviceBuffer<F>, u32, u32)> {
+        let groups = self.plan.groups.iter().filter(|g| !g.entries.is_empty());
+        groups.map(|g| (&g.segment, g.entries.start as u32, g.entries.len() as u32))
+    }
+
+    fn check_tile(&self, tile_len: usize, rows: usize, stride: usize) {
+        assert!(rows <= stride, "{rows} rows with stride {stride}");
+        assert!(tile_len >= self.plan.columns * stride, "tile too small");
+        assert!(u32::try_from(self.plan.columns * stride).is_ok(), "tile of 2^32 elements");
+    }
+}
+
+/// Rows of the trace as a tile.
+pub struct TraceTile<'a> {
+    /// The columns.
+    pub source: &'a TileSource,
+    /// Rows of the trace.
+    pub rows: Range<usize>,
+    /// `source.columns()` columns of `stride` words each.
+    pub tile: &'a DeviceBuffer<F>,
+    /// Words from one tile column to the next.
+    pub stride: usize,
+}
+
+impl TraceTile<'_> {
+    /// Fills the tile: `tile[column * stride + r] = source(rows.start + r)`.
+    ///
+    /// # Panics
+    ///
+    /// When the tile is too small.
+    pub fn fill(&self, rec: &mut Recorder) {
+        let rows = self.rows.len();
+        self.source.check_tile(self.tile.len(), rows, self.stride);
+        for (segment, start, count) in self.source.groups() {
+            let kernel = GatherRows {
+                segment,
+                entries: &self.source.entries,
+                tile: self.tile,
+                start,
+                count,
+                height: self.source.height() as u32,
+                first_row: self.rows.start as u32,
+                rows: rows as u32,
+                stride: self.stride as u32,
+            };
+            rec.dispatch(&kernel, Grid::threads(count as usize * rows));
+        }
+    }
+}
+
+/// Hypercube points of the trace on the cosets `g^1 D, .., g^cosets D` of the skip domain, as a tile.
+pub struct CosetTile<'a> {
+    /// The columns.
+    pub source: &'a TileSource,
+    /// Hypercube points: chunks of `2^l_skip` rows of the lifted trace.
+    pub points: Range<usize>,
+    /// Log of the size of the skip domain D, at most [`MAX_L_SKIP`].
+    pub l_skip: usize,
+    /// Number of cosets.
+    pub cosets: usize,
+    /// `source.columns()` columns of `points.len() * cosets * 2^l_skip` words each.
+    pub tile: &'a DeviceBuffer<F>,
+}
+
+impl CosetTile<'_> {
+    /// Fills the tile: row `(x * cosets + j) * 2^l_skip + i` holds the columns at `(g^(j+1) omega^i, points.start + x)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`], at the first call with these cosets.
+    ///
+    /// # Panics
+    ///
+    /// When the tile is too small or `l_skip` too large.
+    pub fn fill(&self, rec: &mut Recorder) -> Result<()> {
+        assert!(self.l_skip <= MAX_L_SKIP, "l_skip {} exceeds {MAX_L_SKIP}", self.l_skip);
+        let stride = (self.points.len() * self.cosets) << self.l_skip;
+        self.source.check_tile(self.tile.len(), stride, stride);
+        let tables = coset_tables(rec.gpu(), self.l_skip, self.cosets)?;
+        for (segment, start, count) in self.source.groups() {
+            let kernel = GatherCosets {
+                segment,
+                entries: &self.source.entries,
+                tables: &tables,
+                tile: self.tile,
+                start,
+                count,
+                height: self.source.height() as u32,
+                first_x: self.points.start as u32,
+                xs: self.points.len() as u32,
+                stride: stride as u32,
+                l_skip: self.l_skip as u32,
+                cosets: self.cosets as u32,
+            };
+            let values = (count as usize * self.points.len()) << self.l_skip;
+            rec.dispatch(&kernel, Grid::workgroups(values.div_ceil(COSET_VALUES)));
+        }
+        Ok(())
+    }
+}
+
+/// Twiddles of D, of its inverse transform, and the scale of each coefficient on each coset (see the WGSL header).
+fn coset_tables(gpu: &Gpu, l_skip: usize, cosets: usize) -> Result<DeviceBuffer<F>> {
+    gpu.table(&format!("cosets {l_skip} {cosets}"), || {
+        let n = 1usize << l_skip;
+        let omega = F::two_adic_generator(l_skip);
+        let half = |base: F| base.powers().take(n / 2);
+        let mut tables: Vec<F> = half(omega).chain(half(omega.inverse())).collect();
+        // n words in front of the scales also for n = 1
+        tables.resize(n, F::ONE);
+        for shift in F::GENERATOR.powers().skip(1).take(cosets) {
+            let scale = |place: usize| shift.exp_u64(reverse_bits(place, l_skip) as u64).div_2exp_u64(l_skip as u64);
+            tables.extend((0..n).map(scale));
+        }
+        tables
+    })
+}
+
+fn reverse_bits(i: usize, bits: usize) -> usize {
+    match bits {
+        0 => 0,
+        bits => i.reverse_bits() >> (usize::BITS as usize - bits),
+    }
+}
+
+/// Hypercube points of the trace with the univariate variable folded, into rows of a tile over the extension.
+pub struct PleFold<'a> {
+    /// The columns.
+    pub source: &'a TileSource,
+    /// Hypercube points: chunks of `2^l_skip` rows of the lifted trace.
+    pub points: Range<usize>,
+    /// Log of the size of the skip domain D.
+    pub l_skip: usize,
+    /// The Lagrange basis of D at the challenge ([`super::lagrange_basis`]).
+    pub lagrange: &'a DeviceBuffer<EF>,
+    /// `source.columns()` columns of `stride` elements each.
+    pub tile: &'a DeviceBuffer<EF>,
+    /// Elements from one tile column to the next.
+    pub stride: usize,
+}
+
+impl PleFold<'_> {
+    /// Fills the tile: row `x` holds the columns at `(r_0, points.start + x)`.
+    ///
+    /// # Panics
+    ///
+    /// When the tile is too small.
+    pub fn fill(&self, rec: &mut Recorder) {
+        let xs = self.points.len();
+        self.source.check_tile(self.tile.len(), xs, self.stride);
+        assert!(self.lagrange.len() >= 1 << self.l_skip, "basis too short");
+        for (segment, start, count) in self.source.groups() {
+            let kernel = FoldPle {
+                segment,
+                entries: &self.source.entries,
+                lagrange: self.lagrange,
+                tile: self.tile,
+                start,
+                count,
+                height: self.source.height() as u32,
+                first_x: self.points.start as u32,
+                xs: xs as u32,
+                stride: self.stride as u32,
+                offset: 0,
+                l_skip: self.l_skip as u32,
+            };
+            rec.dispatch(&kernel, Grid::threads(count as usize * xs));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Inner products of a polynomial's residue classes with product weights (`wgsl/whir/{dots,out_of_domain}.wgsl`).
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Grid, Recorder},
+    kernel,
+    kernels::{
+        eq::{split_len, split_table, Factors},
+        sum_rows::sum_rows,
+    },
+};
+
+kernel! {
+    /// partials[t][b][y_high] = sum_{y_low} f[2^k y + b] e_t[y]
+    struct Dots("whir/dots.wgsl", workgroup = 256) {
+        buffers { read f: EF, read halves: EF, write partials: EF }
+        params { chunks, chunk_bits, k, halves_len }
+    }
+}
+
+kernel! {
+    /// value = sum_b z^b dots[at + b]
+    struct OutOfDomain("whir/out_of_domain.wgsl", workgroup = 1) {
+        buffers { read transcript_log: F, read dots: EF, write value: EF }
+        params { word, at, len }
+    }
+}
+
+/// log2 of the entries of `f` that a workgroup takes: 16 a thread, so that its reduction is a small part of the work.
+const CHUNK_BITS: usize = 12;
+
+/// A weight `e[y] = prod_i (bit i of y ? x_i : a(x_i))`, `x_i` the coordinates from `first` on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProductWeight {
+    pub first: usize,
+    pub factors: Factors,
+}
+
+/// `dots[t][b] = sum_y f[2^k y + b] e_t[y]` for each of the weights `e_t` and `b < 2^k`.
+///
+/// # Errors
+///
+/// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+pub(crate) fn residue_dots(
+    rec: &mut Recorder,
+    f: &DeviceBuffer<EF>,
+    k: usize,
+    coordinates: &DeviceBuffer<EF>,
+    weights: &[ProductWeight],
+) -> Result<DeviceBuffer<EF>> {
+    let m = f.len().ilog2() as usize;
+    assert!(f.len().is_power_of_two() && k <= m && k <= 8, "residue classes modulo 2^{k} of 2^{m} entries");
+    let chunk_bits = m.min(CHUNK_BITS);
+    let (n, low_bits, chunks) = (m - k, chunk_bits - k, 1 << (m - chunk_bits));
+    let halves_len = split_len(n, low_bits);
+    let halves = rec.gpu().alloc(weights.len() * halves_len, "product weights")?;
+    for (t, weight) in weights.iter().enumerate() {
+        let range = weight.first..weight.first + n;
+        split_table(rec, coordinates, range, low_bits, weight.factors, (&halves, t * halves_len));
+    }
+    let rows = weights.len() << k;
+    let partials = rec.gpu().alloc(rows * chunks, "partial inner products")?;
+    let kernel = Dots {
+        f,
+        halves: &halves,
+        partials: &partials,
+        chunks: chunks as u32,
+        chunk_bits: chunk_bits as u32,
+        k: k as u32,
+        halves_len: halves_len as u32,
+    };
+    rec.dispatch(&kernel, Grid::workgroups(chunks).batched(weights.len()));
+    if chunks == 1 {
+        return Ok(partials);
+    }
+    let dots = rec.gpu().alloc(rows, "inner products")?;
+    sum_rows(rec, &partials, rows, chunks, &dots);
+    Ok(dots)
+}
+
+/// `sum_{b < len} z^b dots[at + b]` with `z` at `word` of the transcript's log: with the inner products of pow(z^len), the value at z.
+///
+/// # Errors
+///
+/// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+pub(crate) fn out_of_domain(
+    rec: &mut Recorder,
+    (transcript_log, word): (&DeviceBuffer<F>, u32),
+    dots: &DeviceBuffer<EF>,
+    at: usize,
+    len: usize,
+) -> Result<DeviceBuffer<EF>> {
+    assert!(at + len <= dots.len(), "inner products of a point");
+    let value = rec.gpu().alloc(1, "out-of-domain value")?;
+    let kernel = OutOfDomain { transcript_log, dots, value: &value, word, at: at as u32, len: len as u32 };
+    rec.dispatch(&kernel, Grid::workgroups(1));
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
+    use rand::{rngs::StdRng, Rng, SeedableRng};
+
+    use super::*;
+    use crate::gpu::testing;
+
+    fn weight(factors: Factors, x: &[EF], y: usize) -> EF {
+        let zero = |x: EF| match factors {
+            Factors::Eq => EF::ONE - x,
+            Factors::Monomial => EF::ONE,
+        };
+        x.iter().enumerate().map(|(i, x)| if (y >> i) & 1 == 1 { *x } else { zero(*x) }).product()
+    }
+
+    #[test]
+    fn inner_products_match_the_formula() {
+        let gpu = testing::gpu();
+        let mut rng = StdRng::seed_from_u64(13);
+        let mut random = |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
+        for (m, k) in [(1, 1), (3, 3), (5, 2), (9, 8), (12, 4), (13, 1), (14, 4), (15, 3)] {
+            let (f, x) = (random(1 << m), random(2 * m + 5));
+            let weights = [(0, Factors::Monomial), (m + 1, Factors::Eq), (3, Factors::Eq)]
+                .map(|(first, factors)| ProductWeight { first, factors });
+            let (device_f, device_x) = (gpu.upload(&f, "f").unwrap(), gpu.upload(&x, "x").unwrap());
+            let log: Vec<F> = (0..9).map(F::from_u32).collect();
+            let device_log = gpu.upload(&log, "log").unwrap();
+            let mut rec = gpu.recorder("test");
+            let dots = residue_dots(&mut rec, &device_f, k, &device_x, &weights).unwrap();
+            let value = out_of_domain(&mut rec, (&device_log, 3), &dots, 2 << k, 1 << k).unwrap();
+            let tickets = (rec.download(&dots), rec.download(&value));
+            let done = rec.wait().unwrap();
+            let (dots, value) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());
+            for (t, w) in weights.iter().enumerate() {
+                let table: Vec<EF> =
+                    (0..1 << (m - k)).map(|y| weight(w.factors, &x[w.first..w.first + m - k], y)).collect();
+                for b in 0..1 << k {
+                    let expected: EF = (0..1 << (m - k)).map(|y| f[(y << k) + b] * table[y]).sum();
+                    assert_eq!(dots[(t << k) + b], expected, "m {m}, k {k}, weight {t}, class {b}");
+                }
+            }
+            let z = EF::from_basis_coefficients_slice(&log[3..7]).unwrap();
+            let expected: EF = z.powers().zip(&dots[2 << k..]).map(|(z, dot)| z * *dot).sum();
+            assert_eq!(value, [expected]);
+        }
+    }
+}

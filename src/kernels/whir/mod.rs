@@ -1,0 +1,7 @@
+//! Kernels of the WHIR opening proof (`wgsl/whir/*`); the algebra is explained in [`crate::stages::whir`].
+
+pub mod batch;
+pub mod dots;
+pub mod fold;
+pub mod round;
+pub mod rows;

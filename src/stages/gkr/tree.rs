@@ -1,0 +1,53 @@
+//! The fraction tree: which levels are stored, and how the others come from the leaves.
+
+use crate::{
+    error::Result,
+    gpu::Recorder,
+    kernels::gkr::{raise, Fractions, Heap, Table},
+};
+
+/// The lowest level in the heap: the layers up to 8 variables are proved from it.
+pub(super) const HEAP_LEVEL: usize = 9;
+
+/// Levels above the leaves that are not stored. Three reads of the leaves instead of one and a write cost no more; and what is stored
+/// is a quarter of the leaves.
+const SKIPPED: usize = 2;
+
+/// The tree's levels that are in memory.
+pub(super) struct Tree {
+    /// Until the last layer takes them.
+    leaves: Option<Fractions>,
+    /// The levels `HEAP_LEVEL + 1 ..` down to `SKIPPED` above the leaves, the lowest first.
+    stored: Vec<Fractions>,
+    pub heap: Heap,
+}
+
+impl Tree {
+    /// Builds the stored levels and the heap's lowest one; the rest of the heap is built by the kernel that reads it.
+    pub fn build(rec: &mut Recorder, leaves: Fractions) -> Result<Self> {
+        let heap = Heap::alloc(rec.gpu(), HEAP_LEVEL.min(leaves.log_len))?;
+        let mut stored: Vec<Fractions> = vec![];
+        if leaves.log_len > HEAP_LEVEL + 1 + SKIPPED {
+            stored.push(raise(rec, &leaves, SKIPPED + 1)?);
+            while let Some(level) = stored.last().filter(|level| level.log_len > HEAP_LEVEL + 1) {
+                let next = raise(rec, level, 1)?;
+                stored.push(next);
+            }
+        }
+        heap.fill_top(rec, stored.last().unwrap_or(&leaves));
+        Ok(Self { leaves: Some(leaves), stored, heap })
+    }
+
+    /// The table of a level below the heap. Levels are taken from the root towards the leaves, each once.
+    pub fn take_level(&mut self, level: usize) -> Table {
+        if let Some(fractions) = self.stored.pop_if(|stored| stored.log_len == level) {
+            return Table { fractions, rise: 0, raw: true };
+        }
+        let leaves = self.leaves.take().expect("the leaves are taken last");
+        let rise = leaves.log_len - level;
+        if rise > 0 {
+            self.leaves = Some(leaves.clone());
+        }
+        Table { fractions: leaves, rise, raw: true }
+    }
+}

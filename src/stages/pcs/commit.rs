@@ -1,0 +1,176 @@
+//! Committing: encode, hash, and what opening needs afterwards.
+
+use std::ops::Range;
+
+use openvm_stark_backend::SystemParams;
+use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, F};
+use tracing::info_span;
+
+use super::{
+    encode::{codeword_panel, Encoder},
+    StackedMatrix,
+};
+use crate::{
+    error::{Error, Result},
+    gpu::{DeviceBuffer, DeviceMatrix, Gpu, Recorder},
+    kernels::{
+        merkle::{MerkleTree, Queries, RowSponges},
+        ntt::MAX_LOG_SIZE,
+    },
+};
+
+/// Permutations recorded before they are submitted: about a quarter of a second on an eight-core M1, so that a display stays alive.
+const PERMUTATIONS_PER_SUBMIT: usize = 1 << 24;
+
+/// The parameters of a commitment.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitParams {
+    /// log2 of the chunks on which columns are univariate.
+    pub l_skip: usize,
+    /// log2 of the stacked height over 2^l_skip.
+    pub n_stack: usize,
+    /// -log2 of the code's rate.
+    pub log_blowup: usize,
+    /// log2 of the rows that a leaf bundles.
+    pub k_whir: usize,
+    /// Keep the codewords on the device instead of making them again for the openings: 2^log_blowup times the traces' memory.
+    pub cache_rs_code_matrix: bool,
+}
+
+impl From<&SystemParams> for CommitParams {
+    fn from(params: &SystemParams) -> Self {
+        Self {
+            l_skip: params.l_skip,
+            n_stack: params.n_stack,
+            log_blowup: params.log_blowup,
+            k_whir: params.k_whir(),
+            cache_rs_code_matrix: false,
+        }
+    }
+}
+
+/// What the prover keeps of a commitment.
+#[derive(Clone)]
+pub struct PcsData {
+    /// The committed columns.
+    pub stacked: StackedMatrix,
+    /// The tree over the rows of their codewords.
+    pub tree: MerkleTree,
+    /// -log2 of the code's rate.
+    pub log_blowup: usize,
+    pub(super) root: Digest,
+    pub(super) codewords: Vec<CodewordPanel>,
+}
+
+/// Codewords that were kept.
+#[derive(Clone)]
+pub(super) struct CodewordPanel {
+    columns: Range<usize>,
+    words: DeviceBuffer<F>,
+}
+
+/// Stacks and commits traces, tallest first: upstream's `stacked_commit`. Waits for the root.
+///
+/// # Errors
+///
+/// As [`StackedMatrix::new`] and [`commit_stacked`].
+pub fn commit(gpu: &Gpu, params: impl Into<CommitParams>, traces: &[&DeviceMatrix<F>]) -> Result<(Digest, PcsData)> {
+    let _span = info_span!("stacked_commit").entered();
+    let params = params.into();
+    commit_stacked(gpu, &params, StackedMatrix::new(params.l_skip, params.n_stack, traces)?)
+}
+
+/// Commits a stacked matrix. The root is a function of its cells, `log_blowup` and `k_whir`.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] for codewords longer than 2^27 and l_skip above 9, [`Error::InvalidInput`] when a leaf would bundle more rows
+/// than there are, [`Error::OutOfBudget`] and the like, and what the device reports.
+pub fn commit_stacked(gpu: &Gpu, params: &CommitParams, stacked: StackedMatrix) -> Result<(Digest, PcsData)> {
+    let log_rs_height = stacked.height().ilog2() as usize + params.log_blowup;
+    if log_rs_height > MAX_LOG_SIZE {
+        let message = format!("codewords of length 2^{log_rs_height}; the field has 2^{MAX_LOG_SIZE}");
+        return Err(Error::Unsupported(message));
+    }
+    let mut rec = gpu.recorder("stacked_commit");
+    let (sponges, codewords) = info_span!("rs_code_matrix").in_scope(|| hash_rows(&mut rec, params, &stacked))?;
+    let _span = info_span!("merkle_tree").entered();
+    let tree = MerkleTree::from_rows(&mut rec, sponges.finish(), 1 << params.k_whir)?;
+    let root = rec.download(tree.root());
+    let root = rec.wait()?.take(root)?[0];
+    Ok((root, PcsData { stacked, tree, log_blowup: params.log_blowup, root, codewords }))
+}
+
+/// Encodes the columns panel by panel and lets the row sponges absorb each panel, before the next one takes its memory.
+fn hash_rows(
+    rec: &mut Recorder,
+    params: &CommitParams,
+    stacked: &StackedMatrix,
+) -> Result<(RowSponges, Vec<CodewordPanel>)> {
+    let rs_height = stacked.height() << params.log_blowup;
+    let encoder = Encoder::new(rec.gpu(), stacked, params.log_blowup)?;
+    let mut sponges = RowSponges::new(rec.gpu(), rs_height, stacked.width(), encoder.panel_width())?;
+    let mut codewords = vec![];
+    let mut permutations = 0;
+    for columns in encoder.panels() {
+        let words = if params.cache_rs_code_matrix {
+            encoder.encode_kept(rec, columns.clone())?
+        } else {
+            encoder.encode(rec, columns.clone())?
+        };
+        sponges.absorb(rec, codeword_panel(&words, columns.len(), rs_height))?;
+        permutations += columns.len().div_ceil(8) * rs_height;
+        if permutations >= PERMUTATIONS_PER_SUBMIT {
+            rec.submit()?;
+            permutations = 0;
+        }
+        if params.cache_rs_code_matrix {
+            codewords.push(CodewordPanel { columns, words });
+        }
+    }
+    Ok((sponges, codewords))
+}
+
+impl PcsData {
+    /// The commitment.
+    pub fn root(&self) -> Digest {
+        self.root
+    }
+
+    /// Device memory that lives as long as this, without the traces, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.tree.nodes().bytes() + self.codewords.iter().map(|panel| panel.words.bytes()).sum::<u64>()
+    }
+
+    /// The rows of the codeword matrix that queries open: `[query][t][column]`, the rows index + t * stride for t < 2^k_whir
+    /// (upstream's `get_opened_rows`). Query indices are the low `tree.depth()` bits of the words that `queries` names.
+    ///
+    /// Encodes all columns again, panel by panel, unless the codewords were kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn open_rows(&self, rec: &mut Recorder, queries: Queries<'_>) -> Result<DeviceBuffer<F>> {
+        let rows = queries.len * self.tree.rows_per_query();
+        let opened = rec.gpu().alloc(rows * self.stacked.width(), "opened rows")?;
+        let open = |rec: &mut Recorder, words: &DeviceBuffer<F>, columns: Range<usize>| {
+            let panel = codeword_panel(words, columns.len(), self.stacked.height() << self.log_blowup);
+            self.tree.open_rows(rec, queries, panel, (&opened, columns.start, self.stacked.width()));
+        };
+        if !self.codewords.is_empty() {
+            for panel in &self.codewords {
+                open(rec, &panel.words, panel.columns.clone());
+            }
+            return Ok(opened);
+        }
+        let encoder = Encoder::new(rec.gpu(), &self.stacked, self.log_blowup)?;
+        for columns in encoder.panels() {
+            let words = encoder.encode(rec, columns.clone())?;
+            open(rec, &words, columns);
+        }
+        Ok(opened)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The input of the logup GKR: every interaction of every row as a leaf of the fraction tree.
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use super::{
+    input::{AirInput, RapInput},
+    scratch::{rows_per_tile, Pace, Scratch},
+};
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Recorder},
+    kernels::{
+        constraints::EmitEvaluation,
+        gkr::Fractions,
+        rap::{fill_leaves, place, TileSource, TraceTile},
+    },
+    stages::transcript::Challenge,
+};
+
+/// What the leaves depend on.
+pub struct LeafArgs<'a> {
+    /// The AIRs.
+    pub input: &'a RapInput<'a>,
+    /// Columns that the interactions read, by AIR.
+    pub sources: &'a [TileSource],
+    /// Constants and public values, by AIR.
+    pub constants: &'a [DeviceBuffer<F>],
+    /// The transcript's log.
+    pub log: &'a DeviceBuffer<F>,
+    /// The challenge that keeps denominators from zero.
+    pub alpha: Challenge,
+    /// Powers of the challenge that compresses messages.
+    pub beta_powers: &'a DeviceBuffer<EF>,
+}
+
+/// Interaction `i` of an AIR on row `r` is the fraction `count / (alpha + message + bus)` at `leaf_offsets[i] + r`, traces lower than the
+/// skip domain repeated and their counts divided accordingly; the rest of the tree is `0 / alpha`.
+///
+/// # Errors
+///
+/// As [`crate::gpu::Gpu::alloc`].
+pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fractions> {
+    let input = args.input;
+    let gpu = rec.gpu().clone();
+    let leaves = Fractions::alloc(&gpu, input.l_skip + input.n_logup)?;
+    let rows = |air: usize| {
+        let columns = args.sources[air].columns();
+        rows_per_tile(&gpu, input.airs[air].height(), columns * size_of::<F>())
+    };
+    let present = || (0..input.airs.len()).filter(|a| input.airs[*a].evaluator.num_interactions() > 0);
+    let scratch = Scratch::new(&gpu, present().map(|a| (args.sources[a].columns() * rows(a), 0)))?;
+    let mut pace = Pace::default();
+    for a in present() {
+        let air = &input.airs[a];
+        let offsets = gpu.upload(&input.leaf_offsets[a], "leaf offsets")?;
+        let weights = emitted_weights(rec, air, args)?;
+        for start in (0..air.height()).step_by(rows(a)) {
+            let rows = start..(start + rows(a)).min(air.height());
+            let source = &args.sources[a];
+            TraceTile { source, rows: rows.clone(), tile: &scratch.tile, stride: rows.len() }.fill(rec);
+            let emit = EmitEvaluation {
+                tile: &scratch.tile,
+                stride: rows.len(),
+                rows: rows.len(),
+                first_row: rows.start,
+                height: air.height(),
+                lift: 1 << input.log_lift(air),
+                constants: &args.constants[a],
+                weights: &weights,
+                offsets: (&input.leaf_offsets[a], &offsets),
+                numerators: &leaves.numer,
+                denominators: &leaves.denom,
+                piece_len: leaves.piece_len(),
+            };
+            air.evaluator.gkr_input.emit(rec, &emit);
+            pace.step(rec, source.columns() * rows.len() * size_of::<F>())?;
+        }
+    }
+    fill_rest(rec, args, &leaves);
+    Ok(leaves)
+}
+
+/// Powers of beta in the layout of the AIR's messages, then alpha.
+fn emitted_weights(rec: &mut Recorder, air: &AirInput<'_>, args: &LeafArgs<'_>) -> Result<DeviceBuffer<EF>> {
+    let len = air.evaluator.logup_weights().len();
+    let weights = rec.gpu().alloc::<EF>(len + 1, "interaction weights")?;
+    air.evaluator.fill_emitted_weights(rec, args.beta_powers, &weights);
+    place(rec, (args.log, args.alpha), (&weights, len));
+    Ok(weights)
+}
+
+/// Leaves beyond the interactions.
+fn fill_rest(rec: &mut Recorder, args: &LeafArgs<'_>, leaves: &Fractions) {
+    let piece_len = leaves.piece_len();
+    for (piece, (numer, denom)) in leaves.numer.iter().zip(&leaves.denom).enumerate() {
+        let start = args.input.num_leaves.saturating_sub(piece * piece_len).min(piece_len);
+        fill_leaves(rec, (args.log, args.alpha), (numer, denom), start..piece_len);
+    }
+}

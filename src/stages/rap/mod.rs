@@ -1,0 +1,281 @@
+//! The RAP constraints: zerocheck and logup of all AIRs, reduced to claims about the columns at one point.
+//!
+//! # Part 1: the protocol (upstream `prove_zerocheck_and_logup`)
+//!
+//! Each trace `T` is a table on `D x {0,1}^n`, `D` the skip domain of `2^l_skip` elements: a polynomial of degree `< 2^l_skip` in `Z` and
+//! linear in `n` more variables. (Traces lower than `D` are repeated; their *lift* has `n = 0`.)
+//!
+//! 1. After proof of work and the challenges `alpha`, `beta`, every interaction of every row is a fraction; their sum is proved zero by the
+//!    fractional sumcheck, which leaves a claim at a point `xi`.
+//! 2. One sumcheck proves that claim and, batched by `lambda`, that all constraints vanish. Its round 0 is over `Z`: for each AIR the
+//!    polynomials `s'_0` of numerator, denominator and constraints, summed over the hypercube. Logup's sums over `D` are sent, and `mu`
+//!    batches everything to `s_0`. The challenge `r_0` folds `Z` away.
+//! 3. Each further round binds one variable of the hypercube at `r_j`. AIRs of fewer variables are done earlier: from then on they
+//!    contribute a constant times the product of the later challenges.
+//! 4. The columns' (and rotated columns') values at `r` are the openings.
+//!
+//! # Part 2: this implementation
+//!
+//! Two waits: after round 0 the host interpolates a few hundred coefficients per AIR; all else happens on the device, whose transcript
+//! provides the challenges. Columns reach the constraint evaluators in *tiles* of bounded size ([`scratch`]): rows of the trace for the
+//! fractions ([`leaves`]), hypercube points on cosets for round 0 ([`round0`]), lines over the extension for the MLE rounds ([`mle`]), the
+//! last of which are the only columns that are stored whole. The rounds' own algebra is one small kernel a round (`wgsl/rap/batch_round.wgsl`).
+
+mod algebra;
+mod input;
+mod leaves;
+mod mle;
+mod openings;
+mod round0;
+mod scratch;
+#[cfg(test)]
+mod tests;
+
+use openvm_stark_backend::proof::{BatchConstraintProof, GkrProof};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF, F};
+use p3_field::PrimeCharacteristicRing;
+use tracing::info_span;
+
+use algebra::{Round0Batch, Round0Polys};
+pub use input::{AirInput, AirTraces, RapInput, RapParams};
+use leaves::{interaction_leaves, LeafArgs};
+use mle::{MleRounds, MleTile, RoundsProof};
+use openings::{column_openings, proof_openings};
+use round0::{evaluate_round0, Round0Sums, WeightArgs, Weights};
+
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Gpu, Recorder},
+    kernels::rap::{begin_rounds, combine, lagrange_basis, powers, BeginRounds, TilePlanner, TileSource},
+    stages::{
+        gkr::{fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
+        transcript::{Challenge, Observed, SpongeTranscript, Transcript},
+    },
+};
+
+type SC = BabyBearPoseidon2Config;
+
+/// Proves that the traces satisfy all constraints and that the interactions balance, given the openings at the point that is returned.
+///
+/// Equal to upstream's `prove_zerocheck_and_logup` with a transcript that takes the smallest proof-of-work witness.
+///
+/// # Errors
+///
+/// [`crate::Error::UnbalancedInteractions`]; what the device reports.
+pub fn prove_rap<TS: SpongeTranscript>(
+    tx: &mut Transcript<'_, TS>,
+    input: &RapInput<'_>,
+) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
+    let gpu = tx.gpu().clone();
+    let tiles = TileSources::new(&gpu, input)?;
+    let mut rec = gpu.recorder("rap constraints");
+
+    let logup =
+        info_span!("prover.rap_constraints.logup_gkr").in_scope(|| Logup::prove(tx, &mut rec, input, &tiles))?;
+    let span = info_span!("prover.rap_constraints.round0").entered();
+    let (xi, lambda) = sample_point(tx, &mut rec, input, &logup)?;
+    let xi_dense = tx.gather(&mut rec, &xi)?;
+    let weights = WeightArgs {
+        input,
+        constants: tiles.constants.clone(),
+        log: tx.log(),
+        xi: &xi_dense,
+        lambda,
+        beta_powers: &logup.beta_powers,
+    };
+    let weights = Weights::new(&mut rec, weights)?;
+    let sums = evaluate_round0(&mut rec, input, &tiles.round0, &weights)?;
+    let gkr = logup.proof(tx, rec, &sums)?;
+    let xi: Vec<EF> = xi.into_iter().map(|c| tx.challenge(c)).collect();
+    let batch = Round0Batch::new(input.l_skip, input.max_constraint_degree, &xi, &gkr.round0(input, &sums));
+    let mut rec = gpu.recorder("rap constraints");
+    let round0 = Round0::prove(tx, &mut rec, input, &batch)?;
+    drop(span);
+
+    let _span = info_span!("prover.rap_constraints.mle_rounds").entered();
+    let lagrange = lagrange_basis(&mut rec, tx.log(), round0.r_0, input.l_skip)?;
+    let begin = BeginRounds {
+        log: tx.log(),
+        l_skip: input.l_skip,
+        xi: &xi_dense,
+        lagrange: &lagrange,
+        s_0: &round0.s_0,
+        r_0: round0.r_0,
+        degree: input.max_constraint_degree,
+    };
+    let state = begin_rounds(&mut rec, &begin)?;
+    let folded = tiles.fold_ple(&mut rec, input, &lagrange)?;
+    let mut rounds = MleRounds { input, weights: &weights, xi: &xi_dense, mu: &round0.mu_powers, tiles: folded };
+    let rounds_proof = rounds.prove(tx, &mut rec, &state)?;
+    let openings = column_openings(&mut rec, input, &rounds.tiles)?;
+    let openings = tx.observe(&mut rec, &openings, 0..openings.len())?;
+    tx.sync(rec)?;
+
+    let r = [&[round0.r_0], rounds_proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
+    Ok((gkr.proof, batch_constraint_proof(tx, input, batch, &round0, &rounds_proof, openings), r))
+}
+
+/// Where the columns of all tiles come from, by AIR.
+struct TileSources {
+    gkr_input: Vec<TileSource>,
+    round0: Vec<TileSource>,
+    mle: Vec<TileSource>,
+    /// Constants and public values.
+    constants: Vec<DeviceBuffer<F>>,
+}
+
+impl TileSources {
+    fn new(gpu: &Gpu, input: &RapInput<'_>) -> Result<Self> {
+        let mut planner = TilePlanner::new(gpu)?;
+        for air in &input.airs {
+            let evaluator = air.evaluator;
+            for layout in [evaluator.gkr_input_layout(), evaluator.round0_layout(), evaluator.mle_layout()] {
+                planner.add(layout, air.height(), |part| air.matrix(part));
+            }
+        }
+        let (mut gkr_input, mut round0, mut mle) = (vec![], vec![], vec![]);
+        let mut sources = planner.finish(gpu)?.into_iter();
+        while let (Some(a), Some(b), Some(c)) = (sources.next(), sources.next(), sources.next()) {
+            gkr_input.push(a);
+            round0.push(b);
+            mle.push(c);
+        }
+        let constants = |air: &AirInput<'_>| air.evaluator.constants(gpu, air.public_values);
+        let constants = input.airs.iter().map(constants).collect::<Result<_>>()?;
+        Ok(Self { gkr_input, round0, mle, constants })
+    }
+
+    /// All columns with the univariate variable folded.
+    fn fold_ple(&self, rec: &mut Recorder, input: &RapInput<'_>, lagrange: &DeviceBuffer<EF>) -> Result<Vec<MleTile>> {
+        let fold = |(air, source): (&AirInput<'_>, &TileSource)| {
+            let domain = (input.l_skip, input.n_lift(air));
+            MleTile::fold_ple(rec, (source, air.evaluator), domain, lagrange, input.max_constraint_degree)
+        };
+        input.airs.iter().zip(&self.mle).map(fold).collect()
+    }
+}
+
+/// The logup challenges and the fractional sumcheck over all interactions.
+struct Logup {
+    pow_witness: Observed<F>,
+    beta_powers: DeviceBuffer<EF>,
+    /// `None` without interactions.
+    gkr: Option<FractionalSumcheck>,
+}
+
+/// What is known of the first part at its wait.
+struct LogupProof {
+    proof: GkrProof<SC>,
+    round0_sums: Vec<EF>,
+}
+
+impl Logup {
+    fn prove<TS: SpongeTranscript>(
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        input: &RapInput<'_>,
+        tiles: &TileSources,
+    ) -> Result<Self> {
+        let pow_witness = tx.grind(rec, input.logup_pow_bits)?;
+        let alpha = tx.sample_ext(rec)?;
+        let beta = tx.sample_ext(rec)?;
+        let max_message_len = input.airs.iter().map(|air| air.evaluator.logup_weights().max_message_len()).max();
+        let beta_powers = powers(rec, tx.log(), beta, max_message_len.unwrap_or(0) + 1)?;
+        if input.num_leaves == 0 {
+            return Ok(Self { pow_witness, beta_powers, gkr: None });
+        }
+        let (sources, constants) = (&tiles.gkr_input, &tiles.constants);
+        let args = LeafArgs { input, sources, constants, log: tx.log(), alpha, beta_powers: &beta_powers };
+        let leaves = interaction_leaves(rec, &args)?;
+        let gkr = fractional_sumcheck(tx, rec, leaves)?;
+        rec.submit()?;
+        Ok(Self { pow_witness, beta_powers, gkr: Some(gkr) })
+    }
+
+    /// Waits for the fractional sumcheck and the sums of round 0.
+    fn proof<TS: SpongeTranscript>(
+        self,
+        tx: &mut Transcript<'_, TS>,
+        mut rec: Recorder,
+        sums: &Round0Sums,
+    ) -> Result<LogupProof> {
+        let ticket = rec.download(sums.buffer());
+        let completed = tx.sync(rec)?;
+        let gkr = match self.gkr {
+            Some(gkr) => gkr.proof(tx, &completed)?,
+            None => FractionalSumcheckProof { q0: EF::ONE, claims_per_layer: vec![], sumcheck_polys: vec![] },
+        };
+        let proof = GkrProof {
+            logup_pow_witness: tx.witness(self.pow_witness),
+            q0_claim: gkr.q0,
+            claims_per_layer: gkr.claims_per_layer,
+            sumcheck_polys: gkr.sumcheck_polys,
+        };
+        Ok(LogupProof { proof, round0_sums: completed.take(ticket)? })
+    }
+}
+
+impl LogupProof {
+    fn round0(&self, input: &RapInput<'_>, sums: &Round0Sums) -> Vec<Round0Polys> {
+        sums.interpolate(input, &self.round0_sums)
+    }
+}
+
+/// The point of the logup claim, extended to all variables of the sumcheck, and lambda.
+fn sample_point<TS: SpongeTranscript>(
+    tx: &mut Transcript<'_, TS>,
+    rec: &mut Recorder,
+    input: &RapInput<'_>,
+    logup: &Logup,
+) -> Result<(Vec<Challenge>, Challenge)> {
+    let mut xi = logup.gkr.as_ref().map(FractionalSumcheck::xi).unwrap_or_default();
+    while xi.len() < input.l_skip + input.n_global() {
+        xi.push(tx.sample_ext(rec)?);
+    }
+    Ok((xi, tx.sample_ext(rec)?))
+}
+
+/// Round 0 from the AIRs' polynomials on.
+struct Round0 {
+    /// Powers of mu, three per AIR.
+    mu_powers: DeviceBuffer<EF>,
+    /// Coefficients of `s_0`.
+    s_0: DeviceBuffer<EF>,
+    coefficients: Observed<EF>,
+    r_0: Challenge,
+}
+
+impl Round0 {
+    fn prove<TS: SpongeTranscript>(
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        input: &RapInput<'_>,
+        batch: &Round0Batch,
+    ) -> Result<Self> {
+        let claims = batch.numerator_claims.iter().zip(&batch.denominator_claims);
+        tx.observe_values(rec, &claims.flat_map(|(p, q)| [*p, *q]).collect::<Vec<_>>())?;
+        let mu = tx.sample_ext(rec)?;
+        let mu_powers = powers(rec, tx.log(), mu, 3 * input.airs.len())?;
+        let polys = rec.gpu().upload(&batch.polys, "round 0 polynomials")?;
+        let s_0 = combine(rec, &mu_powers, &polys, batch.len)?;
+        let (coefficients, r_0) = tx.observe_then_sample(rec, &s_0, 0..batch.len)?;
+        Ok(Self { mu_powers, s_0, coefficients, r_0 })
+    }
+}
+
+fn batch_constraint_proof<TS: SpongeTranscript>(
+    tx: &Transcript<'_, TS>,
+    input: &RapInput<'_>,
+    batch: Round0Batch,
+    round0: &Round0,
+    rounds: &RoundsProof,
+    openings: Observed<EF>,
+) -> BatchConstraintProof<SC> {
+    BatchConstraintProof {
+        numerator_term_per_air: batch.numerator_claims,
+        denominator_term_per_air: batch.denominator_claims,
+        univariate_round_coeffs: tx.values(round0.coefficients),
+        sumcheck_round_polys: rounds.polys.iter().map(|poly| tx.values(*poly)).collect(),
+        column_openings: proof_openings(input, &tx.values(openings)),
+    }
+}

@@ -1,0 +1,228 @@
+//! Round 0: the univariate variable. Constraints and interactions on cosets of the skip domain, summed over the hypercube.
+
+use std::collections::{btree_map::Entry, BTreeMap};
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use p3_field::PrimeCharacteristicRing;
+
+use super::{
+    algebra::{interpolate_cosets, zerocheck_poly, Round0Polys},
+    input::{AirInput, RapInput},
+    scratch::{partials_bytes, partials_len, rows_per_tile, Pace, Scratch},
+};
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Gpu, Recorder},
+    kernels::{
+        constraints::SumEvaluation,
+        rap::{eq_3b, eq_tree, powers, CosetTile, EqTree, TileSource},
+    },
+    stages::transcript::Challenge,
+};
+
+/// Weights that round 0 and the MLE rounds share.
+pub struct Weights {
+    /// Constants and public values, by AIR.
+    pub constants: Vec<DeviceBuffer<F>>,
+    /// Powers of lambda: the weights of constraints.
+    pub lambda: DeviceBuffer<EF>,
+    /// `eq_3b` times powers of beta: the weights of interactions, by AIR.
+    pub logup: Vec<DeviceBuffer<EF>>,
+    /// `eq(xi, .)` on hypercubes, by `n_lift`.
+    pub eq_xi: BTreeMap<usize, EqTree>,
+}
+
+/// The challenges that [`Weights`] depend on.
+pub struct WeightArgs<'a> {
+    /// The AIRs.
+    pub input: &'a RapInput<'a>,
+    /// Constants and public values, by AIR.
+    pub constants: Vec<DeviceBuffer<F>>,
+    /// The transcript's log.
+    pub log: &'a DeviceBuffer<F>,
+    /// The point of the logup claim, `l_skip + n_global` coordinates.
+    pub xi: &'a DeviceBuffer<EF>,
+    /// Batches constraints.
+    pub lambda: Challenge,
+    /// Powers of the challenge that compresses messages.
+    pub beta_powers: &'a DeviceBuffer<EF>,
+}
+
+impl Weights {
+    /// Computes the weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn new(rec: &mut Recorder, args: WeightArgs<'_>) -> Result<Self> {
+        let input = args.input;
+        let max_constraints = input.airs.iter().map(|air| air.evaluator.num_constraints()).max().unwrap_or(0);
+        let lambda = powers(rec, args.log, args.lambda, max_constraints)?;
+        let logup = logup_weights(rec, &args)?;
+        let mut eq_xi = BTreeMap::new();
+        for n_lift in input.airs.iter().map(|air| input.n_lift(air)) {
+            if let Entry::Vacant(entry) = eq_xi.entry(n_lift) {
+                entry.insert(eq_tree(rec, args.xi, input.l_skip..input.l_skip + n_lift)?);
+            }
+        }
+        Ok(Self { constants: args.constants, lambda, logup, eq_xi })
+    }
+}
+
+/// For each interaction of each AIR `eq_3b` (the weight of its place in the fraction tree) times the powers of beta.
+fn logup_weights(rec: &mut Recorder, args: &WeightArgs<'_>) -> Result<Vec<DeviceBuffer<EF>>> {
+    let input = args.input;
+    let entries: Vec<[u32; 2]> = input
+        .airs
+        .iter()
+        .zip(&input.leaf_offsets)
+        .flat_map(|(air, offsets)| {
+            let log_len = input.l_skip + input.n_lift(air);
+            offsets.iter().map(move |offset| [offset >> log_len, log_len as u32])
+        })
+        .collect();
+    let entries = rec.gpu().upload(entries.as_flattened(), "interaction places")?;
+    let eq_3b = eq_3b(rec, args.xi, input.l_skip + input.n_logup, &entries)?;
+    let mut first = 0;
+    let mut weights = vec![];
+    for air in &input.airs {
+        let table = rec.gpu().alloc(air.evaluator.logup_weights().len(), "interaction weights")?;
+        air.evaluator.fill_summed_weights(rec, (&eq_3b, first), args.beta_powers, &table);
+        first += air.evaluator.num_interactions();
+        weights.push(table);
+    }
+    Ok(weights)
+}
+
+/// Where the sums of round 0 lie: per AIR numerator, denominator and zerocheck, `points` values each.
+pub struct Round0Sums {
+    sums: DeviceBuffer<EF>,
+    offsets: Vec<usize>,
+}
+
+/// Evaluates constraints and interactions of all AIRs on their cosets, weighs them with `eq_xi` and sums over the hypercube.
+///
+/// # Errors
+///
+/// As [`Gpu::alloc`].
+pub fn evaluate_round0(
+    rec: &mut Recorder,
+    input: &RapInput<'_>,
+    sources: &[TileSource],
+    weights: &Weights,
+) -> Result<Round0Sums> {
+    let gpu = rec.gpu().clone();
+    let mut offsets = vec![0];
+    for air in &input.airs {
+        offsets.push(offsets[offsets.len() - 1] + ((3 * air.cosets()) << input.l_skip));
+    }
+    let sums = gpu.alloc(offsets[offsets.len() - 1], "round 0 sums")?;
+    rec.clear(&sums);
+    let shapes: Vec<_> = input.airs.iter().zip(sources).map(|(air, s)| Shape::new(&gpu, input, air, s)).collect();
+    let scratch = Scratch::new(&gpu, shapes.iter().map(|shape| (shape.tile_len, shape.partials_len)))?;
+    let mut pace = Pace::default();
+    for (a, shape) in shapes.iter().enumerate().filter(|(_, shape)| shape.points > 0) {
+        let air = AirRound0 { input, air: a, source: &sources[a], weights, scratch: &scratch, points: shape.points };
+        let n = 1 << input.n_lift(&input.airs[a]);
+        for start in (0..n).step_by(shape.xs) {
+            air.add_tile(rec, start..(start + shape.xs).min(n), (&sums, offsets[a]))?;
+            pace.step(rec, shape.tile_len * size_of::<F>())?;
+        }
+    }
+    Ok(Round0Sums { sums, offsets })
+}
+
+/// How an AIR's evaluations are cut into tiles.
+struct Shape {
+    /// Points of the cosets.
+    points: usize,
+    /// Hypercube points per tile.
+    xs: usize,
+    tile_len: usize,
+    partials_len: usize,
+}
+
+impl Shape {
+    fn new(gpu: &Gpu, input: &RapInput<'_>, air: &AirInput<'_>, source: &TileSource) -> Self {
+        let points = air.cosets() << input.l_skip;
+        let programs = [&air.evaluator.round0_zerocheck, &air.evaluator.round0_logup];
+        let row_bytes = source.columns() * points * size_of::<F>() + partials_bytes(programs, points);
+        let xs = rows_per_tile(gpu, 1 << input.n_lift(air), row_bytes);
+        let tile_len = source.columns() * points * xs;
+        Self { points, xs, tile_len, partials_len: partials_len(programs, points * xs) }
+    }
+}
+
+/// One AIR in round 0.
+struct AirRound0<'a> {
+    input: &'a RapInput<'a>,
+    air: usize,
+    source: &'a TileSource,
+    weights: &'a Weights,
+    scratch: &'a Scratch,
+    points: usize,
+}
+
+impl AirRound0<'_> {
+    /// Adds the hypercube points `xs` to the AIR's sums.
+    fn add_tile(
+        &self,
+        rec: &mut Recorder,
+        xs: std::ops::Range<usize>,
+        (sums, offset): (&DeviceBuffer<EF>, usize),
+    ) -> Result<()> {
+        let air = &self.input.airs[self.air];
+        let (l_skip, tile) = (self.input.l_skip, &self.scratch.tile);
+        CosetTile { source: self.source, points: xs.clone(), l_skip, cosets: air.cosets(), tile }.fill(rec)?;
+        let n_lift = self.input.n_lift(air);
+        let eq_xi = &self.weights.eq_xi[&n_lift];
+        let logup = SumEvaluation {
+            tile,
+            stride: xs.len() * self.points,
+            rows: xs.len(),
+            points: self.points,
+            last: false,
+            constants: &self.weights.constants[self.air],
+            weights: &self.weights.logup[self.air],
+            eq: eq_xi.buffer(),
+            eq_offset: eq_xi.level(n_lift) + xs.start,
+            partials: &self.scratch.partials,
+            sums,
+            sums_offset: offset,
+        };
+        if air.logup_cosets > 0 {
+            air.evaluator.round0_logup.add_sums(rec, &logup);
+        }
+        if air.zerocheck_cosets > 0 {
+            let sums_offset = offset + 2 * self.points;
+            let zerocheck = SumEvaluation { weights: &self.weights.lambda, sums_offset, ..logup };
+            air.evaluator.round0_zerocheck.add_sums(rec, &zerocheck);
+        }
+        Ok(())
+    }
+}
+
+impl Round0Sums {
+    /// The sums on the device.
+    pub fn buffer(&self) -> &DeviceBuffer<EF> {
+        &self.sums
+    }
+
+    /// The polynomials `s'_0` of all AIRs, from the values of the sums.
+    pub fn interpolate(&self, input: &RapInput<'_>, sums: &[EF]) -> Vec<Round0Polys> {
+        let l_skip = input.l_skip;
+        let polys = |(air, range): (&AirInput<'_>, &[usize])| {
+            let sums = &sums[range[0]..range[1]];
+            let points = sums.len() / 3;
+            let values = |k: usize, cosets: usize| &sums[k * points..][..cosets << l_skip];
+            let logup = |k: usize| interpolate_cosets(l_skip, values(k, air.logup_cosets), air.logup_cosets);
+            let norm = F::ONE.div_2exp_u64(input.log_lift(air) as u64);
+            Round0Polys {
+                numerator: logup(0).into_iter().map(|c| c * norm).collect(),
+                denominator: logup(1),
+                zerocheck: zerocheck_poly(l_skip, values(2, air.zerocheck_cosets), air.zerocheck_cosets),
+            }
+        };
+        input.airs.iter().zip(self.offsets.windows(2)).map(polys).collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! Memory that tiles take in turn, and when to hand work over.
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Gpu, Recorder},
+    kernels::constraints::DeviceProgram,
+};
+
+/// Bytes of a tile with its partial sums: large enough to fill a GPU (16,384 evaluations of keccak's 4,000 columns), a small part of the
+/// memory that the traces take.
+const TILE_BYTES: usize = 256 << 20;
+
+/// Bytes that a tile may take on this device.
+pub fn tile_bytes(gpu: &Gpu) -> usize {
+    TILE_BYTES.min(gpu.capabilities().max_segment_bytes as usize)
+}
+
+/// How many of `total` rows, of `bytes_per_row` each in tile and partial sums, a tile takes; at least one.
+pub fn rows_per_tile(gpu: &Gpu, total: usize, bytes_per_row: usize) -> usize {
+    (tile_bytes(gpu) / bytes_per_row.max(1)).clamp(1, total.max(1))
+}
+
+/// Bytes of partial sums that either program needs for `evaluations` rows.
+pub fn partials_bytes(programs: [&DeviceProgram; 2], evaluations: usize) -> usize {
+    partials_len(programs, evaluations) * size_of::<EF>()
+}
+
+/// Elements of partial sums that either program needs for `evaluations` rows.
+pub fn partials_len(programs: [&DeviceProgram; 2], evaluations: usize) -> usize {
+    programs.map(|program| program.partials_len(evaluations)).into_iter().max().unwrap_or(0)
+}
+
+/// A tile over the base field and partial sums, shared by all tiles of a recording.
+pub struct Scratch {
+    /// The tile.
+    pub tile: DeviceBuffer<F>,
+    /// The partial sums.
+    pub partials: DeviceBuffer<EF>,
+}
+
+impl Scratch {
+    /// Room for the largest of the `(tile words, partial sums)` that are needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn new(gpu: &Gpu, needs: impl Iterator<Item = (usize, usize)>) -> Result<Self> {
+        let (tile, partials) = needs.fold((0, 0), |most, need| (most.0.max(need.0), most.1.max(need.1)));
+        Ok(Self { tile: gpu.alloc(tile, "tile")?, partials: gpu.alloc(partials, "partial sums")? })
+    }
+}
+
+/// Submits a recording whenever about a tile's worth of work has come together, so that the device starts early and no submission
+/// runs for seconds.
+#[derive(Default)]
+pub struct Pace {
+    bytes: usize,
+}
+
+impl Pace {
+    /// Notes that a tile of `bytes` was recorded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::submit`].
+    pub fn step(&mut self, rec: &mut Recorder, bytes: usize) -> Result<()> {
+        self.bytes += bytes;
+        if self.bytes >= TILE_BYTES / 2 {
+            self.bytes = 0;
+            rec.submit()?;
+        }
+        Ok(())
+    }
+}

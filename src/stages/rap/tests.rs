@@ -1,0 +1,199 @@
+//! The stage against upstream's `prove_zerocheck_and_logup`.
+
+use openvm_stark_backend::{
+    keygen::types::MultiStarkProvingKey,
+    prover::{
+        prove_zerocheck_and_logup, ColMajorMatrix, CpuColMajorBackend, DeviceDataTransporter, MatrixDimensions,
+        ProvingContext,
+    },
+    test_utils::{
+        test_system_params_small, CachedFixture11, FibFixture, InteractionsFixture11, MixtureFixture,
+        PreprocessedAndCachedFixture, PreprocessedFibFixture, SelfInteractionFixture, TestFixture,
+    },
+    StarkEngine, SystemParams,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{
+    default_duplex_sponge, poseidon2_perm, BabyBearPoseidon2Config, BabyBearPoseidon2RefEngine, F,
+};
+
+use proptest::proptest;
+
+use super::*;
+use crate::{
+    constraints::{compile, PartWidths},
+    error::Error,
+    gpu::{testing, DeviceMatrix},
+    kernels::constraints::{AirEvaluator, EvaluatorPolicy},
+};
+
+#[path = "../../../tests/common/mod.rs"]
+mod common;
+
+use common::transcript::SmallestWitness;
+
+type HostContext = ProvingContext<CpuColMajorBackend<SC>>;
+
+/// One AIR's traces on the device.
+struct DeviceAir {
+    evaluator: AirEvaluator,
+    preprocessed: Option<DeviceMatrix<F>>,
+    cached: Vec<DeviceMatrix<F>>,
+    common: DeviceMatrix<F>,
+}
+
+fn upload(gpu: &Gpu, matrix: &ColMajorMatrix<F>) -> DeviceMatrix<F> {
+    DeviceMatrix::upload(gpu, &matrix.values, matrix.height(), matrix.width(), "trace").unwrap()
+}
+
+fn device_air(gpu: &Gpu, pk: &MultiStarkProvingKey<SC>, ctx: &HostContext, at: usize) -> DeviceAir {
+    let (index, trace) = &ctx.per_trace[at];
+    let pk = &pk.per_air[*index];
+    let widths = PartWidths::from(&pk.vk.params);
+    let programs = compile(&pk.vk.symbolic_constraints, &widths, pk.vk.params.num_public_values).unwrap();
+    DeviceAir {
+        evaluator: AirEvaluator::new(gpu, &programs, EvaluatorPolicy::Interpreter, &pk.air_name).unwrap(),
+        preprocessed: pk.preprocessed_data.as_ref().map(|data| upload(gpu, &data.mat_view(0).to_matrix())),
+        cached: trace.cached_mains.iter().map(|cached| upload(gpu, &cached.trace)).collect(),
+        common: upload(gpu, &trace.common_main),
+    }
+}
+
+fn rap_params(pk: &MultiStarkProvingKey<SC>) -> RapParams {
+    RapParams {
+        l_skip: pk.params.l_skip,
+        max_constraint_degree: pk.max_constraint_degree,
+        logup_pow_bits: pk.params.logup.pow_bits,
+    }
+}
+
+/// Runs `body` on the inputs of the stage.
+fn with_input<R>(pk: &MultiStarkProvingKey<SC>, ctx: &HostContext, body: impl FnOnce(Result<RapInput<'_>>) -> R) -> R {
+    let gpu = testing::gpu();
+    let airs: Vec<_> = (0..ctx.per_trace.len()).map(|at| device_air(&gpu, pk, ctx, at)).collect();
+    let inputs = airs.iter().zip(&ctx.per_trace).map(|(air, (index, trace))| {
+        let traces = AirTraces {
+            preprocessed: air.preprocessed.as_ref(),
+            cached: air.cached.iter().collect(),
+            common: &air.common,
+            public_values: &trace.public_values,
+        };
+        AirInput::new(*index, &pk.per_air[*index].vk, &air.evaluator, traces)
+    });
+    let input = inputs.collect::<Result<Vec<_>>>().and_then(|airs| RapInput::new(rap_params(pk), airs));
+    body(input)
+}
+
+/// The stage's proof equals upstream's, and so does the transcript afterwards.
+fn assert_parity<X: TestFixture<SC>>(params: SystemParams, fixture: &X) {
+    let engine = BabyBearPoseidon2RefEngine::<SmallestWitness>::new(params);
+    let (pk, _) = fixture.keygen(&engine);
+    assert_equal_proofs(&pk, fixture.generate_proving_ctx());
+}
+
+fn assert_equal_proofs(pk: &MultiStarkProvingKey<SC>, ctx: HostContext) {
+    let engine = BabyBearPoseidon2RefEngine::<SmallestWitness>::new(pk.params.clone());
+    let ctx = ctx.into_sorted();
+    let mut reference = SmallestWitness::from(poseidon2_perm().clone());
+    let device_pk = engine.device().transport_pk_to_device(pk);
+    let (gkr, batch, r) = prove_zerocheck_and_logup::<SC, _>(&mut reference, &device_pk, &ctx).unwrap();
+    with_input(pk, &ctx, |input| {
+        let mut host = default_duplex_sponge();
+        let gpu = testing::gpu();
+        let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+        let (our_gkr, our_batch, our_r) = prove_rap(&mut tx, &input.unwrap()).unwrap();
+        assert_eq!(our_gkr, gkr);
+        assert_eq!(our_batch.numerator_term_per_air, batch.numerator_term_per_air);
+        assert_eq!(our_batch.denominator_term_per_air, batch.denominator_term_per_air);
+        assert_eq!(our_batch.univariate_round_coeffs, batch.univariate_round_coeffs);
+        assert_eq!(our_batch.sumcheck_round_polys, batch.sumcheck_round_polys);
+        assert_eq!(our_batch, batch);
+        assert_eq!(our_r, r);
+        use openvm_stark_backend::FiatShamirTranscript as Fs;
+        assert_eq!(Fs::<SC>::sample(&mut host), Fs::<SC>::sample(&mut reference));
+    });
+}
+
+fn config(params: &SystemParams) -> SC {
+    BabyBearPoseidon2Config::default_from_params(params.clone())
+}
+
+#[test]
+fn fibonacci_at_all_skips_and_heights() {
+    for l_skip in 0..=5 {
+        for log_height in [1, 3, 5] {
+            let params = test_system_params_small(l_skip, 6 - l_skip, 2);
+            assert_parity(params, &FibFixture::new(1, 1, 1 << log_height));
+        }
+    }
+}
+
+#[test]
+fn several_fibonacci_airs() {
+    assert_parity(test_system_params_small(2, 6, 2), &FibFixture::new_with_num_airs(1, 1, 1 << 5, 5));
+}
+
+#[test]
+fn interactions() {
+    for l_skip in [0, 2, 4, 5] {
+        assert_parity(test_system_params_small(l_skip, 8 - l_skip, 2), &InteractionsFixture11);
+    }
+}
+
+#[test]
+fn interactions_within_airs() {
+    for (l_skip, log_height) in [(2, 1), (2, 5), (4, 4), (3, 8)] {
+        let params = test_system_params_small(l_skip, 10 - l_skip, 2);
+        assert_parity(params, &SelfInteractionFixture::new(vec![4, 7, 8, 8, 100], log_height, 4));
+    }
+}
+
+#[test]
+fn cached_and_preprocessed_traces() {
+    let params = test_system_params_small(2, 8, 3);
+    assert_parity(params.clone(), &CachedFixture11::new(config(&params)));
+    let sels: Vec<bool> = (0..32).map(|i| i % 3 == 0).collect();
+    assert_parity(params.clone(), &PreprocessedFibFixture::new(7, 3, sels.clone()));
+    assert_parity(params.clone(), &PreprocessedAndCachedFixture::new(sels, config(&params), 3));
+}
+
+#[test]
+fn a_mixture_of_airs_and_heights() {
+    for (l_skip, log_height) in [(2, 5), (4, 7), (6, 4)] {
+        let params = test_system_params_small(l_skip, 11 - l_skip, 2);
+        assert_parity(params.clone(), &MixtureFixture::standard(log_height, config(&params)));
+    }
+}
+
+proptest! {
+    #![proptest_config(common::cases(24))]
+
+    #[test]
+    fn random_airs(shape in common::random_airs::air_sets(5, 9)) {
+        let (set, config) = (shape.build(), config(&shape.params.build()));
+        let pk = set.keygen(&config).expect("random AIRs have keys");
+        assert_equal_proofs(&pk, set.proving_ctx(&config));
+    }
+}
+
+#[test]
+fn wrong_inputs_are_errors() {
+    let engine = BabyBearPoseidon2RefEngine::<SmallestWitness>::new(test_system_params_small(2, 6, 2));
+    let fixture = FibFixture::new(1, 1, 8);
+    let (pk, _) = TestFixture::<SC>::keygen(&fixture, &engine);
+    let mut ctx: HostContext = fixture.generate_proving_ctx();
+    let is_invalid = |ctx: &HostContext| {
+        with_input(&pk, ctx, |input| match input {
+            Err(Error::InvalidInput(_)) => true,
+            Err(error) => panic!("{error}"),
+            Ok(_) => false,
+        })
+    };
+    assert!(!is_invalid(&ctx));
+    ctx.per_trace[0].1.public_values.pop();
+    assert!(is_invalid(&ctx));
+    ctx = fixture.generate_proving_ctx();
+    let common = &mut ctx.per_trace[0].1.common_main;
+    *common = ColMajorMatrix::new(common.values[..8].to_vec(), 1);
+    assert!(is_invalid(&ctx));
+    assert!(is_invalid(&ProvingContext::new(vec![])));
+}

@@ -1,0 +1,306 @@
+//! WHIR: one proof that all stacked columns evaluate as claimed at one point.
+//!
+//! # Part 1: the protocol (upstream `prover/whir.rs`)
+//!
+//! The stacked columns are batched to one multilinear polynomial `f = sum_j mu^j q_j` in `m` variables. The claim is a sum
+//! `sum_x f(x) w(x)` over the hypercube with the weight `w = mobius_eq(u, .)`. A *WHIR round* of folding factor `k`
+//!
+//! 1. runs `k` rounds of sumcheck on that sum; each sends `s(1)`, `s(2)` of `s(X) = sum_y f(X, y) w(X, y)` and gets `alpha`;
+//! 2. commits to `g = f(alpha_1, .., alpha_k, .)` by the Merkle root of its Reed-Solomon codeword, and sends `g(pow(z_0))` at a random
+//!    out-of-domain point, `pow(z) = (z, z^2, z^4, ..)`; the last round sends the coefficients of `g` instead;
+//! 3. opens the previous oracle at random positions, which gives `g(pow(z_i))` at points `z_i` of a smooth domain;
+//! 4. goes on with `f := g` and `w := w(alpha, .) + gamma eq(pow(z_0), .) + sum_i gamma^(i+1) eq(pow(z_i), .)`.
+//!
+//! # Part 2: this implementation
+//!
+//! **Coefficients and moments.** `f` is held by its coefficients `c`, `w` by its moments `m[T] = sum_{x >= T} w(x)` (sums over supersets of
+//! `T`), because then `sum_x f(x) w(x) = sum_T c[T] m[T]` still, and all transforms fall away: what the encoding
+//! of the columns starts from *is* the coefficients of `f`, those of `g` are what its codeword starts from and what the last round sends;
+//! the moments of `mobius_eq(u, .)` are `eq(u, .)`, those of `eq(pow(z), .)` are the powers `z^T`. In a round variable `X`, `c_X = c_0 + X c_1` and
+//! `m_X = (1 - X) m_0 + (2 X - 1) m_1`.
+//!
+//! **The weight is never a vector.** All its terms are products over the variables, `C_t prod_i e_{t,i}`, so in the `k` sumcheck rounds of a
+//! WHIR round a term acts on `f` only through the `2^k` inner products `c[t][b] = sum_y f[2^k y + b] e_t[y]` of the residue classes of `f`
+//! with the term's high variables. The sumcheck runs on a table of those, a row a term, against `m[t][b] = C_t prod_{i < k} e_{t,i}(b)`: some
+//! thousand entries whatever the size of `f`. Its last fold leaves the next `C_t`.
+//!
+//! * For the few *dense terms*, `eq(u, .)` and the out-of-domain points, the inner products take a pass over `f` each. That of a new
+//!   out-of-domain point gives the value `g(pow(z_0)) = sum_b z_0^b c[b]`, too.
+//! * For the hundreds of queried points no pass is needed: `c[t][b] = f_b(z^(2^k))` with `f(X) = sum_b X^b f_b(X^(2^k))`, and the codeword of `f`
+//!   holds `f` at all `z zeta^j`, `zeta` of order `2^k`: an inverse transform of `2^k` gathered values.
+//!
+//! So `f` is read once a dense term and once to be folded by all `k` challenges. Everything is recorded without a wait; the proof is read
+//! at the end, from the transcript's log and the gathered openings.
+
+mod openings;
+mod weight;
+
+#[cfg(test)]
+mod tests;
+
+use openvm_stark_backend::{proof::WhirProof, SystemParams};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, EF, F};
+use tracing::{info_span, instrument};
+
+use self::{
+    openings::Openings,
+    weight::{Queries, Weight},
+};
+use crate::{
+    error::{Error, Result},
+    gpu::{Completed, DeviceBuffer, Recorder},
+    kernels::{
+        merkle::{self, MerkleTree},
+        ntt,
+        powers::powers,
+        whir::{
+            batch::{batch, Block},
+            fold::fold_coefficients,
+            round::{round, Table},
+            rows::LastRound,
+        },
+    },
+    stages::{
+        pcs::PcsData,
+        transcript::{Challenge, Observed, SpongeTranscript, Transcript},
+    },
+};
+
+type SC = BabyBearPoseidon2Config;
+
+/// Proves the evaluations at `u_cube` of all stacked columns of `commits`; waits once, at its end.
+///
+/// `u_cube` has `l_skip + n_stack` elements, the point on the hypercube of the columns' coefficients.
+///
+/// # Errors
+///
+/// [`Error::InvalidInput`] for shapes that do not fit the parameters, [`Error::Unsupported`] for parameters without a WHIR round or with
+/// foldings by more than 2^8, else what the device reports.
+#[instrument(name = "prover.openings.whir", level = "info", skip_all, fields(phase = "prover"))]
+pub fn prove_whir<TS: SpongeTranscript>(
+    tx: &mut Transcript<'_, TS>,
+    params: &SystemParams,
+    commits: &[&PcsData],
+    u_cube: &DeviceBuffer<EF>,
+) -> Result<WhirProof<SC>> {
+    check(params, commits, u_cube)?;
+    let mut rec = tx.gpu().recorder("whir");
+    let mu_pow_witness = tx.grind(&mut rec, params.whir.mu_pow_bits)?;
+    let mu = tx.sample_ext(&mut rec)?;
+    let f = batch_columns(tx, &mut rec, commits, mu, params.l_skip)?;
+    let (weight, table) = Weight::initial(&mut rec, tx.log(), u_cube, &f, params)?;
+    let mut state = State { f, weight, table, oracle: None };
+    let mut rounds = vec![];
+    for whir_round in 0..params.num_whir_rounds() {
+        // lets the device start, and the pool reuse what the last round dropped
+        rec.submit()?;
+        rounds.push(state.whir_round(tx, &mut rec, params, commits, whir_round)?);
+    }
+    let done = tx.sync(rec)?;
+    assemble(tx, &done, mu_pow_witness, rounds)
+}
+
+fn check(params: &SystemParams, commits: &[&PcsData], u_cube: &DeviceBuffer<EF>) -> Result<()> {
+    let (m, k, rounds) = (params.log_stacked_height(), params.k_whir(), params.num_whir_rounds());
+    if rounds == 0 || !(1..=8).contains(&k) || k * rounds > m {
+        return Err(Error::Unsupported(format!("WHIR with {rounds} rounds of {k} foldings on {m} variables")));
+    }
+    if u_cube.len() != m {
+        return Err(Error::InvalidInput(format!("WHIR at a point of {} coordinates, not {m}", u_cube.len())));
+    }
+    if commits.is_empty() {
+        return Err(Error::InvalidInput("WHIR without a commitment".into()));
+    }
+    match commits.iter().map(|c| c.stacked.height()).find(|height| *height != 1 << m) {
+        Some(height) => Err(Error::InvalidInput(format!("stacked height {height} is not 2^{m}"))),
+        None => Ok(()),
+    }
+}
+
+/// The coefficients of `f = sum_j mu^j q_j` over the columns of all commitments. The map from evaluations to coefficients is linear, so it
+/// runs once, on the batched column.
+fn batch_columns<TS: SpongeTranscript>(
+    tx: &Transcript<'_, TS>,
+    rec: &mut Recorder,
+    commits: &[&PcsData],
+    mu: Challenge,
+    l_skip: usize,
+) -> Result<DeviceBuffer<EF>> {
+    let _span = info_span!("whir_f_evals_batch").entered();
+    let width = commits.iter().map(|c| c.stacked.width()).sum();
+    let mu_powers = powers(rec, tx.log(), mu.word(), width)?;
+    let f = rec.gpu().alloc(commits[0].stacked.height(), "batched polynomial")?;
+    rec.clear(&f);
+    let mut first_column = 0;
+    for stacked in commits.iter().map(|c| &c.stacked) {
+        for piece in stacked.pieces() {
+            for segment in piece.matrix.segments() {
+                let cells = piece.segment_cells(segment);
+                let (first_cell, cells) = (cells.start, cells.len());
+                let block = Block { source: &segment.buffer, first_cell, cells, log_stride: piece.log_stride };
+                batch(rec, &block, (&mu_powers, first_column), &f);
+            }
+        }
+        first_column += stacked.width();
+    }
+    ntt::eval_to_coeff_rs_message(rec, &f, l_skip)?;
+    Ok(f)
+}
+
+/// What one WHIR round hands to the next.
+struct State {
+    /// Coefficients of f.
+    f: DeviceBuffer<EF>,
+    weight: Weight,
+    /// The sumcheck's table for f and the weight.
+    table: Table,
+    /// The oracle of f: in the first round there are those of the columns instead.
+    oracle: Option<Oracle>,
+}
+
+/// A committed codeword.
+struct Oracle {
+    codeword: DeviceBuffer<EF>,
+    tree: MerkleTree,
+}
+
+/// The `k` rounds of sumcheck: what the proof takes from them, and the challenges.
+struct Sumcheck {
+    sums: Vec<Observed<EF>>,
+    folding_pow_witnesses: Vec<Observed<F>>,
+    alphas: Vec<Challenge>,
+}
+
+/// What stands for g: its oracle and one value, or in the last round all of it.
+enum Message {
+    Oracle { commit: Observed<Digest>, ood_value: Observed<EF> },
+    Final { coefficients: Observed<EF> },
+}
+
+/// What the proof takes from a WHIR round, by places in the transcript's log and tickets of the recording.
+struct RoundRecord {
+    sumcheck: Sumcheck,
+    message: Message,
+    query_phase_pow_witness: Observed<F>,
+    openings: Openings,
+}
+
+impl State {
+    fn whir_round<TS: SpongeTranscript>(
+        &mut self,
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        params: &SystemParams,
+        commits: &[&PcsData],
+        whir_round: usize,
+    ) -> Result<RoundRecord> {
+        let (k, num_queries) = (params.k_whir(), params.whir.rounds[whir_round].num_queries);
+        let log_rs_domain_size = params.log_stacked_height() + params.log_blowup - whir_round;
+        let sumcheck = self.sumcheck(tx, rec, params, whir_round)?;
+        let alphas = tx.gather(rec, &sumcheck.alphas)?;
+        let g = fold_coefficients(rec, &self.f, &alphas)?;
+        let (message, next) = if whir_round + 1 < params.num_whir_rounds() {
+            let (oracle, message) = self.commit(tx, rec, &g, log_rs_domain_size - 1, whir_round)?;
+            (message, Some(oracle))
+        } else {
+            (Message::Final { coefficients: tx.observe(rec, &g, 0..g.len())? }, None)
+        };
+        let query_phase_pow_witness = tx.grind(rec, params.whir.query_phase_pow_bits)?;
+        let index_bits = log_rs_domain_size - k;
+        let queries = tx.sample_words(rec, num_queries)?;
+        let opened = merkle::Queries { log: tx.log(), first_word: queries.word(), len: num_queries };
+        let openings = match &self.oracle {
+            None => Openings::initial(rec, commits, opened)?,
+            Some(oracle) => Openings::later(rec, oracle, opened)?,
+        };
+        let gamma = tx.sample_ext(rec)?;
+        if let Some(next) = &next {
+            let alpha = sumcheck.alphas[k - 1];
+            self.table = self.weight.next_table(
+                rec,
+                tx.log(),
+                LastRound { table: &self.table, alpha: alpha.word(), gamma: gamma.word() },
+                Queries { words: queries, bits: index_bits, codeword: &next.codeword },
+            )?;
+        }
+        (self.f, self.oracle) = (g, next);
+        Ok(RoundRecord { sumcheck, message, query_phase_pow_witness, openings })
+    }
+
+    /// `k` rounds on the table, which has two entries a row afterwards: the last challenge remains to be folded in.
+    fn sumcheck<TS: SpongeTranscript>(
+        &mut self,
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        params: &SystemParams,
+        whir_round: usize,
+    ) -> Result<Sumcheck> {
+        let _span = info_span!("whir_sumcheck", round = whir_round).entered();
+        let mut sumcheck = Sumcheck { sums: vec![], folding_pow_witnesses: vec![], alphas: vec![] };
+        for _ in 0..params.k_whir() {
+            let alpha = sumcheck.alphas.last().map(|alpha| alpha.word());
+            let (table, sums) = round(rec, tx.log(), &self.table, alpha)?;
+            self.table = table;
+            sumcheck.sums.push(tx.observe(rec, &sums, 0..2)?);
+            sumcheck.folding_pow_witnesses.push(tx.grind(rec, params.whir.folding_pow_bits)?);
+            sumcheck.alphas.push(tx.sample_ext(rec)?);
+        }
+        Ok(sumcheck)
+    }
+
+    /// Commits to g and evaluates it out of domain, at a point that becomes a term of the weight.
+    fn commit<TS: SpongeTranscript>(
+        &mut self,
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        g: &DeviceBuffer<EF>,
+        log_domain: usize,
+        whir_round: usize,
+    ) -> Result<(Oracle, Message)> {
+        let _span = info_span!("whir_dft_merkle", round = whir_round).entered();
+        let codeword = ntt::dft_ext(rec, g, log_domain)?;
+        let tree = MerkleTree::from_ext(rec, &codeword, 1 << self.weight.k())?;
+        let commit = tx.observe(rec, tree.root(), 0..1)?;
+        let z_0 = tx.sample_ext(rec)?;
+        let value = self.weight.add_point(rec, tx.log(), z_0.word(), g)?;
+        let ood_value = tx.observe(rec, &value, 0..1)?;
+        Ok((Oracle { codeword, tree }, Message::Oracle { commit, ood_value }))
+    }
+}
+
+fn assemble<TS: SpongeTranscript>(
+    tx: &Transcript<'_, TS>,
+    done: &Completed,
+    mu_pow_witness: Observed<F>,
+    rounds: Vec<RoundRecord>,
+) -> Result<WhirProof<SC>> {
+    let mut proof = WhirProof::<SC> {
+        mu_pow_witness: tx.witness(mu_pow_witness),
+        whir_sumcheck_polys: vec![],
+        codeword_commits: vec![],
+        ood_values: vec![],
+        folding_pow_witnesses: vec![],
+        query_phase_pow_witnesses: vec![],
+        initial_round_opened_rows: vec![],
+        initial_round_merkle_proofs: vec![],
+        codeword_opened_values: vec![],
+        codeword_merkle_proofs: vec![],
+        final_poly: vec![],
+    };
+    for round in rounds {
+        let sums = round.sumcheck.sums.into_iter().map(|sums| tx.values(sums));
+        proof.whir_sumcheck_polys.extend(sums.map(|s| [s[0], s[1]]));
+        let witnesses = round.sumcheck.folding_pow_witnesses.into_iter().map(|w| tx.witness(w));
+        proof.folding_pow_witnesses.extend(witnesses);
+        match round.message {
+            Message::Oracle { commit, ood_value } => {
+                proof.codeword_commits.extend(tx.values(commit));
+                proof.ood_values.extend(tx.values(ood_value));
+            }
+            Message::Final { coefficients } => proof.final_poly = tx.values(coefficients),
+        }
+        proof.query_phase_pow_witnesses.push(tx.witness(round.query_phase_pow_witness));
+        round.openings.write(done, &mut proof)?;
+    }
+    Ok(proof)
+}

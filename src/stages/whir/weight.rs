@@ -1,0 +1,131 @@
+//! The weight of WHIR's sumcheck as a sum of products over the variables.
+
+use openvm_stark_backend::SystemParams;
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
+use crate::{
+    error::Result,
+    gpu::{DeviceBuffer, Recorder},
+    kernels::{
+        eq::{squarings, Factors},
+        powers::powers,
+        whir::{
+            dots::{out_of_domain, residue_dots, ProductWeight},
+            round::Table,
+            rows::{dense_rows, point_rows, DenseTerms, LastRound, NewPoints, Points},
+        },
+    },
+    stages::transcript::Observed,
+};
+
+/// The terms of the weight for the current f; their coefficients are in the sumcheck's table.
+pub(super) struct Weight {
+    k: usize,
+    /// Variables at the start.
+    m: usize,
+    /// Variables that were folded already.
+    folded: usize,
+    /// Dense terms: eq(u, .), then the out-of-domain points.
+    dense: usize,
+    /// `[dense term][variable]`; an out-of-domain point has those that were left when it came.
+    coordinates: DeviceBuffer<EF>,
+    /// Inner products of f with the dense terms, `[term][2^k]`.
+    dots: DeviceBuffer<EF>,
+    points: Points,
+}
+
+/// The queries of a WHIR round.
+pub(super) struct Queries<'a> {
+    pub words: Observed<F>,
+    /// Low bits of a word that make the index.
+    pub bits: usize,
+    /// The codeword of the polynomial that the next round is about.
+    pub codeword: &'a DeviceBuffer<EF>,
+}
+
+impl Weight {
+    /// The weight whose moments are `eq(u_cube, .)`, with its table.
+    pub fn initial(
+        rec: &mut Recorder,
+        transcript_log: &DeviceBuffer<F>,
+        u_cube: &DeviceBuffer<EF>,
+        f: &DeviceBuffer<EF>,
+        params: &SystemParams,
+    ) -> Result<(Self, Table)> {
+        let (k, m) = (params.k_whir(), u_cube.len());
+        let coordinates = rec.gpu().alloc(params.num_whir_rounds() * m, "terms of the WHIR weight")?;
+        rec.copy((u_cube, 0), (&coordinates, 0), m);
+        let dots = residue_dots(rec, f, k, &coordinates, &[ProductWeight { first: k, factors: Factors::Eq }])?;
+        let weight = Self { k, m, folded: 0, dense: 1, coordinates, dots, points: Points::none(rec)? };
+        let table = Table::alloc(rec, 1, k)?;
+        dense_rows(rec, transcript_log, &weight.dense_terms(), None, &table);
+        Ok((weight, table))
+    }
+
+    /// Variables folded in a WHIR round.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Goes on to `g`, the folded f, and adds the out-of-domain point at `z_0` (a place in the log). Returns `g(pow(z_0))`.
+    pub fn add_point(
+        &mut self,
+        rec: &mut Recorder,
+        transcript_log: &DeviceBuffer<F>,
+        z_0: u32,
+        g: &DeviceBuffer<EF>,
+    ) -> Result<DeviceBuffer<EF>> {
+        let (k, m) = (self.k, self.m);
+        self.folded += k;
+        let row = self.dense * m + self.folded;
+        squarings(rec, transcript_log, z_0, m - self.folded, (&self.coordinates, row));
+        self.dense += 1;
+        let high = |t: usize| ProductWeight { first: t * m + self.folded + k, factors: factors(t) };
+        let weights: Vec<_> = (0..self.dense).map(high).collect();
+        self.dots = residue_dots(rec, g, k, &self.coordinates, &weights)?;
+        out_of_domain(rec, (transcript_log, z_0), &self.dots, (self.dense - 1) << k, 1 << k)
+    }
+
+    /// Adds the queried points and makes the table for the next `k` rounds of sumcheck, on the polynomial of the last
+    /// [`Weight::add_point`].
+    pub fn next_table(
+        &mut self,
+        rec: &mut Recorder,
+        transcript_log: &DeviceBuffer<F>,
+        last: LastRound<'_>,
+        queries: Queries<'_>,
+    ) -> Result<Table> {
+        let count = queries.words.len();
+        let gammas = powers(rec, transcript_log, last.gamma, count + 2)?;
+        let table = Table::alloc(rec, self.dense + self.points.len() + count, self.k)?;
+        dense_rows(rec, transcript_log, &self.dense_terms(), Some(last), &table);
+        let new = NewPoints {
+            codeword: queries.codeword,
+            queries: queries.words.word(),
+            count,
+            bits: queries.bits,
+            gammas: &gammas,
+        };
+        self.points = point_rows(rec, transcript_log, &new, &self.points, last, &table)?;
+        Ok(table)
+    }
+
+    fn dense_terms(&self) -> DenseTerms<'_> {
+        DenseTerms {
+            terms: self.dense,
+            dots: &self.dots,
+            coordinates: &self.coordinates,
+            stride: self.m,
+            first_variable: self.folded,
+        }
+    }
+}
+
+/// The moments of term `t`: eq(u, .) for the first, powers for the out-of-domain points.
+fn factors(t: usize) -> Factors {
+    if t == 0 {
+        Factors::Eq
+    } else {
+        Factors::Monomial
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine under test.
+
+use openvm_stark_backend::{StarkEngine, SystemParams};
+use openvm_stark_sdk::config::baby_bear_poseidon2::DuplexSponge;
+use openvm_wgpu_backend::BabyBearPoseidon2WgpuEngine;
+
+pub type Engine = BabyBearPoseidon2WgpuEngine<DuplexSponge>;
+
+/// An engine on the device that all tests of a binary share, under the profile that `OPENVM_WGPU_PROFILE` names.
+pub fn engine(params: SystemParams) -> Engine {
+    Engine::new(params)
+}

@@ -1,0 +1,425 @@
+// The sequential part of the fractional sumcheck: what follows the nine sums of a window (window.wgsl) - two round polynomials, each
+// observed and answered by a challenge - and everything that is too small to fill the device: the upper levels of the fraction tree, the
+// first layers, and the last variables of the others. One workgroup.
+//
+//   Start (`slots` = 0): sums the heap's levels up to the root, observes q of the root and layer 1's claims, samples mu, then proves the
+//     layers 1 ..= `last_layer` wholly here, each from its level in the heap.
+//   Window (`slots` > 0, `tail` = 0): adds up the partial sums of variables `first`, `first` + 1 and does their two rounds.
+//   Tail (`slots` > 0, `tail` = 1): the same, then folds the table (of 2^`vars` points, `vars` <= 10, with p0' = p0 + lambda q0) into
+//     workgroup memory, does the remaining rounds, observes the claims, and samples mu and the next layer's lambda.
+//
+// A round of variable a + k with the window's polynomial T(X_0, X_1) (given at {0, 1, inf}^2, without the eq factors of its own variables):
+//   t(X) = (1 - xi_{a+1}) T(X, 0) + xi_{a+1} T(X, 1)  for k = 0,   t(X) = T(r_0, X)  for k = 1 (or a window of one variable: T(X)),
+//   s(X) = prefix * eq(xi_{a+k}, X) * t(X) observed at 1, 2, 3;   prefix = product of eq(xi_i, r_i) over the rounds before.
+// These are upstream's values exactly; nothing is inverted and no claim is used.
+//
+// Layout: heap: level k at 2^k + i; state: lambda, prefix, r_0, r_1, then two points of 32 (layer j's xi at 4 + 32 (j mod 2)).
+// 256 threads; 29 KiB of workgroup memory. Latency bound: per window about two transcript steps and eight barriers.
+// Host reference: upstream's fractional_sumcheck.
+#import gkr/fraction
+#import transcript/duplex
+
+struct Params {
+    slots: u32,
+    tail: u32,
+    first: u32,
+    vars: u32,
+    layer: u32,
+    last_layer: u32,
+    // levels of the whole tree below the root
+    levels: u32,
+    // the heap's lowest level
+    top: u32,
+    absorb_index: u32,
+    sample_index: u32,
+    log_at: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> heap_p: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> heap_q: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> table_p: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> table_q: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> partials: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> state: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> sponge: array<u32>;
+@group(0) @binding(7) var<storage, read_write> transcript_log: array<u32>;
+@group(0) @binding(8) var<storage, read> round_constants: array<vec4<u32>>;
+var<immediate> params: Params;
+
+const START: u32 = 0u;
+const ROUND: u32 = 1u;
+const CLAIMS: u32 = 2u;
+
+const STATE: u32 = 68u;
+/// The table in workgroup memory: columns p0', q0, p1, q1 of up to 256 points.
+const COLUMN: u32 = 256u;
+var<workgroup> table: array<vec4<u32>, 1024>;
+var<workgroup> scratch: array<vec4<u32>, 576>;
+/// eq((xi_{n-m} .. xi_{n-1}), y) at 2^m + y, for the layer's n variables.
+var<workgroup> suffix_eq: array<vec4<u32>, 128>;
+/// T(u, v) at u + 3 v; 2 stands for infinity.
+var<workgroup> grid: array<vec4<u32>, 9>;
+var<workgroup> local_state: array<vec4<u32>, 68>;
+
+fn point_at(layer: u32) -> u32 {
+    return 4u + 32u * (layer & 1u);
+}
+
+fn set_message(element: u32, value: Ext) {
+    message[4u * element] = value.x;
+    message[4u * element + 1u] = value.y;
+    message[4u * element + 2u] = value.z;
+    message[4u * element + 3u] = value.w;
+}
+
+fn sampled_ext(element: u32) -> Ext {
+    let at = 4u * element;
+    return vec4<u32>(sampled[at], sampled[at + 1u], sampled[at + 2u], sampled[at + 3u]);
+}
+
+/// Levels `top` - 1 .. 0 of the heap.
+fn build_heap(local: u32) {
+    for (var level = params.top; level > 0u; level--) {
+        let nodes = 1u << (level - 1u);
+        for (var i = nodes + local; i < 2u * nodes; i += 256u) {
+            let sum = fraction_sum(
+                Fraction(heap_p[2u * i], heap_q[2u * i]),
+                Fraction(heap_p[2u * i + 1u], heap_q[2u * i + 1u]),
+            );
+            heap_p[i] = sum.p;
+            heap_q[i] = sum.q;
+        }
+        storageBarrier();
+        workgroupBarrier();
+    }
+}
+
+fn store_entry(x: u32, even: Fraction, odd: Fraction) {
+    table[x] = even.p;
+    table[COLUMN + x] = even.q;
+    table[2u * COLUMN + x] = odd.p;
+    table[3u * COLUMN + x] = odd.q;
+}
+
+/// The table of a layer of `vars` variables from the heap.
+fn load_level(local: u32, vars: u32, lambda: Ext) {
+    if local < (1u << vars) {
+        let at = (2u << vars) + 2u * local;
+        let q = heap_q[at];
+        store_entry(local, Fraction(e_add(heap_p[at], e_mul(lambda, q)), q), Fraction(heap_p[at + 1u], heap_q[at + 1u]));
+    }
+}
+
+fn folded(at: u32, r0: Ext, r1: Ext) -> Fraction {
+    var sum: array<Fraction, 2>;
+    for (var k = 0u; k < 2u; k++) {
+        let i = at + 4u * k;
+        sum[k] = fraction_fold(Fraction(table_p[i], table_q[i]), Fraction(table_p[i + 2u], table_q[i + 2u]), r0);
+    }
+    return fraction_fold(sum[0], sum[1], r1);
+}
+
+/// The folded table of 2^`vars` points from the one in memory.
+fn load_folded(local: u32, vars: u32, r0: Ext, r1: Ext) {
+    if local < (1u << vars) {
+        store_entry(local, folded(8u * local, r0, r1), folded(8u * local + 1u, r0, r1));
+    }
+}
+
+/// Folds the table in workgroup memory to 2^`vars` points (at most 64); one thread a point and column.
+fn fold_table(local: u32, vars: u32, width: u32, r0: Ext, r1: Ext) {
+    let x = local & 63u;
+    let column = (local >> 6u) * COLUMN;
+    let in_range = x < (1u << vars);
+    var value: Ext;
+    if in_range {
+        let at = column + (x << width);
+        value = e_fold(table[at], table[at + 1u], r0);
+        if width == 2u {
+            value = e_fold(value, e_fold(table[at + 2u], table[at + 3u], r0), r1);
+        }
+    }
+    workgroupBarrier();
+    if in_range {
+        table[column + x] = value;
+    }
+}
+
+fn fill_suffix_eq(local: u32, layer: u32) {
+    let vars = firstLeadingBit(max(local, 1u));
+    if local > 0u && local < 128u && vars <= layer {
+        let end = point_at(layer) + layer;
+        var product = E_ONE;
+        for (var i = 0u; i < vars; i++) {
+            let xi = local_state[end - vars + i];
+            let one = (local & (1u << i)) != 0u;
+            product = e_mul(product, select(e_sub(E_ONE, xi), xi, vec4<bool>(one)));
+        }
+        suffix_eq[local] = product;
+    }
+}
+
+fn product(p0: Ext, q0: Ext, p1: Ext, q1: Ext) -> Ext {
+    return e_add(e_mul(p0, q1), e_mul(p1, q0));
+}
+
+/// Column c at u = 0, 1 and the group's v.
+fn column(c: u32, u: u32, v: u32, y: u32, width: u32) -> Ext {
+    let at = c * COLUMN + (y << width) + u;
+    if v == 2u {
+        return e_sub(table[at + 2u], table[at]);
+    }
+    return table[at + 2u * v];
+}
+
+/// The sums of the next window of `width` variables into 144 = 9 * 16 places of the scratch memory; one thread a pair (v, y).
+fn window_sums(local: u32, vars: u32, width: u32) {
+    let v = local >> 6u;
+    let y = local & 63u;
+    let at = 9u * y + 3u * v;
+    if v < 3u {
+        var sums = array<vec4<u32>, 3>(E_ZERO, E_ZERO, E_ZERO);
+        if y < (1u << (vars - width)) && (width == 2u || v == 0u) {
+            let w = suffix_eq[(1u << (vars - width)) + y];
+            let p0 = e_mul(w, column(0u, 0u, v, y, width));
+            let q0 = column(1u, 0u, v, y, width);
+            let p1 = e_mul(w, column(2u, 0u, v, y, width));
+            let q1 = column(3u, 0u, v, y, width);
+            let p0_1 = e_mul(w, column(0u, 1u, v, y, width));
+            let q0_1 = column(1u, 1u, v, y, width);
+            let p1_1 = e_mul(w, column(2u, 1u, v, y, width));
+            let q1_1 = column(3u, 1u, v, y, width);
+            sums[0] = product(p0, q0, p1, q1);
+            sums[1] = product(p0_1, q0_1, p1_1, q1_1);
+            sums[2] = product(e_sub(p0_1, p0), e_sub(q0_1, q0), e_sub(p1_1, p1), e_sub(q1_1, q1));
+        }
+        scratch[at] = sums[0];
+        scratch[at + 1u] = sums[1];
+        scratch[at + 2u] = sums[2];
+    }
+    workgroupBarrier();
+    if local < 144u {
+        scratch[local] = e_add(
+            e_add(scratch[local], scratch[local + 144u]),
+            e_add(scratch[local + 288u], scratch[local + 432u]),
+        );
+    }
+}
+
+/// The partial sums of window.wgsl into the same 144 places. 252 = 9 * 28 threads, four loads in flight each.
+fn partial_sums(local: u32) {
+    let end = 9u * params.slots;
+    if local < 252u {
+        var sum = E_ZERO;
+        var i = local;
+        for (; i + 756u < end; i += 1008u) {
+            let a = partials[i];
+            let b = partials[i + 252u];
+            let c = partials[i + 504u];
+            let d = partials[i + 756u];
+            sum = e_add(sum, e_add(e_add(a, b), e_add(c, d)));
+        }
+        for (; i < end; i += 252u) {
+            sum = e_add(sum, partials[i]);
+        }
+        scratch[local] = sum;
+    }
+    workgroupBarrier();
+    if local < 108u {
+        scratch[local] = e_add(scratch[local], scratch[local + 144u]);
+    }
+}
+
+fn reduce_sums(local: u32) {
+    workgroupBarrier();
+    if local < 36u {
+        scratch[local] = e_add(
+            e_add(scratch[local], scratch[local + 36u]),
+            e_add(scratch[local + 72u], scratch[local + 108u]),
+        );
+    }
+    workgroupBarrier();
+    if local < 9u {
+        grid[local] = e_add(
+            e_add(scratch[local], scratch[local + 9u]),
+            e_add(scratch[local + 18u], scratch[local + 27u]),
+        );
+    }
+    workgroupBarrier();
+}
+
+/// t at 0, 1, inf.
+fn round_sum(u: u32, k: u32, width: u32, xi_1: Ext, r0: Ext) -> Ext {
+    if width == 1u {
+        return grid[u];
+    }
+    if k == 0u {
+        return e_fold(grid[u], grid[u + 3u], xi_1);
+    }
+    let at = 3u * u;
+    let slope = e_sub(e_sub(grid[at + 1u], grid[at]), grid[at + 2u]);
+    return e_add(grid[at], e_mul(r0, e_add(slope, e_mul(r0, grid[at + 2u]))));
+}
+
+/// s(i + 1) for i = 0, 1, 2.
+fn round_value(i: u32, k: u32, width: u32, at: u32, prefix: Ext, r0: Ext) -> Ext {
+    let xi = local_state[at + k];
+    let xi_1 = local_state[at + 1u];
+    let t0 = round_sum(0u, k, width, xi_1, r0);
+    let t1 = round_sum(1u, k, width, xi_1, r0);
+    var t = t1;
+    var eq = xi;
+    if i > 0u {
+        // t(X) = t0 + (t1 - t0 - c) X + c X^2, eq(xi, X) = (2 X - 1) xi + 1 - X
+        let c2 = e_double(round_sum(2u, k, width, xi_1, r0));
+        t = e_add(e_sub(e_double(t1), t0), c2);
+        eq = e_sub(e_add(e_double(xi), xi), E_ONE);
+        if i == 2u {
+            t = e_add(e_add(t, e_sub(t1, t0)), e_double(c2));
+            eq = e_sub(e_add(eq, e_double(xi)), E_ONE);
+        }
+    }
+    return e_mul(e_mul(prefix, eq), t);
+}
+
+/// The claims p0, q0, p1, q1 from the fully folded table.
+fn claim(i: u32, lambda: Ext) -> Ext {
+    let value = table[i * COLUMN];
+    if i == 0u {
+        return e_sub(value, e_mul(lambda, table[COLUMN]));
+    }
+    return value;
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(local_invocation_index) local: u32,
+#if SUBGROUP
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+#endif
+) {
+#if SUBGROUP
+    let lane = duplex_lane(subgroup, subgroup_lane);
+#else
+    let lane = local;
+#endif
+    if local < STATE {
+        local_state[local] = state[local];
+    }
+    duplex_open(local, params.absorb_index, params.sample_index, params.log_at);
+    var phase = START;
+    if params.slots > 0u {
+        phase = ROUND;
+        partial_sums(local);
+        reduce_sums(local);
+    } else {
+        build_heap(local);
+    }
+    var lambda = local_state[0];
+    var prefix = local_state[1];
+    var r0 = E_ZERO;
+    var r1 = E_ZERO;
+    var layer = params.layer;
+    var first = params.first;
+    var vars = params.vars;
+    var width = 2u;
+    var k = 0u;
+    var in_memory = true;
+    loop {
+        var observe = 12u;
+        var sample = 4u;
+        if phase == ROUND {
+            if local < 3u {
+                set_message(local, round_value(local, k, width, point_at(layer) + first, prefix, r0));
+            }
+        } else {
+            if phase == START {
+                observe = 20u;
+                if local < 5u {
+                    // q of the root, then p and q of its two children
+                    let node = 1u + ((local + 1u) >> 1u);
+                    set_message(local, select(heap_q[node], heap_p[node], vec4<bool>((local & 1u) == 1u)));
+                }
+            } else {
+                observe = 16u;
+                if local < 4u {
+                    set_message(local, claim(local, lambda));
+                }
+            }
+            if layer + 1u < params.levels {
+                sample = 8u;
+            }
+        }
+        duplex_observe(local, lane, observe);
+        duplex_sample(local, lane, sample);
+        let challenge = sampled_ext(0u);
+        if phase == ROUND {
+            let xi = local_state[point_at(layer) + first + k];
+            let both = e_mul(xi, challenge);
+            prefix = e_mul(prefix, e_add(e_sub(e_sub(E_ONE, xi), challenge), e_double(both)));
+            if local == 0u {
+                local_state[point_at(layer + 1u) + 1u + first + k] = challenge;
+            }
+            if k == 0u {
+                r0 = challenge;
+            } else {
+                r1 = challenge;
+            }
+            k += 1u;
+            if k < width {
+                continue;
+            }
+            if params.slots > 0u && params.tail == 0u {
+                break;
+            }
+            k = 0u;
+            first += width;
+            vars -= width;
+            if params.slots > 0u && in_memory {
+                in_memory = false;
+                load_folded(local, vars, r0, r1);
+                fill_suffix_eq(local, layer);
+            } else {
+                fold_table(local, vars, width, r0, r1);
+            }
+            if vars == 0u {
+                phase = CLAIMS;
+            }
+        } else {
+            if local == 0u {
+                local_state[point_at(layer + 1u)] = challenge;
+            }
+            lambda = sampled_ext(1u);
+            if layer == params.last_layer {
+                break;
+            }
+            layer += 1u;
+            vars = layer;
+            first = 0u;
+            prefix = E_ONE;
+            phase = ROUND;
+            load_level(local, vars, lambda);
+            workgroupBarrier();
+            fill_suffix_eq(local, layer);
+        }
+        workgroupBarrier();
+        if phase == ROUND {
+            width = 2u - (vars & 1u);
+            window_sums(local, vars, width);
+            reduce_sums(local);
+        }
+    }
+    duplex_close(local);
+    if local == 0u {
+        // the next layer starts with an empty product
+        local_state[0] = lambda;
+        local_state[1] = select(E_ONE, prefix, vec4<bool>(phase == ROUND));
+        local_state[2] = r0;
+        local_state[3] = r1;
+    }
+    workgroupBarrier();
+    if local < STATE {
+        state[local] = local_state[local];
+    }
+}

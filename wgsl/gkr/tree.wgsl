@@ -1,0 +1,56 @@
+// Nodes of the fraction tree, `rise` levels (0 to 3) above the source: node i is the sum of the source's fractions
+// i * 2^rise .. (i + 1) * 2^rise.
+//
+// One thread a node, `len` nodes from source node `source_at` (counted in nodes) to `target_at`. One pass: reads 32 * 2^rise bytes and
+// writes 32 bytes a node; 3 (2^rise - 1) extension products a node. Levels in between are not stored: layers near the leaves are
+// evaluated from the leaves again (see window.wgsl), which moves no more bytes than storing them would.
+// Host reference: `Frac::add` of upstream's fractional_sumcheck_gkr.
+#import grid
+#import gkr/fraction
+
+struct Params {
+    len: u32,
+    rise: u32,
+    source_at: u32,
+    target_at: u32,
+}
+
+@group(0) @binding(0) var<storage, read> source_p: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> source_q: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> target_p: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> target_q: array<vec4<u32>>;
+var<immediate> params: Params;
+
+fn leaf(i: u32) -> Fraction {
+    return Fraction(source_p[i], source_q[i]);
+}
+
+fn pair(i: u32) -> Fraction {
+    return fraction_sum(leaf(2u * i), leaf(2u * i + 1u));
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = linear_workgroup(workgroup_id, num_workgroups) * 256u + local;
+    if i >= params.len {
+        return;
+    }
+    let at = params.source_at + i;
+    var sum: Fraction;
+    if params.rise == 0u {
+        sum = leaf(at);
+    } else {
+        let pairs = 1u << (params.rise - 1u);
+        sum = pair(at * pairs);
+        // sums of neighbours in any order are the same node
+        for (var k = 1u; k < pairs; k++) {
+            sum = fraction_sum(sum, pair(at * pairs + k));
+        }
+    }
+    target_p[params.target_at + i] = sum.p;
+    target_q[params.target_at + i] = sum.q;
+}

@@ -1,0 +1,36 @@
+// out[i] = x^i for i < len, x = the extension element at word `word` of the transcript log.
+//
+// One thread a power, by squaring: at most 2 log2(len) products, and no thread waits for another.
+// Host reference: p3's Powers.
+#import grid
+#import transcript/log
+
+struct Params {
+    word: u32,
+    len: u32,
+}
+
+@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
+var<immediate> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear_workgroup(workgroup, workgroups) * 64u + lane;
+    if i >= params.len {
+        return;
+    }
+    var result = E_ONE;
+    var square = log_ext(params.word);
+    for (var e = i; e != 0u; e >>= 1u) {
+        if (e & 1u) != 0u {
+            result = e_mul(result, square);
+        }
+        square = e_square(square);
+    }
+    out[i] = result;
+}

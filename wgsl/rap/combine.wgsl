@@ -1,0 +1,32 @@
+// out[j] = sum_i weights[i] * polys[i * len + j], i < count, j < len: the random linear combination of polynomials.
+//
+// EF, one thread per coefficient, reads coalesced. Host reference: the formula (kernels::rap::rounds::tests).
+#import grid
+#import field/ext
+
+struct Params {
+    len: u32,
+    count: u32,
+}
+
+@group(0) @binding(0) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> polys: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<u32>>;
+var<immediate> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let j = linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    if j >= params.len {
+        return;
+    }
+    var sum = E_ZERO;
+    for (var i = 0u; i < params.count; i++) {
+        sum = e_add(sum, e_mul(weights[i], polys[i * params.len + j]));
+    }
+    out[j] = sum;
+}

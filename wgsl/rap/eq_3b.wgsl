@@ -1,0 +1,36 @@
+// The weight of each interaction in its AIR's sum: eq_3b[i] = eq((xi[first], .., xi[end - 1]), bits of b), (b, first) = entries[i],
+// bit 0 of b belonging to xi[first].
+//
+// EF, one thread per interaction, end - first products. Host reference: upstream's eval_eq_mle.
+#import grid
+#import field/ext
+
+struct Params {
+    len: u32,
+    end: u32,
+}
+
+@group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read_write> eq_3b: array<vec4<u32>>;
+var<immediate> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let i = linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    if i >= params.len {
+        return;
+    }
+    var bits = entries[i].x;
+    var product = E_ONE;
+    for (var k = entries[i].y; k < params.end; k++) {
+        let x = xi[k];
+        product = e_mul(product, select(e_sub(E_ONE, x), x, vec4<bool>((bits & 1u) != 0u)));
+        bits >>= 1u;
+    }
+    eq_3b[i] = product;
+}

@@ -1,0 +1,45 @@
+// Levels from + 1 .. from + levels of a tree of eq evaluations, out of level `from` (upstream's evals_eq_hypercubes, at other offsets):
+//
+//   tree[2^(k+1) + 2 y + b] = tree[2^k + y] * (b ? x : 1 - x),   x = xi[last - k],   tree[1] = 1,
+//
+// so level k, at tree[2^k ..], holds eq((xi[last - k + 1], .., xi[last]), y) for y in {0,1}^k, bit 0 of y belonging to the first.
+// EF. One thread per y of level `from` computes its 2 + 4 + .. + 2^levels descendants (which lie together in each level); thread 0
+// of level 0 writes the root. Products: one per value.
+// Host reference: upstream's evals_eq_hypercubes.
+#import grid
+#import field/ext
+
+struct Params {
+    from_level: u32,
+    levels: u32,
+    last: u32,
+}
+
+@group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> tree: array<vec4<u32>>;
+var<immediate> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let y = linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    if y >= (1u << params.from_level) {
+        return;
+    }
+    if params.from_level == 0u {
+        tree[1] = E_ONE;
+    }
+    for (var s = 0u; s < params.levels; s++) {
+        let k = params.from_level + s;
+        let x = xi[params.last - k];
+        for (var d = y << s; d < (y + 1u) << s; d++) {
+            let parent = tree[(1u << k) + d];
+            let high = e_mul(parent, x);
+            tree[(2u << k) + 2u * d + 1u] = high;
+            tree[(2u << k) + 2u * d] = e_sub(parent, high);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+// Folds the univariate variable of prismalinear columns at r_0 (upstream's fold_ple_evals):
+//
+//   tile[column * stride + offset + x] = sum_{i < N} L_i T[(first_x + x) * N + i],   x < xs,
+//
+// L_i = lagrange[i] the i-th Lagrange basis polynomial of D at r_0, T the (lifted) column. F in, EF out.
+// Columns: entries[start..start + count] as (source, tile column), see rap/columns.wgsl.
+// One thread per output; reads N words that lie together (a cache line for N = 16), writes 16 bytes.
+// Host reference: upstream's fold_ple_evals.
+#import grid
+#import field/ext
+#import rap/columns
+
+struct Params {
+    start: u32,
+    count: u32,
+    height: u32,
+    first_x: u32,
+    xs: u32,
+    stride: u32,
+    offset: u32,
+    l_skip: u32,
+}
+
+@group(0) @binding(0) var<storage, read> segment: array<u32>;
+@group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> lagrange: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> tile: array<vec4<u32>>;
+var<immediate> params: Params;
+
+#if INT64
+/// a.x * v.x + a.y * v.y + ..: one coefficient of four products with base elements, reduced once.
+fn dot4(a: vec4<u32>, v: vec4<u32>) -> u32 {
+    return e_reduce(u64(a.x) * u64(v.x) + u64(a.y) * u64(v.y) + u64(a.z) * u64(v.z) + u64(a.w) * u64(v.w));
+}
+#else
+fn dot4(a: vec4<u32>, v: vec4<u32>) -> u32 {
+    return f_add(f_add(f_mul(a.x, v.x), f_mul(a.y, v.y)), f_add(f_mul(a.z, v.z), f_mul(a.w, v.w)));
+}
+#endif
+
+/// Terms i..i + 4 of the sum.
+fn four_terms(source: u32, row: u32, i: u32) -> Ext {
+    let v = vec4<u32>(
+        column_value(source, row + i, params.height),
+        column_value(source, row + i + 1u, params.height),
+        column_value(source, row + i + 2u, params.height),
+        column_value(source, row + i + 3u, params.height),
+    );
+    let a = lagrange[i];
+    let b = lagrange[i + 1u];
+    let c = lagrange[i + 2u];
+    let d = lagrange[i + 3u];
+    return vec4<u32>(
+        dot4(vec4<u32>(a.x, b.x, c.x, d.x), v),
+        dot4(vec4<u32>(a.y, b.y, c.y, d.y), v),
+        dot4(vec4<u32>(a.z, b.z, c.z, d.z), v),
+        dot4(vec4<u32>(a.w, b.w, c.w, d.w), v),
+    );
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let e = linear_workgroup(workgroup_id, num_workgroups) * 256u + thread;
+    if e >= params.count * params.xs {
+        return;
+    }
+    let entry = entries[params.start + e / params.xs];
+    let x = e % params.xs;
+    let row = (params.first_x + x) << params.l_skip;
+    let n = 1u << params.l_skip;
+    var sum = E_ZERO;
+    if n >= 4u {
+        for (var i = 0u; i < n; i += 4u) {
+            sum = e_add(sum, four_terms(entry.x, row, i));
+        }
+    } else {
+        for (var i = 0u; i < n; i++) {
+            sum = e_add(sum, e_scale(lagrange[i], column_value(entry.x, row + i, params.height)));
+        }
+    }
+    tile[entry.y * params.stride + params.offset + x] = sum;
+}

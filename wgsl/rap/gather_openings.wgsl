@@ -1,0 +1,36 @@
+// Column openings out of a tile that is folded to one row: openings[offset + k] = tile[columns[start + k]], or 0 where that is NONE.
+//
+// EF, one thread per opening. Host reference: upstream's into_column_openings.
+#import grid
+#import field/ext
+
+const NONE: u32 = 0xffffffffu;
+
+struct Params {
+    start: u32,
+    count: u32,
+    offset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> columns: array<u32>;
+@group(0) @binding(2) var<storage, read_write> openings: array<vec4<u32>>;
+var<immediate> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let k = linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    if k >= params.count {
+        return;
+    }
+    let column = columns[params.start + k];
+    var value = E_ZERO;
+    if column != NONE {
+        value = tile[column];
+    }
+    openings[params.offset + k] = value;
+}

@@ -1,0 +1,17 @@
+// Sum of one value per thread over a workgroup of 64 threads; every thread gets it.
+#import field/ext
+
+var<workgroup> round_values: array<vec4<u32>, 64>;
+
+fn sum_over_threads(value: Ext, t: u32) -> Ext {
+    workgroupBarrier();
+    round_values[t] = value;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half >>= 1u) {
+        if t < half {
+            round_values[t] = e_add(round_values[t], round_values[t + half]);
+        }
+        workgroupBarrier();
+    }
+    return round_values[0];
+}

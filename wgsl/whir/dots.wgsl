@@ -1,0 +1,58 @@
+// Inner products of the residue classes of f with product weights: for term t and b < 2^k
+//   dots[t][b] = sum_y f[2^k y + b] e_t[y],  e_t[(y_high, y_low)] = high_t[y_high] low_t[y_low].
+// This leaves one partial sum a workgroup, for wgsl/sum_rows.wgsl: partials[t][b][y_high].
+//
+// f: 2^chunk_bits entries for each of `chunks` values of y_high. halves[t]: low_t (2^(chunk_bits - k)), then high_t (missing when
+// chunks = 1), `halves_len` entries. k <= 8.
+// One workgroup a chunk, z the term. A thread's entries all have the same b, so it sums over y_low, one product an entry; the
+// threads of a b are then added up in workgroup memory and multiplied with high_t[y_high]. Reads f once a term.
+// Host reference: the formula.
+#import grid
+#import field/ext
+
+struct Params {
+    chunks: u32,
+    chunk_bits: u32,
+    k: u32,
+    halves_len: u32,
+}
+
+@group(0) @binding(0) var<storage, read> f: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> halves: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> partials: array<vec4<u32>>;
+var<immediate> params: Params;
+
+var<workgroup> sums: array<vec4<u32>, 256>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let chunk = linear_workgroup(workgroup, workgroups);
+    let term = workgroup.z;
+    let low = term * params.halves_len;
+    let first = chunk << params.chunk_bits;
+    var sum = E_ZERO;
+    if chunk < params.chunks {
+        for (var i = lane; i < (1u << params.chunk_bits); i += 256u) {
+            sum = e_add(sum, e_mul(f[first + i], halves[low + (i >> params.k)]));
+        }
+    }
+    sums[lane] = sum;
+    workgroupBarrier();
+    for (var stride = 128u; stride >= (1u << params.k); stride >>= 1u) {
+        if lane < stride {
+            sums[lane] = e_add(sums[lane], sums[lane + stride]);
+        }
+        workgroupBarrier();
+    }
+    if lane < (1u << params.k) && chunk < params.chunks {
+        var total = sums[lane];
+        if params.chunks > 1u {
+            total = e_mul(total, halves[low + (1u << (params.chunk_bits - params.k)) + chunk]);
+        }
+        partials[((term << params.k) + lane) * params.chunks + chunk] = total;
+    }
+}

@@ -1,0 +1,35 @@
+// g[y] = sum_{b < 2^k} weights[b] f[2^k y + b]: k rounds of folding at once. With f the coefficients of a multilinear polynomial and
+// weights[b] = prod_{i in b} alpha_i, g are the coefficients of f(alpha_0, .., alpha_{k-1}, .).
+//
+// One thread an output, 2^k products; reads f once, writes 2^-k of it.
+// Host reference: k single folds.
+#import grid
+#import field/ext
+
+struct Params {
+    len: u32,
+    k: u32,
+}
+
+@group(0) @binding(0) var<storage, read> f: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> g: array<vec4<u32>>;
+var<immediate> params: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let y = linear_workgroup(workgroup, workgroups) * 256u + lane;
+    if y >= params.len {
+        return;
+    }
+    let first = y << params.k;
+    var sum = f[first]; // weights[0] = 1
+    for (var b = 1u; b < (1u << params.k); b++) {
+        sum = e_add(sum, e_mul(weights[b], f[first + b]));
+    }
+    g[y] = sum;
+}
