@@ -137,7 +137,7 @@ fn weights_of_cubes() {
         let log = log_of(&gpu, &[EF::ONE]);
         let domain = skip_domain(&gpu, l_skip).unwrap();
         let round0 = Round0 { l_skip, kinds: 3, log: &log, skip_domain: &domain };
-        let kind_weights = gpu.upload(&vec![EF::ZERO; 9], "weights").unwrap();
+        let kind_weights = gpu.upload(&[EF::ZERO; 9], "weights").unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, FIRST).unwrap();
         rec.write(&point.values, 0, &point_values);
         let plan = gpu.upload(&words, "plan").unwrap();
@@ -216,7 +216,7 @@ fn polynomial_of_round_0_and_its_point() {
             round0.polynomial(&mut rec, FIRST, (&plan, 0), &upload(&records), &upload(&constants)).unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, FIRST + ROUND_WORDS).unwrap();
         let elements = random_exts(&mut rng, 5 * size);
-        let folded = upload(&vec![EF::ONE; 7]);
+        let folded = upload(&[EF::ONE; 7]);
         point.fold(&mut rec, &upload(&elements), elements.len(), (&folded, 1));
         let tickets = (rec.download(&s_0), rec.download(&point.values), rec.download(&folded));
         let done = rec.wait().unwrap();

@@ -166,7 +166,8 @@ struct Prover<'a, 'h, TS> {
 
 impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
     fn new(tx: &'a mut Transcript<'h, TS>, rec: &'a mut Recorder, plan: &'a Plan) -> Result<Self> {
-        let plan_words = rec.upload(&plan.words, "plan of the stacked reduction")?;
+        // uploads outside of the recording, here and below: inside they would end its compute pass
+        let plan_words = rec.gpu().upload(&plan.words, "plan of the stacked reduction")?;
         let lambda_word = tx.sample_ext(rec)?.word();
         let log = tx.log().clone();
         let lambda = LambdaPowers::new(rec, &log, lambda_word, plan.views)?;
@@ -210,7 +211,7 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
     }
 
     fn eq_tables(&mut self, r: &[EF]) -> Result<EqTables> {
-        let r = self.rec.upload(r, "r")?;
+        let r = self.rec.gpu().upload(r, "r")?;
         let n = self.plan.max_n_lift();
         let low_bits = RECORD_ELEMENTS.min(self.piece_rows()).ilog2() as usize - self.plan.l_skip;
         let low_bits = low_bits.min(n);
@@ -224,9 +225,9 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         let log = self.log.clone();
         let round0 = Round0 { l_skip: plan.l_skip, kinds: plan.kinds.len(), log: &log, skip_domain: &skip_domain };
         let (records, kind_words) = self.records(&round0, combined, eq)?;
-        let kind_words = self.rec.upload(&kind_words, "kinds of views")?;
+        let kind_words = self.rec.gpu().upload(&kind_words, "kinds of views")?;
         let constants = weights::kind_constants(plan.l_skip, r_0, &plan.kinds);
-        let constants = self.rec.upload(&constants, "weights of kinds")?;
+        let constants = self.rec.gpu().upload(&constants, "weights of kinds")?;
         let (s_0, kind_weights) =
             round0.polynomial(self.rec, self.lambda_word, (&kind_words, 0), &records, &constants)?;
         let (s_0, u_0) = self.tx.observe_then_sample(self.rec, &s_0, 0..s_0.len())?;
