@@ -4,6 +4,7 @@
 //! makes a proof a function of its input.
 
 mod common;
+mod device;
 
 #[allow(dead_code)] // only the workloads' names are not used here
 #[path = "../examples/support/workloads.rs"]
@@ -23,11 +24,11 @@ use proptest::{prelude::*, test_runner::TestCaseError};
 
 use common::{
     cases,
-    engine::engine,
     params::SmallParams,
     parity::{assert_fixture_parity, check_parity, prove_on},
     random_airs::air_sets,
 };
+use device::engine;
 use workloads::{Workload, WorkloadKind};
 
 /// Every other row selected.

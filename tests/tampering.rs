@@ -1,6 +1,7 @@
 //! What was tampered with never verifies.
 
 mod common;
+mod device;
 
 #[allow(dead_code)]
 #[path = "../examples/support/workloads.rs"]
@@ -23,10 +24,10 @@ use p3_field::PrimeCharacteristicRing;
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use common::{
-    engine::{engine, Engine},
     params::SmallParams,
     parity::{prove_on, ReferenceEngine},
 };
+use device::{engine, Engine};
 use workloads::{Workload, WorkloadKind};
 
 type Context = ProvingContext<CpuColMajorBackend<SC>>;

@@ -4,7 +4,6 @@
 //! Each test binary uses its own part of this module.
 #![allow(dead_code)]
 
-pub mod engine;
 pub mod params;
 pub mod parity;
 pub mod random_airs;

@@ -1,4 +1,4 @@
-//! The engine under test.
+//! The engine under test; apart from `common`, which the unit tests of the crate include, too.
 
 use openvm_stark_backend::{StarkEngine, SystemParams};
 use openvm_stark_sdk::config::baby_bear_poseidon2::DuplexSponge;
