@@ -1,4 +1,4 @@
-// combined[row] (+)= sum_c lambda_powers[first_view + c] * source[offset + c * pitch + row * stride], c < views, row < rows.
+// combined[row] (+)= sum_c lambda_powers[2 (first_view + c)] * source[offset + c * pitch + row * stride], c < views, row < rows.
 //
 // One pass over the cells of a run of equally tall columns. With L = 2^row_lanes_log a workgroup takes 4 L consecutive rows, a thread rows
 // l, l + L, l + 2 L and l + 3 L of them, so that a weight is loaded once for four cells. L is at least 32 where there are as many rows,
@@ -50,21 +50,21 @@ fn main(
     var sum2 = E_ZERO;
     var sum3 = E_ZERO;
     for (var c = 4u * (local >> params.row_lanes_log); c < params.views; c += step) {
-        let w = params.first_view + c;
+        let w = 2u * (params.first_view + c);
         let p = at + c * params.pitch;
         let left = params.views - c;
         if left >= 4u {
             let w0 = lambda_powers[w];
-            let w1 = lambda_powers[w + 1u];
-            let w2 = lambda_powers[w + 2u];
-            let w3 = lambda_powers[w + 3u];
+            let w1 = lambda_powers[w + 2u];
+            let w2 = lambda_powers[w + 4u];
+            let w3 = lambda_powers[w + 6u];
             sum0 = e_add(sum0, e_dot4(w0, w1, w2, w3, cells(p.x)));
             sum1 = e_add(sum1, e_dot4(w0, w1, w2, w3, cells(p.y)));
             sum2 = e_add(sum2, e_dot4(w0, w1, w2, w3, cells(p.z)));
             sum3 = e_add(sum3, e_dot4(w0, w1, w2, w3, cells(p.w)));
         } else {
             for (var k = 0u; k < left; k++) {
-                let weight = lambda_powers[w + k];
+                let weight = lambda_powers[w + 2u * k];
                 let q = p + k * params.pitch;
                 sum0 = e_add(sum0, e_scale(weight, source[q.x]));
                 sum1 = e_add(sum1, e_scale(weight, source[q.y]));

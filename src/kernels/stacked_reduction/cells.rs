@@ -8,15 +8,8 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
+    kernels::powers::powers,
 };
-
-kernel! {
-    /// lambda^(2 view) for all views.
-    struct LambdaPowersKernel("stacked_reduction/lambda_powers.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, write out: EF }
-        params { lambda_word, len }
-    }
-}
 
 kernel! {
     /// Lambda-combination of a run's columns.
@@ -86,22 +79,19 @@ impl ColumnRun {
     }
 }
 
-/// The weights of all views.
+/// The weights of all views: view v weighs `powers[2 v]`, its rotation `powers[2 v + 1]`.
 pub(crate) struct LambdaPowers {
     pub powers: DeviceBuffer<EF>,
 }
 
 impl LambdaPowers {
-    /// `powers[v] = lambda^(2 v)` for `views` views.
+    /// The powers of the challenge at `lambda_word` that `views` views need.
     ///
     /// # Errors
     ///
     /// As [`crate::gpu::Gpu::alloc`].
     pub fn new(rec: &mut Recorder, log: &DeviceBuffer<F>, lambda_word: u32, views: usize) -> Result<Self> {
-        let powers = rec.gpu().alloc(views, "powers of lambda")?;
-        let kernel = LambdaPowersKernel { transcript_log: log, out: &powers, lambda_word, len: views as u32 };
-        rec.dispatch(&kernel, Grid::threads(views));
-        Ok(Self { powers })
+        Ok(Self { powers: powers(rec, log, lambda_word, 2 * views)? })
     }
 
     /// `combined[i]` (+)= the sum of the run's cells of row `rows.start + i`, weighted by the views' powers.
@@ -114,7 +104,10 @@ impl LambdaPowers {
         accumulate: bool,
     ) {
         run.check();
-        assert!(run.first_view + run.views <= self.powers.len() && rows.end <= 1 << run.log_height, "rows of a run");
+        assert!(
+            2 * (run.first_view + run.views) <= self.powers.len() && rows.end <= 1 << run.log_height,
+            "rows of a run"
+        );
         assert!(rows.len().is_power_of_two() && rows.len() <= combined.len(), "room for the combination");
         let row_lanes_log = row_lanes_log(rows.len(), run.views);
         for (i, part) in run.parts(rows.len()).iter().enumerate() {

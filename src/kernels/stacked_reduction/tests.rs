@@ -56,19 +56,6 @@ fn eq_tables(rec: &mut Recorder, r: &[EF], low_bits: usize) -> EqTables {
 }
 
 #[test]
-fn powers_of_lambda_squared() {
-    let gpu = testing::gpu();
-    let lambda = random_exts(&mut StdRng::seed_from_u64(1), 1)[0];
-    let log = log_of(&gpu, &[lambda]);
-    for views in [1, 2, 63, 65, 1001] {
-        let mut rec = gpu.recorder("test");
-        let powers = LambdaPowers::new(&mut rec, &log, FIRST, views).unwrap();
-        let expected: Vec<EF> = lambda.square().powers().take(views).collect();
-        assert_eq!(read(rec, &powers.powers), expected);
-    }
-}
-
-#[test]
 fn combinations_of_columns() {
     let gpu = testing::gpu();
     let mut rng = StdRng::seed_from_u64(2);
@@ -86,7 +73,7 @@ fn combinations_of_columns() {
     ] {
         let rows = 1 << log_height;
         let cells = random(&mut rng, offset + views * pitch + rows * stride);
-        let powers = random_exts(&mut rng, views + 2);
+        let powers = random_exts(&mut rng, 2 * (views + 2));
         let source = gpu.upload(&cells, "cells").unwrap();
         let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 2, views };
         let lambda = LambdaPowers { powers: gpu.upload(&powers, "powers").unwrap() };
@@ -97,7 +84,7 @@ fn combinations_of_columns() {
             let mut rec = gpu.recorder("test");
             lambda.combine(&mut rec, &run, rows - half..rows, &combined, accumulate);
             let at = |row: usize, c: usize| cells[offset + c * pitch + row * stride];
-            let sum = |row: usize| (0..views).map(|c| powers[2 + c] * at(row, c)).sum::<EF>();
+            let sum = |row: usize| (0..views).map(|c| powers[2 * (2 + c)] * at(row, c)).sum::<EF>();
             let old = |i: usize| if accumulate { before[i] } else { EF::ZERO };
             let expected: Vec<EF> = (0..half).map(|i| old(i) + sum(rows - half + i)).collect();
             assert_eq!(read(rec, &combined), expected, "{log_height} {views} {accumulate}");
@@ -299,7 +286,7 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     CellDots { log: &log, u_word: FIRST, weights: &weights, partials: &partials }.run(&mut rec, &run, 1);
     // the slot before belongs to a run of its own
     let plan = gpu.upload(&[9, 0, views as u32 + 2, 0, 1, 1, 1, 4, 1], "plan").unwrap();
-    let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, views + 4), "powers").unwrap() };
+    let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, 2 * (views + 4)), "powers").unwrap() };
     let cube_weights = gpu.upload(&random_exts(rng, 2), "weights").unwrap();
     let nodes = NodeTables::alloc(&gpu, views + 3).unwrap();
     let (plan, cube_weights) = (&plan, &cube_weights);
@@ -326,7 +313,7 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     let expected: Vec<EF> = (0..views).map(opening).collect();
     assert_eq!(done.take(tickets.0).unwrap()[1..1 + views], expected, "{l_skip} {log_height} {views}");
     let (powers, cube) = (done.take(tables.0).unwrap(), done.take(tables.1).unwrap());
-    let expected: Vec<EF> = (0..views).map(|c| powers[4 + c] * cube[1]).collect();
+    let expected: Vec<EF> = (0..views).map(|c| powers[2 * (4 + c)] * cube[1]).collect();
     assert_eq!(done.take(tickets.1).unwrap()[1..1 + views], expected);
 }
 
