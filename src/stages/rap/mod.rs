@@ -108,7 +108,7 @@ pub fn prove_rap<TS: SpongeTranscript>(
     let mut rounds = MleRounds { input, weights: &weights, xi: &xi_dense, mu: &round0.mu_powers, tiles: folded };
     let rounds_proof = rounds.prove(tx, &mut rec, &state)?;
     let openings = column_openings(&mut rec, input, &rounds.tiles)?;
-    let openings = tx.observe(&mut rec, &openings, 0..openings.len())?;
+    let openings = tx.observe_last(&mut rec, &openings, 0..openings.len())?;
     tx.sync(rec)?;
 
     let r = [&[round0.r_0], rounds_proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
