@@ -63,7 +63,7 @@ pub struct WgpuDeviceBuilder {
     gpu: GpuOptions,
     evaluator: EvaluatorPolicy,
     verify_before_return: Option<bool>,
-    cache_rs_code_matrix: bool,
+    cache_rs_code_matrix: Option<bool>,
 }
 
 impl WgpuDeviceBuilder {
@@ -102,9 +102,10 @@ impl WgpuDeviceBuilder {
         self
     }
 
-    /// Whether codeword matrices are kept between commitment and opening.
+    /// Whether codeword matrices are kept between commitment and opening; by default on software drivers, where encoding is slow and the
+    /// memory is the host's.
     pub fn cache_rs_code_matrix(mut self, cache: bool) -> Self {
-        self.cache_rs_code_matrix = cache;
+        self.cache_rs_code_matrix = Some(cache);
         self
     }
 
@@ -130,7 +131,7 @@ impl WgpuDeviceBuilder {
             options: ProverOptions {
                 evaluator: self.evaluator,
                 verify_before_return: self.verify_before_return.unwrap_or(metal),
-                cache_rs_code_matrix: self.cache_rs_code_matrix,
+                cache_rs_code_matrix: self.cache_rs_code_matrix.unwrap_or(gpu.capabilities().software),
             },
             gpu,
             config: BabyBearPoseidon2Config::default_from_params(params),

@@ -1,20 +1,24 @@
 //! The interpreter's code.
 //!
-//! Records of four words (one `vec4<u32>` load each), of three kinds. What is rare lies outside of the loop over what is
+//! Records of four words (one `vec4<u32>` load each), of four kinds. What is rare lies outside of the loop over what is
 //! frequent, since software drivers execute every branch of a loop's body:
 //!
-//! - *instruction* `[opcode, dst, a, b]`: opcode 0 add, 1 sub, 2 mul, 3 mul by constant `b` (an index), 4 negate `a`;
-//! - *term* `[end, acc, weight, operand]`: run the instructions up to `end`, then `acc[acc] += weights[weight] * operand`;
-//! - *output* `[end_term, end, output, operand]`: run the terms up to `end_term`, then the instructions up to `end`, then store
-//!   the fraction `operand / acc[1]` as `output` and clear `acc[1]`.
+//! - *instruction* `[opcode | dst << 3, a, b, immediate]`: opcode 0 add, 1 sub, 2 mul, 3 negate `a`, 4 (only over EF) `a` times
+//!   the immediate;
+//! - *term* `[end, acc | weight << 1, operand, immediate]`: run the instructions up to `end`, then
+//!   `acc[acc] += weights[weight] * operand`;
+//! - *output* two records, `[end_term, end, output, 0]` and `[operand, immediate, 0, 0]`:
+//!   run the terms up to `end_term`, then the instructions up to `end`, then store the fraction `operand / acc[1]` as `output` and
+//!   clear `acc[1]`;
+//! - *preload* `[register, constant, 0, 0]`: a public value to put into a register first.
 //!
-//! A chunk `[instrs, terms, outputs, end]` names where its records of each kind begin, all in one table, and where its outputs
-//! (of an emitting program) or else its terms end.
+//! A chunk has two records, `[preloads, instrs, terms, outputs]` and `[end, 0, 0, 0]`: where its records of each kind begin, all in
+//! one table and in this order, and where the last end.
 //!
-//! An operand is `kind << 30 | index`: kind 0 a register, 1 a tile column, 2 a constant. The constants of the device are the
-//! program's constants followed by the AIR's public values.
+//! An operand is `kind << 30 | index`: kind 0 a register, 1 a tile column, 2 the record's immediate, a word of F in Montgomery
+//! form. (So constants cost no load, and an instruction has at most one: lowering folds the others.)
 
-use super::{BinaryOp, Chunk, Instr, Operand, Program, TileLayout};
+use super::{wgsl::montgomery_word, BinaryOp, Chunk, Instr, Operand, Program, TileLayout};
 
 /// Words of a record.
 pub const RECORD_WORDS: usize = 4;
@@ -24,107 +28,114 @@ type Record = [u32; RECORD_WORDS];
 const OP_ADD: u32 = 0;
 const OP_SUB: u32 = 1;
 const OP_MUL: u32 = 2;
-const OP_SCALE: u32 = 3;
-const OP_NEG: u32 = 4;
+const OP_NEG: u32 = 3;
+const OP_SCALE: u32 = 4;
+
+const DST_SHIFT: u32 = 3;
 
 const KIND_SHIFT: u32 = 30;
 const KIND_COLUMN: u32 = 1 << KIND_SHIFT;
-const KIND_CONSTANT: u32 = 2 << KIND_SHIFT;
+const IMMEDIATE: u32 = 2 << KIND_SHIFT;
 
 /// A program in device form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedProgram {
-    /// Records of all chunks: for each its instructions, then its terms, then its outputs.
+    /// Records of all chunks: for each its preloads, instructions, terms, outputs.
     pub records: Vec<[u32; RECORD_WORDS]>,
-    /// For each chunk `[instrs, terms, outputs, end]`, as indices of records.
+    /// Two records for each chunk.
     pub chunks: Vec<[u32; RECORD_WORDS]>,
 }
 
 impl EncodedProgram {
-    /// Encodes `program` with its columns placed by `layout`.
+    /// Encodes `program` with its columns placed by `layout`, for a tile over EF if `extension`.
     ///
     /// # Panics
     /// If `layout` lacks a column that the program reads.
-    pub fn new(program: &Program, layout: &TileLayout) -> Self {
-        let encoder = Encoder::new(program, layout);
+    pub fn new(program: &Program, layout: &TileLayout, extension: bool) -> Self {
         let mut encoded = Self { records: vec![], chunks: vec![] };
+        let place = |&column| layout.index(column).unwrap_or_else(|| panic!("the tile layout lacks {column:?}"));
+        let columns: Vec<u32> = program.columns.iter().map(place).collect();
         for chunk in &program.chunks {
-            encoder.chunk(chunk, &mut encoded);
+            ChunkEncoder { program, columns: &columns, extension, chunk }.encode(&mut encoded);
         }
         encoded
     }
 }
 
-struct Encoder {
+struct ChunkEncoder<'a> {
+    program: &'a Program,
     /// Tile column by the program's column index.
-    columns: Vec<u32>,
-    first_public_value: u32,
+    columns: &'a [u32],
+    extension: bool,
+    chunk: &'a Chunk,
 }
 
-impl Encoder {
-    fn new(program: &Program, layout: &TileLayout) -> Self {
-        let place = |&column| layout.index(column).unwrap_or_else(|| panic!("the tile layout lacks {column:?}"));
-        Self {
-            columns: program.columns.iter().map(place).collect(),
-            first_public_value: program.constants.len() as u32,
-        }
-    }
+impl ChunkEncoder<'_> {
+    fn encode(&self, encoded: &mut EncodedProgram) {
+        let [preloads, instrs, terms, outputs] = self.starts(encoded.records.len());
+        let public_values = (self.chunk.registers..).zip(&self.chunk.public_values);
+        let constant = |i: u32| self.program.constants.len() as u32 + i;
+        encoded.records.extend(public_values.map(|(register, &i)| [register, constant(i), 0, 0]));
 
-    fn chunk(&self, chunk: &Chunk, encoded: &mut EncodedProgram) {
-        let instrs = encoded.records.len() as u32;
-        let terms = instrs + chunk.num_operations() as u32;
-        let accumulations = chunk.instrs.iter().filter(|i| matches!(i, Instr::Accumulate { .. })).count();
-        let outputs = terms + accumulations as u32;
         let (mut term_records, mut output_records) = (vec![], vec![]);
-        for &instr in &chunk.instrs {
+        for &instr in &self.chunk.instrs {
             let end = encoded.records.len() as u32;
             match instr {
-                Instr::Accumulate { acc, weight, value } => term_records.push([end, acc, weight, self.operand(value)]),
-                Instr::Emit { output, numerator } => {
-                    let end_term = terms + term_records.len() as u32;
-                    output_records.push([end_term, end, output, self.operand(numerator)]);
+                Instr::Accumulate { acc, weight, value } => {
+                    let [operand, immediate] = self.operand(value);
+                    term_records.push([end, acc | weight << 1, operand, immediate]);
                 }
-                Instr::Binary { .. } | Instr::Neg { .. } => encoded.records.push(self.arithmetic(instr)),
+                Instr::Emit { output, numerator } => {
+                    let [operand, immediate] = self.operand(numerator);
+                    output_records.push([terms + term_records.len() as u32, end, output, 0]);
+                    output_records.push([operand, immediate, 0, 0]);
+                }
+                Instr::Binary { op, dst, a, b } => encoded.records.push(self.binary(op, dst, a, b)),
+                Instr::Neg { dst, a } => {
+                    // the second operand is read, whatever the opcode
+                    let [a, immediate] = self.operand(a);
+                    encoded.records.push([OP_NEG | dst << DST_SHIFT, a, a, immediate]);
+                }
             }
         }
         encoded.records.extend(term_records);
-        encoded.records.extend(&output_records);
+        encoded.records.extend(output_records);
         let end = encoded.records.len() as u32;
-        encoded.chunks.push([instrs, terms, outputs, end]);
+        encoded.chunks.extend([[preloads, instrs, terms, outputs], [end, 0, 0, 0]]);
     }
 
-    fn arithmetic(&self, instr: Instr) -> Record {
-        match instr {
-            Instr::Binary { op: BinaryOp::Mul, dst, a, b } => match (self.constant(a), self.constant(b)) {
-                (_, Some(b)) => [OP_SCALE, dst, self.operand(a), b],
-                (Some(a), None) => [OP_SCALE, dst, self.operand(b), a],
-                (None, None) => [OP_MUL, dst, self.operand(a), self.operand(b)],
-            },
-            Instr::Binary { op, dst, a, b } => {
-                let opcode = if op == BinaryOp::Add { OP_ADD } else { OP_SUB };
-                [opcode, dst, self.operand(a), self.operand(b)]
-            }
-            // the second operand is read, whatever the opcode
-            Instr::Neg { dst, a } => [OP_NEG, dst, self.operand(a), self.operand(a)],
-            Instr::Accumulate { .. } | Instr::Emit { .. } => unreachable!("not arithmetic"),
+    /// Where the preloads, instructions, terms and outputs begin.
+    fn starts(&self, first: usize) -> [u32; 4] {
+        let accumulations = self.chunk.instrs.iter().filter(|i| matches!(i, Instr::Accumulate { .. })).count();
+        let instrs = first + self.chunk.public_values.len();
+        let terms = instrs + self.chunk.num_operations();
+        [first, instrs, terms, terms + accumulations].map(|start| start as u32)
+    }
+
+    fn binary(&self, op: BinaryOp, dst: u32, a: Operand, b: Operand) -> Record {
+        let ([a, immediate_a], [b, immediate_b]) = (self.operand(a), self.operand(b));
+        // at most one is an immediate, the other's word is 0
+        let immediate = immediate_a | immediate_b;
+        let dst = dst << DST_SHIFT;
+        match op {
+            BinaryOp::Add => [OP_ADD | dst, a, b, immediate],
+            BinaryOp::Sub => [OP_SUB | dst, a, b, immediate],
+            BinaryOp::Mul if self.extension && b == IMMEDIATE => [OP_SCALE | dst, a, a, immediate],
+            BinaryOp::Mul if self.extension && a == IMMEDIATE => [OP_SCALE | dst, b, b, immediate],
+            BinaryOp::Mul => [OP_MUL | dst, a, b, immediate],
         }
     }
 
-    /// Index in the device's constants, if the operand is one.
-    fn constant(&self, operand: Operand) -> Option<u32> {
+    /// The operand's code and immediate (0 if it is none).
+    fn operand(&self, operand: Operand) -> [u32; 2] {
         match operand {
-            Operand::Constant(c) => Some(c),
-            Operand::PublicValue(i) => Some(self.first_public_value + i),
-            Operand::Register(_) | Operand::Column(_) => None,
+            Operand::Register(r) => [r, 0],
+            Operand::Column(c) => [KIND_COLUMN | self.columns[c as usize], 0],
+            Operand::Constant(c) => [IMMEDIATE, montgomery_word(self.program.constants[c as usize])],
+            Operand::PublicValue(i) => {
+                let at = self.chunk.public_values.binary_search(&i).expect("listed by the chunk");
+                [self.chunk.registers + at as u32, 0]
+            }
         }
-    }
-
-    fn operand(&self, operand: Operand) -> u32 {
-        let index = match operand {
-            Operand::Register(r) => return r,
-            Operand::Column(c) => return KIND_COLUMN | self.columns[c as usize],
-            Operand::Constant(_) | Operand::PublicValue(_) => self.constant(operand),
-        };
-        KIND_CONSTANT | index.expect("a constant")
     }
 }

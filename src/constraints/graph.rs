@@ -105,17 +105,44 @@ impl Graph {
 
     fn lower_node(&mut self, node: &SymbolicExpressionNode<F>, widths: &PartWidths) -> Result<Node, ConstraintError> {
         use SymbolicExpressionNode as N;
-        let binary = |op, a: usize, b: usize| Ok(Node::Binary(op, self.node(a)?, self.node(b)?));
+        let mut binary = |op, a: usize, b: usize| {
+            let (a, b) = (self.node(a)?, self.node(b)?);
+            Ok(self.folded(op, a, b).unwrap_or(Node::Binary(op, a, b)))
+        };
         match *node {
             N::Add { left_idx, right_idx, .. } => binary(BinaryOp::Add, left_idx, right_idx),
             N::Sub { left_idx, right_idx, .. } => binary(BinaryOp::Sub, left_idx, right_idx),
             N::Mul { left_idx, right_idx, .. } => binary(BinaryOp::Mul, left_idx, right_idx),
-            N::Neg { idx, .. } => Ok(Node::Neg(self.node(idx)?)),
+            N::Neg { idx, .. } => {
+                let a = self.node(idx)?;
+                Ok(match self.constant_value(a) {
+                    Some(value) => Node::Leaf(self.constant(-value)),
+                    None => Node::Neg(a),
+                })
+            }
             N::Constant(value) => Ok(Node::Leaf(self.constant(value))),
             N::IsFirstRow => Ok(self.column(TileColumn::IsFirstRow)),
             N::IsTransition => Ok(self.column(TileColumn::IsTransition)),
             N::IsLastRow => Ok(self.column(TileColumn::IsLastRow)),
             N::Variable(var) => self.lower_variable(var, widths),
+        }
+    }
+
+    /// The result of an operation on two constants. (Keygen folds these already; with it an instruction has at most one constant.)
+    fn folded(&mut self, op: BinaryOp, a: NodeId, b: NodeId) -> Option<Node> {
+        let (a, b) = (self.constant_value(a)?, self.constant_value(b)?);
+        let value = match op {
+            BinaryOp::Add => a + b,
+            BinaryOp::Sub => a - b,
+            BinaryOp::Mul => a * b,
+        };
+        Some(Node::Leaf(self.constant(value)))
+    }
+
+    fn constant_value(&self, id: NodeId) -> Option<F> {
+        match self.nodes[id as usize] {
+            Node::Leaf(Operand::Constant(c)) => Some(self.constants[c as usize]),
+            _ => None,
         }
     }
 

@@ -100,12 +100,19 @@ pub struct Chunk {
     pub instrs: Vec<Instr>,
     /// Registers used: every register is below this.
     pub registers: u32,
+    /// Public values read, sorted. The interpreter keeps them in the registers from `registers` on.
+    pub public_values: Vec<u32>,
 }
 
 impl Chunk {
+    /// Registers that the interpreter needs, those for public values included.
+    pub fn interpreter_registers(&self) -> u32 {
+        self.registers + self.public_values.len() as u32
+    }
+
     /// Registers beyond the interpreter's file.
     pub fn spilled_registers(&self) -> u32 {
-        self.registers.saturating_sub(REGISTER_FILE)
+        self.interpreter_registers().saturating_sub(REGISTER_FILE)
     }
 
     /// Number of arithmetic instructions.

@@ -1,6 +1,9 @@
 //! Ordering a chunk depth-first and allocating its registers.
 
-use std::{cmp::Reverse, collections::BinaryHeap, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap, HashMap},
+};
 
 use super::{
     chunk::{Step, Unit},
@@ -19,7 +22,7 @@ pub(super) fn schedule(graph: &Graph, units: &[Unit]) -> Vec<Chunk> {
     let mut pending = vec![units];
     while let Some(units) = pending.pop() {
         let chunk = Scheduler::new(graph, units).run();
-        if chunk.registers > REGISTER_FILE && units.len() > 1 {
+        if chunk.spilled_registers() > 0 && units.len() > 1 {
             let (left, right) = units.split_at(units.len() / 2);
             pending.push(right);
             pending.push(left);
@@ -49,7 +52,7 @@ impl<'a> Scheduler<'a> {
             uses: HashMap::new(),
             registers: HashMap::new(),
             free: BinaryHeap::new(),
-            chunk: Chunk { instrs: vec![], registers: 0 },
+            chunk: Chunk { instrs: vec![], registers: 0, public_values: vec![] },
         }
     }
 
@@ -64,6 +67,13 @@ impl<'a> Scheduler<'a> {
             });
         }
         debug_assert!(self.registers.is_empty(), "a value outlives its uses");
+        let public_value = |operand| match operand {
+            Operand::PublicValue(i) => Some(i),
+            _ => None,
+        };
+        let public_values: BTreeSet<u32> =
+            self.chunk.instrs.iter().flat_map(|instr| instr.operands()).filter_map(public_value).collect();
+        self.chunk.public_values = public_values.into_iter().collect();
         self.chunk
     }
 

@@ -66,9 +66,13 @@ fn check_dag(dag: &SymbolicConstraintsDag<F>, widths: &PartWidths, public_values
 /// That encoding and text cover every instruction.
 fn check_structure(program: &Program) {
     let layout = TileLayout::used(program.columns.iter().copied());
-    let encoded = EncodedProgram::new(program, &layout);
-    let instrs: usize = program.chunks.iter().map(|c| c.instrs.len()).sum();
-    assert_eq!(encoded.records.len(), instrs);
+    for extension in [false, true] {
+        let encoded = EncodedProgram::new(program, &layout, extension);
+        let records = |chunk: &Chunk| chunk.instrs.len() + chunk.public_values.len();
+        let instrs: usize = program.chunks.iter().map(records).sum();
+        assert_eq!(encoded.records.len(), instrs + program.num_outputs);
+        assert_eq!(encoded.chunks.len(), 2 * program.chunks.len());
+    }
     for chunk in &program.chunks {
         let body = wgsl::chunk_body(program, chunk, &layout);
         assert_eq!(body.lines().count(), chunk.instrs.len());

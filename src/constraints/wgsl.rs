@@ -120,6 +120,6 @@ impl Writer<'_> {
 }
 
 /// The word that represents `value` on the device: `value * 2^32 mod p`.
-fn montgomery_word(value: F) -> u32 {
+pub(super) fn montgomery_word(value: F) -> u32 {
     ((u64::from(value.as_canonical_u32()) << 32) % u64::from(F::ORDER_U32)) as u32
 }

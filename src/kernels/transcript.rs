@@ -64,6 +64,10 @@ pub(crate) struct DuplexPosition {
 /// Words of the sponge's rate.
 const RATE: usize = 8;
 
+/// Words that one dispatch absorbs. lavapipe leaves every loop of an invocation after 65,535 iterations in total, and a permutation takes
+/// up to 60 of them.
+const STEP_WORDS: usize = 4096;
+
 /// Threads that search for a witness: enough to fill a large GPU, few enough that little is tried beyond the witness.
 const GRIND_THREADS: usize = 1 << 15;
 
@@ -82,22 +86,32 @@ impl DeviceSponge {
     ) -> Result<()> {
         assert!(absorb.from + absorb.len <= absorb.source.len(), "observation past the end of its buffer");
         assert!(log_at + absorb.len + squeeze <= log.len(), "transcript log is full");
-        let step = Step {
-            source: absorb.source,
-            sponge: &self.state,
-            transcript_log: log,
-            round_constants: &round_constants(rec.gpu())?,
-            start: absorb.from as u32,
-            absorb: absorb.len as u32,
-            squeeze: squeeze as u32,
-            log_at: log_at as u32,
-            absorb_index: self.absorb_index as u32,
-            sample_index: self.sample_index as u32,
-            integers: absorb.integers as u32,
-        };
-        rec.dispatch(&step, Grid::workgroups(1));
-        self.advance(absorb.len, squeeze);
-        Ok(())
+        let round_constants = round_constants(rec.gpu())?;
+        let mut done = 0;
+        loop {
+            let count = (absorb.len - done).min(STEP_WORDS);
+            let last = done + count == absorb.len;
+            let squeeze = if last { squeeze } else { 0 };
+            let step = Step {
+                source: absorb.source,
+                sponge: &self.state,
+                transcript_log: log,
+                round_constants: &round_constants,
+                start: (absorb.from + done) as u32,
+                absorb: count as u32,
+                squeeze: squeeze as u32,
+                log_at: (log_at + done) as u32,
+                absorb_index: self.absorb_index as u32,
+                sample_index: self.sample_index as u32,
+                integers: absorb.integers as u32,
+            };
+            rec.dispatch(&step, Grid::workgroups(1));
+            self.advance(count, squeeze);
+            done += count;
+            if last {
+                return Ok(());
+            }
+        }
     }
 
     /// The position from which a kernel continues, logging from word `log_at`.

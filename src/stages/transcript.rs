@@ -413,13 +413,13 @@ mod tests {
     fn observations_and_samples_of_all_lengths_match_the_host() {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(5);
-        let values: Vec<F> = (0..300).map(|_| F::from_u32(rng.random())).collect();
+        let values: Vec<F> = (0..20_200).map(|_| F::from_u32(rng.random())).collect();
         let buffer = gpu.upload(&values, "values").unwrap();
         let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
         let mut tx = Transcript::new(&gpu, &mut host).unwrap();
         let mut rec = gpu.recorder("test");
         let mut samples = vec![];
-        for len in [1, 0, 3, 8, 5, 16, 17, 7, 0, 2, 100] {
+        for len in [1, 0, 3, 8, 5, 16, 17, 7, 0, 2, 100, 20_001] {
             for count in [0, 1, 4, 9, 8, 20] {
                 let start = rng.random_range(0..100);
                 let observed = tx.observe(&mut rec, &buffer, start..start + len).unwrap();
@@ -434,6 +434,20 @@ mod tests {
             assert_eq!(tx.values(observed), values[start..start + observed.len()]);
             assert_eq!(tx.values(sampled), words);
         }
+        sponges_agree(&host, &expected);
+    }
+
+    #[test]
+    fn long_observations_are_absorbed_to_their_end() {
+        let gpu = testing::gpu();
+        let values: Vec<F> = (0..50_001).map(F::from_u32).collect();
+        let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
+        let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+        let mut rec = gpu.recorder("test");
+        let observed = tx.observe_values(&mut rec, &values).unwrap();
+        tx.sync(rec).unwrap();
+        values.iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
+        assert_eq!(tx.values(observed), values);
         sponges_agree(&host, &expected);
     }
 

@@ -1,44 +1,27 @@
 // Values of a thread that evaluates four rows of a base-field tile at once: a vector holds one value for each row.
 //
-// Four rows share the decoding of an instruction and the address of a column. Row k of thread t of a workgroup with n rows is
-// first + t + k * ceil(n / 4), so that reads of a column stay coalesced and few rows still use their lanes.
-// The frame declares `tile` and `params.stride`, `params.evaluations`.
+// Four adjacent rows share the decoding of an instruction and are one load of a column. A tile's stride is a multiple of four; the
+// rows between the last one and the stride are evaluated, but not stored.
+// The frame declares `tile` (as vectors) and `params.stride` (in words), `params.evaluations`.
 #import field/ext
-
-/// Rows that a workgroup of 64 threads covers.
-const ROWS: u32 = 256u;
 
 alias Value = vec4<u32>;
 
-/// The rows of this thread; past the end they repeat the last one and are not stored.
-var<private> rows: vec4<u32>;
-/// Whether to store each row.
-var<private> live: vec4<bool>;
+/// The first row of this thread, over four.
+var<private> quad: u32;
 
 /// Sums in the extension, coefficient by coefficient: component k of each vector belongs to row k.
 var<private> acc0: array<Value, 4>;
 var<private> acc1: array<Value, 4>;
 
-/// Chooses the rows of thread `t`; false if there are none.
+/// Chooses the rows of thread `t` of a workgroup of 64; false if there are none.
 fn choose_rows(workgroup: u32, t: u32) -> bool {
-    let first = workgroup * ROWS;
-    if first >= params.evaluations {
-        return false;
-    }
-    let n = min(params.evaluations - first, ROWS);
-    let step = (n + 3u) / 4u;
-    if t >= step {
-        return false;
-    }
-    let local = vec4<u32>(t) + vec4<u32>(0u, 1u, 2u, 3u) * step;
-    live = local < vec4<u32>(n);
-    rows = min(local, vec4<u32>(n - 1u)) + first;
-    return true;
+    quad = workgroup * 64u + t;
+    return 4u * quad < params.evaluations;
 }
 
 fn column(c: u32) -> Value {
-    let at = rows + c * params.stride;
-    return vec4<u32>(tile[at.x], tile[at.y], tile[at.z], tile[at.w]);
+    return tile[c * (params.stride / 4u) + quad];
 }
 
 fn lift(word: u32) -> Value {

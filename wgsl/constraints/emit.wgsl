@@ -6,7 +6,7 @@
 // than 2^l_skip is repeated `lift` times with norm = 1 / lift. Only positions within window_start + [0, window_len) are written
 // (the layer comes in pieces): window_start is the position of the buffers' first element.
 //
-// tile: F, column-major, `stride` words a column; weights, numerators, denominators: EF; weights[alpha] is alpha.
+// tile: F, column-major, `stride` words (a multiple of 4) a column; weights, numerators, denominators: EF; weights[alpha] is alpha.
 // Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
 // `first_workgroup` on.
 // INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
@@ -28,7 +28,7 @@ struct Params {
     window_len: u32,
 }
 
-@group(0) @binding(0) var<storage, read> tile: array<u32>;
+@group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> constants: array<u32>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;
@@ -37,12 +37,13 @@ struct Params {
 var<immediate> params: Params;
 
 fn write_fraction(k: u32, offset: u32, numerator: u32) {
-    if !live[k] {
+    let row = 4u * quad + k;
+    if row >= params.evaluations {
         return;
     }
     let denominator = e_add(weights[params.alpha], sum1(k));
     for (var copy = 0u; copy < params.lift; copy++) {
-        let at = offset + copy * params.height + params.first_row + rows[k] - params.window_start;
+        let at = offset + copy * params.height + params.first_row + row - params.window_start;
         if at < params.window_len {
             numerators[at] = e_from_base(numerator);
             denominators[at] = denominator;

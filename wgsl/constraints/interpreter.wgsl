@@ -46,17 +46,17 @@ fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {
 #endif
 }
 
-fn operand(code: u32) -> Value {
+fn operand(code: u32, immediate: u32) -> Value {
     let index = code & 0x3fffffffu;
     switch code >> 30u {
+        case 0u: {
+            return read_register(index);
+        }
         case 1u: {
             return column(index);
         }
-        case 2u: {
-            return lift(constants[index]);
-        }
         default: {
-            return read_register(index);
+            return lift(immediate);
         }
     }
 }
@@ -65,28 +65,29 @@ fn operand(code: u32) -> Value {
 fn run(first: u32, end: u32) {
     for (var k = first; k < end; k++) {
         let instr = records[k];
-        let a = operand(instr.z);
+        let a = operand(instr.y, instr.w);
+        let b = operand(instr.z, instr.w);
         var value: Value;
-        if instr.x == 3u {
-            value = v_scale(a, constants[instr.w]);
-        } else {
-            let b = operand(instr.w);
-            switch instr.x {
-                case 0u: {
-                    value = v_add(a, b);
-                }
-                case 1u: {
-                    value = v_sub(a, b);
-                }
-                case 2u: {
-                    value = v_mul(a, b);
-                }
-                default: {
-                    value = v_neg(a);
-                }
+        switch instr.x & 7u {
+            case 0u: {
+                value = v_add(a, b);
+            }
+            case 1u: {
+                value = v_sub(a, b);
+            }
+            case 2u: {
+                value = v_mul(a, b);
+            }
+#if EXTENSION
+            case 4u: {
+                value = v_scale(a, instr.w);
+            }
+#endif
+            default: {
+                value = v_neg(a);
             }
         }
-        write_register(instr.y, value);
+        write_register(instr.x >> 3u, value);
     }
 }
 
@@ -96,26 +97,32 @@ fn run_terms(instrs: u32, first: u32, end: u32) -> u32 {
     for (var k = first; k < end; k++) {
         let term = records[k];
         run(at, term.x);
-        accumulate(term.y, term.z, operand(term.w));
+        accumulate(term.y & 1u, term.y >> 1u, operand(term.z, term.w));
         at = term.x;
     }
     return at;
 }
 
 fn evaluate(chunk: u32) {
-    let code = chunks[chunk];
+    let code = chunks[2u * chunk];
+    let end = chunks[2u * chunk + 1u].x;
+    for (var k = code.x; k < code.y; k++) {
+        let preload = records[k];
+        write_register(preload.x, lift(constants[preload.y]));
+    }
 #if EMIT
-    var at = code.x;
-    var term = code.y;
-    for (var k = code.z; k < code.w; k++) {
+    var at = code.y;
+    var term = code.z;
+    for (var k = code.w; k < end; k += 2u) {
         let output = records[k];
+        let numerator = records[k + 1u];
         at = run_terms(at, term, output.x);
         run(at, output.y);
-        emit(output.z, operand(output.w));
+        emit(output.z, operand(numerator.x, numerator.y));
         term = output.x;
         at = output.y;
     }
 #else
-    run_terms(code.x, code.y, code.w);
+    run_terms(code.y, code.z, end);
 #endif
 }

@@ -5,7 +5,7 @@
 // with acc_a accumulator a < accumulators (1 or 2) of chunk c at row e = x * points + p of the tile: x a hypercube point, p a
 // point of the cosets.
 //
-// tile: F, column-major, `stride` words a column; weights, eq, partials: EF; constants: the program's, then the public values.
+// tile: F, column-major, `stride` words (a multiple of 4) a column; weights, eq, partials: EF; constants: the program's, then the public values.
 // Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
 // `first_workgroup` on.
 // INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
@@ -23,7 +23,7 @@ struct Params {
     first_workgroup: u32,
 }
 
-@group(0) @binding(0) var<storage, read> tile: array<u32>;
+@group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> constants: array<u32>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> eq: array<vec4<u32>>;
@@ -42,10 +42,10 @@ fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
 #endif
 
 fn store(chunk: u32, k: u32) {
-    if !live[k] {
+    let e = 4u * quad + k;
+    if e >= params.evaluations {
         return;
     }
-    let e = rows[k];
     let at = chunk * params.accumulators * params.evaluations + e;
     let weight = eq[params.eq_offset + e / params.points];
     partials[at] = e_mul(weight, sum0(k));

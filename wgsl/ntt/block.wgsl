@@ -63,10 +63,10 @@ fn v_div_2exp(x: vec4<u32>, k: u32) -> vec4<u32> {
 
 /// Slots with distance `u_step` between the values of one vector and `g_step` between vectors.
 fn block_slots(log_radix: u32, u_step: u32, g_step: u32) -> Slots {
+    let w3 = select(g_step << 3u, u_step << (max(log_radix, 1u) - 1u), log_radix >= 1u);
+    let w2 = select(g_step << 2u, u_step << (max(log_radix, 2u) - 2u), log_radix >= 2u);
+    let w1 = select(g_step << 1u, u_step << (max(log_radix, 3u) - 3u), log_radix >= 3u);
     let w0 = select(g_step, u_step, log_radix == 4u);
-    let w1 = select(g_step << 1u, u_step << (log_radix - 3u), log_radix >= 3u);
-    let w2 = select(g_step << 2u, u_step << (log_radix - 2u), log_radix >= 2u);
-    let w3 = select(g_step << 3u, u_step << (log_radix - 1u), log_radix >= 1u);
     return Slots(vec4<u32>(0u, w0, w1, w0 + w1), w2, w3);
 }
 

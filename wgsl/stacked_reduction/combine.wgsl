@@ -1,8 +1,9 @@
-// combined[row] (+)= sum_c lambda_powers[first_view + c] * source[offset + c * pitch + row * stride], c < views, row < rows.
+// combined[row] (+)= sum_c lambda_powers[2 (first_view + c)] * source[offset + c * pitch + row * stride], c < views, row < rows.
 //
-// One pass over the cells of a run of equally tall columns. A workgroup takes 2^row_lanes_log consecutive rows (32, so that a warp
-// reads 128 consecutive bytes) and spreads the columns over its other threads, four columns a step; their sums meet in workgroup memory.
-// Reads 4 bytes and does 4 wide products per cell; writes 16 bytes per row (and reads them when it accumulates).
+// One pass over the cells of a run of equally tall columns. With L = 2^row_lanes_log a workgroup takes 4 L consecutive rows, a thread rows
+// l, l + L, l + 2 L and l + 3 L of them, so that a weight is loaded once for four cells. L is at least 32 where there are as many rows,
+// so that a subgroup reads whole cache lines; where rows are few, the columns spread over 256 / L threads, whose sums meet in workgroup
+// memory. Reads 4 bytes and does 4 wide products per cell; writes 16 bytes per row (and reads them when it accumulates).
 // Host reference: `tests::combinations_of_columns`.
 #import grid
 #import stacked_reduction/dot4
@@ -23,16 +24,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> combined: array<vec4<u32>>;
 var<immediate> params: Params;
 
-var<workgroup> sums: array<vec4<u32>, 256>;
+// thread t's sum for its row l + k L at 256 k + t
+var<workgroup> sums: array<vec4<u32>, 1024>;
 
-/// The cell of view `c` in the row that begins at `at`; zero past the last view.
-fn cell(at: u32, c: u32) -> u32 {
-    let last = params.views - 1u;
-    return select(0u, source[at + min(c, last) * params.pitch], c <= last);
-}
-
-fn weight(c: u32) -> Ext {
-    return lambda_powers[params.first_view + min(c, params.views - 1u)];
+/// The cells of four columns from element `p` on.
+fn cells(p: u32) -> vec4<u32> {
+    return vec4<u32>(source[p], source[p + params.pitch], source[p + 2u * params.pitch], source[p + 3u * params.pitch]);
 }
 
 @compute @workgroup_size(256)
@@ -41,30 +38,63 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row_lanes = 1u << params.row_lanes_log;
-    let row = linear_workgroup(workgroup_id, num_workgroups) * row_lanes + (local & (row_lanes - 1u));
+    let lanes = 1u << params.row_lanes_log;
+    let first = linear_workgroup(workgroup_id, num_workgroups) * 4u * lanes;
+    let row = first + (local & (lanes - 1u));
+    // rows beyond the last are computed as the last and not written
+    let rows = min(vec4<u32>(row, row + lanes, row + 2u * lanes, row + 3u * lanes), vec4<u32>(params.rows - 1u));
+    let at = params.offset + rows * params.stride;
     let step = 4u * (256u >> params.row_lanes_log);
-    var sum = E_ZERO;
-    if row < params.rows {
-        let at = params.offset + row * params.stride;
-        for (var c = 4u * (local >> params.row_lanes_log); c < params.views; c += step) {
-            let values = vec4<u32>(cell(at, c), cell(at, c + 1u), cell(at, c + 2u), cell(at, c + 3u));
-            sum = e_add(sum, e_dot4(weight(c), weight(c + 1u), weight(c + 2u), weight(c + 3u), values));
+    var sum0 = E_ZERO;
+    var sum1 = E_ZERO;
+    var sum2 = E_ZERO;
+    var sum3 = E_ZERO;
+    for (var c = 4u * (local >> params.row_lanes_log); c < params.views; c += step) {
+        let w = 2u * (params.first_view + c);
+        let p = at + c * params.pitch;
+        let left = params.views - c;
+        if left >= 4u {
+            let w0 = lambda_powers[w];
+            let w1 = lambda_powers[w + 2u];
+            let w2 = lambda_powers[w + 4u];
+            let w3 = lambda_powers[w + 6u];
+            sum0 = e_add(sum0, e_dot4(w0, w1, w2, w3, cells(p.x)));
+            sum1 = e_add(sum1, e_dot4(w0, w1, w2, w3, cells(p.y)));
+            sum2 = e_add(sum2, e_dot4(w0, w1, w2, w3, cells(p.z)));
+            sum3 = e_add(sum3, e_dot4(w0, w1, w2, w3, cells(p.w)));
+        } else {
+            for (var k = 0u; k < left; k++) {
+                let weight = lambda_powers[w + 2u * k];
+                let q = p + k * params.pitch;
+                sum0 = e_add(sum0, e_scale(weight, source[q.x]));
+                sum1 = e_add(sum1, e_scale(weight, source[q.y]));
+                sum2 = e_add(sum2, e_scale(weight, source[q.z]));
+                sum3 = e_add(sum3, e_scale(weight, source[q.w]));
+            }
         }
     }
-    sums[local] = sum;
+    sums[local] = sum0;
+    sums[256u + local] = sum1;
+    sums[512u + local] = sum2;
+    sums[768u + local] = sum3;
     workgroupBarrier();
-    for (var s = 128u; s >= row_lanes; s >>= 1u) {
+    for (var s = 128u; s >= lanes; s >>= 1u) {
         if local < s {
             sums[local] = e_add(sums[local], sums[local + s]);
+            sums[256u + local] = e_add(sums[256u + local], sums[256u + local + s]);
+            sums[512u + local] = e_add(sums[512u + local], sums[512u + local + s]);
+            sums[768u + local] = e_add(sums[768u + local], sums[768u + local + s]);
         }
         workgroupBarrier();
     }
-    if local < row_lanes && row < params.rows {
-        var total = sums[local];
-        if params.accumulate != 0u {
-            total = e_add(total, combined[row]);
+    for (var i = local; i < 4u * lanes; i += 256u) {
+        let target_row = first + i;
+        if target_row < params.rows {
+            var total = sums[256u * (i >> params.row_lanes_log) + (i & (lanes - 1u))];
+            if params.accumulate != 0u {
+                total = e_add(total, combined[target_row]);
+            }
+            combined[target_row] = total;
         }
-        combined[row] = total;
     }
 }

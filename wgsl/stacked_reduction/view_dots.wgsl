@@ -30,20 +30,8 @@ var<immediate> params: Params;
 // thread t's sum for its column k at 256 k + t
 var<workgroup> sums: array<vec4<u32>, 1024>;
 
-fn weight(row: u32) -> Ext {
-    let rows = 1u << params.block_bits;
-    let value = row_weights[min(row, rows - 1u) << params.weight_shift];
-    return select(E_ZERO, value, row < rows);
-}
-
-fn cells(at: u32, row: u32, step: u32) -> vec4<u32> {
-    let last = (1u << params.block_bits) - 1u;
-    return vec4<u32>(
-        source[at + min(row, last) * params.stride],
-        source[at + min(row + step, last) * params.stride],
-        source[at + min(row + 2u * step, last) * params.stride],
-        source[at + min(row + 3u * step, last) * params.stride],
-    );
+fn cells(p: u32, steps: vec3<u32>) -> vec4<u32> {
+    return vec4<u32>(source[p], source[p + steps.x], source[p + steps.y], source[p + steps.z]);
 }
 
 /// eq(block, u) over the challenges that weigh blocks.
@@ -83,15 +71,22 @@ fn main(
     var sum1 = E_ZERO;
     var sum2 = E_ZERO;
     var sum3 = E_ZERO;
-    for (var row = local & (lanes - 1u); row < (1u << params.block_bits); row += 4u * lanes) {
-        let w0 = weight(row);
-        let w1 = weight(row + lanes);
-        let w2 = weight(row + 2u * lanes);
-        let w3 = weight(row + 3u * lanes);
-        sum0 = e_add(sum0, e_dot4(w0, w1, w2, w3, cells(at0, row, lanes)));
-        sum1 = e_add(sum1, e_dot4(w0, w1, w2, w3, cells(at1, row, lanes)));
-        sum2 = e_add(sum2, e_dot4(w0, w1, w2, w3, cells(at2, row, lanes)));
-        sum3 = e_add(sum3, e_dot4(w0, w1, w2, w3, cells(at3, row, lanes)));
+    // four rows a step; a block of one or two rows has fewer, whose places are taken by the first row with weight zero
+    let rows = 1u << params.block_bits;
+    let next = vec3<u32>(lanes, 2u * lanes, 3u * lanes);
+    let there = next < vec3<u32>(rows);
+    let ahead = select(vec3<u32>(0u), next, there);
+    let steps = ahead * params.stride;
+    for (var row = local & (lanes - 1u); row < rows; row += 4u * lanes) {
+        let p = row * params.stride;
+        let w0 = row_weights[row << params.weight_shift];
+        let w1 = select(E_ZERO, row_weights[(row + ahead.x) << params.weight_shift], there.x);
+        let w2 = select(E_ZERO, row_weights[(row + ahead.y) << params.weight_shift], there.y);
+        let w3 = select(E_ZERO, row_weights[(row + ahead.z) << params.weight_shift], there.z);
+        sum0 = e_add(sum0, e_dot4(w0, w1, w2, w3, cells(at0 + p, steps)));
+        sum1 = e_add(sum1, e_dot4(w0, w1, w2, w3, cells(at1 + p, steps)));
+        sum2 = e_add(sum2, e_dot4(w0, w1, w2, w3, cells(at2 + p, steps)));
+        sum3 = e_add(sum3, e_dot4(w0, w1, w2, w3, cells(at3 + p, steps)));
     }
     sums[local] = sum0;
     sums[256u + local] = sum1;

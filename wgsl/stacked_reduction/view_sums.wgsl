@@ -64,5 +64,5 @@ fn main(
     let k = slot - plan[entry];
     let node = plan[entry + 1u] + k;
     node_values[node] = sums[local];
-    node_weights[node] = e_mul(lambda_powers[plan[entry + 2u] + k], weights[plan[entry + 3u]]);
+    node_weights[node] = e_mul(lambda_powers[2u * (plan[entry + 2u] + k)], weights[plan[entry + 3u]]);
 }

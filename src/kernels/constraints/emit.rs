@@ -32,7 +32,7 @@ kernel! {
 pub struct EmitEvaluation<'a> {
     /// `layout.num_columns()` columns of `stride` elements each.
     pub tile: &'a DeviceBuffer<F>,
-    /// Elements from one tile column to the next.
+    /// Elements from one tile column to the next; a multiple of 4 for tiles over F.
     pub stride: usize,
     /// Rows of the tile.
     pub rows: usize,
@@ -64,6 +64,7 @@ impl EmitEvaluation<'_> {
         let ir = program.program();
         assert_eq!(program.source.kind, RowKind::Emit, "a summing program emits nothing");
         assert!(self.stride >= self.rows, "tile of {} rows with stride {}", self.rows, self.stride);
+        assert!(self.stride.is_multiple_of(4), "stride {} is no multiple of 4", self.stride);
         assert!(self.tile.len() >= program.layout().num_columns() * self.stride, "tile too small");
         assert!(self.first_row + self.rows <= self.height, "tile reaches past the trace");
         assert!(self.constants.len() >= ir.constants_len(), "constants too short");

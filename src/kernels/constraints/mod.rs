@@ -17,4 +17,4 @@ pub use air::AirEvaluator;
 pub use emit::EmitEvaluation;
 pub use program::{DeviceProgram, EvaluatorPolicy, RowKind};
 pub use reduce::{fill_logup_weights, LogupWeightsFill};
-pub use sums::SumEvaluation;
+pub use sums::{tile_stride, SumEvaluation};

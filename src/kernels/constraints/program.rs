@@ -122,7 +122,7 @@ impl DeviceProgram {
         policy: EvaluatorPolicy,
         name: &str,
     ) -> Result<Self> {
-        let encoded = EncodedProgram::new(program, layout);
+        let encoded = EncodedProgram::new(program, layout, kind == RowKind::Lines);
         let source = Arc::new(Source { program: program.clone(), layout: layout.clone(), kind, name: name.to_owned() });
         let generated = Arc::new(Generated::new(program));
         if policy == EvaluatorPolicy::Generated {

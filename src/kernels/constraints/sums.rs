@@ -31,7 +31,7 @@ kernel! {
             read records: u32, read chunks: u32, write spill: u32,
         }
         params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, last }
-        flags { INTERPRETED, SPILL }
+        flags { INTERPRETED, EXTENSION, SPILL }
     }
 }
 
@@ -39,12 +39,17 @@ kernel! {
 pub(super) const POINTS_PARAMS: usize = 7;
 pub(super) const LINES_PARAMS: usize = 8;
 
+/// The stride of a tile over F with this many rows: the next multiple of four, since four rows are read at a time.
+pub fn tile_stride(rows: usize) -> usize {
+    rows.next_multiple_of(4)
+}
+
 /// Arguments of a summed evaluation ([`DeviceProgram::add_sums`]). `T` is the tile's field: F for [`RowKind::Points`], EF for
 /// [`RowKind::Lines`].
 pub struct SumEvaluation<'a, T> {
     /// `layout.num_columns()` columns of `stride` elements each.
     pub tile: &'a DeviceBuffer<T>,
-    /// Elements from one tile column to the next.
+    /// Elements from one tile column to the next; a multiple of 4 for tiles over F.
     pub stride: usize,
     /// Number of row weights: hypercube points `x` of the tile, or lines `y` (a tile of one row counts as one line).
     pub rows: usize,
@@ -84,6 +89,7 @@ impl<T: Element> SumEvaluation<'_, T> {
         assert_eq!(T::WORDS, words, "field of the tile");
         assert!(!self.last || self.rows == 1, "a tile of one row is one line");
         assert!(self.stride >= tile_rows, "tile of {} rows with stride {}", tile_rows, self.stride);
+        assert!(words > 1 || self.stride.is_multiple_of(4), "stride {} is no multiple of 4", self.stride);
         assert!(self.tile.len() >= program.layout().num_columns() * self.stride, "tile too small");
         assert!(self.constants.len() >= ir.constants_len(), "constants too short");
         assert!(self.weights.len() >= ir.num_weights, "weights too short");
@@ -204,6 +210,7 @@ impl DeviceProgram {
             first_workgroup,
             last,
             INTERPRETED: true,
+            EXTENSION: true,
             SPILL: self.spills(slice.chunks.start),
         };
         rec.dispatch(&kernel, slice.grid());

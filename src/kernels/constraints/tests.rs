@@ -163,7 +163,7 @@ fn check_sums<V>(
     let mut rec = gpu.recorder("test");
     let cut = rows / 3;
     for tile_range in [0..cut, cut..rows] {
-        let stride = tile_range.len() * per_row + 3;
+        let stride = (tile_range.len() * per_row + 3).next_multiple_of(4);
         let columns = tile.upload(gpu, tile_range.start * per_row..tile_range.end * per_row, stride);
         let partials = gpu.alloc(program.partials_len(tile_range.len() * points), "partials").unwrap();
         let evaluation = SumEvaluation {
@@ -240,7 +240,7 @@ fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, u
     let device_offsets = gpu.upload(&offsets, "offsets").unwrap();
     for first_row in (0..height).step_by(tile_rows) {
         let rows = tile_rows.min(height - first_row);
-        let stride = rows + 1;
+        let stride = (rows + 1).next_multiple_of(4);
         let evaluation = EmitEvaluation {
             tile: &tile.upload(gpu, first_row..first_row + rows, stride),
             stride,

@@ -144,10 +144,12 @@ fn coset_tiles() {
     for (l_skip, height, widths, points, cosets) in cases {
         let traces = Traces::random(&mut rng, height, widths);
         let source = traces.source(&gpu);
-        let (n, stride) = (1 << l_skip, (points.len() * cosets) << l_skip);
+        let (n, stride) = (1 << l_skip, ((points.len() * cosets) << l_skip) + 1);
         let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
         let mut rec = gpu.recorder("test");
-        CosetTile { source: &source, points: points.clone(), l_skip, cosets, tile: &tile }.fill(&mut rec).unwrap();
+        CosetTile { source: &source, points: points.clone(), l_skip, cosets, tile: &tile, stride }
+            .fill(&mut rec)
+            .unwrap();
         let ticket = rec.download(&tile);
         let found = rec.wait().unwrap().take(ticket).unwrap();
         for (c, &column) in traces.layout.columns().iter().enumerate() {

@@ -203,8 +203,10 @@ pub struct CosetTile<'a> {
     pub l_skip: usize,
     /// Number of cosets.
     pub cosets: usize,
-    /// `source.columns()` columns of `points.len() * cosets * 2^l_skip` words each.
+    /// `source.columns()` columns of `stride` words each.
     pub tile: &'a DeviceBuffer<F>,
+    /// Words from one tile column to the next, at least `points.len() * cosets * 2^l_skip`.
+    pub stride: usize,
 }
 
 impl CosetTile<'_> {
@@ -219,8 +221,8 @@ impl CosetTile<'_> {
     /// When the tile is too small or `l_skip` too large.
     pub fn fill(&self, rec: &mut Recorder) -> Result<()> {
         assert!(self.l_skip <= MAX_L_SKIP, "l_skip {} exceeds {MAX_L_SKIP}", self.l_skip);
-        let stride = (self.points.len() * self.cosets) << self.l_skip;
-        self.source.check_tile(self.tile.len(), stride, stride);
+        let rows = (self.points.len() * self.cosets) << self.l_skip;
+        self.source.check_tile(self.tile.len(), rows, self.stride);
         let tables = coset_tables(rec.gpu(), self.l_skip, self.cosets)?;
         for (segment, start, count) in self.source.groups() {
             let kernel = GatherCosets {
@@ -233,7 +235,7 @@ impl CosetTile<'_> {
                 height: self.source.height() as u32,
                 first_x: self.points.start as u32,
                 xs: self.points.len() as u32,
-                stride: stride as u32,
+                stride: self.stride as u32,
                 l_skip: self.l_skip as u32,
                 cosets: self.cosets as u32,
             };

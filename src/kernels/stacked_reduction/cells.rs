@@ -8,15 +8,8 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
+    kernels::powers::powers,
 };
-
-kernel! {
-    /// lambda^(2 view) for all views.
-    struct LambdaPowersKernel("stacked_reduction/lambda_powers.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, write out: EF }
-        params { lambda_word, len }
-    }
-}
 
 kernel! {
     /// Lambda-combination of a run's columns.
@@ -45,8 +38,11 @@ kernel! {
 /// Cells of one dispatch at most: about 10 ms on an 8-core M1, by its bandwidth as by its multiplications.
 const MAX_CELLS: usize = 1 << 28;
 
-/// Rows that a workgroup of the combination takes at once, so that a subgroup reads whole cache lines.
-const ROW_LANES_LOG: usize = 5;
+/// log2 of the threads of a combination's workgroup that read consecutive rows, at least: a subgroup reads whole cache lines.
+const MIN_ROW_LANES_LOG: usize = 5;
+
+/// log2 of the rows (four a thread) that fill a large GPU. Where there are fewer, several threads share the columns of a row.
+const FULL_ROWS_LOG: usize = 18;
 
 /// log2 of the rows of a block of the openings: the weights of a block (64 KiB) stay in a cache, and its columns fill 256 threads 16 times.
 const BLOCK_BITS: usize = 12;
@@ -66,7 +62,7 @@ pub(crate) struct ColumnRun {
 
 impl ColumnRun {
     /// Parts of few enough columns for one dispatch over `rows` rows.
-    fn parts(&self, rows: usize) -> Vec<ColumnRun> {
+    pub(super) fn parts(&self, rows: usize) -> Vec<ColumnRun> {
         let most = (MAX_CELLS / rows).max(4);
         let part = |start: usize| ColumnRun {
             offset: self.offset + start * self.pitch,
@@ -83,22 +79,19 @@ impl ColumnRun {
     }
 }
 
-/// The weights of all views.
+/// The weights of all views: view v weighs `powers[2 v]`, its rotation `powers[2 v + 1]`.
 pub(crate) struct LambdaPowers {
     pub powers: DeviceBuffer<EF>,
 }
 
 impl LambdaPowers {
-    /// `powers[v] = lambda^(2 v)` for `views` views.
+    /// The powers of the challenge at `lambda_word` that `views` views need.
     ///
     /// # Errors
     ///
     /// As [`crate::gpu::Gpu::alloc`].
     pub fn new(rec: &mut Recorder, log: &DeviceBuffer<F>, lambda_word: u32, views: usize) -> Result<Self> {
-        let powers = rec.gpu().alloc(views, "powers of lambda")?;
-        let kernel = LambdaPowersKernel { transcript_log: log, out: &powers, lambda_word, len: views as u32 };
-        rec.dispatch(&kernel, Grid::threads(views));
-        Ok(Self { powers })
+        Ok(Self { powers: powers(rec, log, lambda_word, 2 * views)? })
     }
 
     /// `combined[i]` (+)= the sum of the run's cells of row `rows.start + i`, weighted by the views' powers.
@@ -111,9 +104,12 @@ impl LambdaPowers {
         accumulate: bool,
     ) {
         run.check();
-        assert!(run.first_view + run.views <= self.powers.len() && rows.end <= 1 << run.log_height, "rows of a run");
+        assert!(
+            2 * (run.first_view + run.views) <= self.powers.len() && rows.end <= 1 << run.log_height,
+            "rows of a run"
+        );
         assert!(rows.len().is_power_of_two() && rows.len() <= combined.len(), "room for the combination");
-        let row_lanes_log = ROW_LANES_LOG.min(rows.len().ilog2() as usize);
+        let row_lanes_log = row_lanes_log(rows.len(), run.views);
         for (i, part) in run.parts(rows.len()).iter().enumerate() {
             let kernel = Combine {
                 source: &part.source,
@@ -128,9 +124,17 @@ impl LambdaPowers {
                 row_lanes_log: row_lanes_log as u32,
                 accumulate: (accumulate || i > 0) as u32,
             };
-            rec.dispatch(&kernel, Grid::workgroups(rows.len() >> row_lanes_log));
+            rec.dispatch(&kernel, Grid::workgroups(rows.len().div_ceil(4 << row_lanes_log)));
         }
     }
+}
+
+/// log2 of the threads of 256 that read consecutive rows; the others share the columns, but not more of them than fours of columns.
+fn row_lanes_log(rows: usize, views: usize) -> usize {
+    let log_rows = rows.ilog2() as usize;
+    let fours = views.div_ceil(4).next_power_of_two().ilog2() as usize;
+    let column_lanes = FULL_ROWS_LOG.saturating_sub(log_rows).min(8 - MIN_ROW_LANES_LOG).min(fours);
+    (8 - column_lanes).min(log_rows.saturating_sub(2).max(MIN_ROW_LANES_LOG)).min(log_rows)
 }
 
 /// eq_D(u_0, z) eq(x, u[1..]) for the cells (z, x) of the first block of a column.

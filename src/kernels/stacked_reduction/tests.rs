@@ -56,19 +56,6 @@ fn eq_tables(rec: &mut Recorder, r: &[EF], low_bits: usize) -> EqTables {
 }
 
 #[test]
-fn powers_of_lambda_squared() {
-    let gpu = testing::gpu();
-    let lambda = random_exts(&mut StdRng::seed_from_u64(1), 1)[0];
-    let log = log_of(&gpu, &[lambda]);
-    for views in [1, 2, 63, 65, 1001] {
-        let mut rec = gpu.recorder("test");
-        let powers = LambdaPowers::new(&mut rec, &log, FIRST, views).unwrap();
-        let expected: Vec<EF> = lambda.square().powers().take(views).collect();
-        assert_eq!(read(rec, &powers.powers), expected);
-    }
-}
-
-#[test]
 fn combinations_of_columns() {
     let gpu = testing::gpu();
     let mut rng = StdRng::seed_from_u64(2);
@@ -81,10 +68,12 @@ fn combinations_of_columns() {
         (5, 4, 0, 32, 1),
         (9, 31, 7, 600, 1),
         (9, 3, 0, 1024, 2),
+        (12, 1, 1, 0, 1),
+        (12, 9, 0, 4096, 1),
     ] {
         let rows = 1 << log_height;
         let cells = random(&mut rng, offset + views * pitch + rows * stride);
-        let powers = random_exts(&mut rng, views + 2);
+        let powers = random_exts(&mut rng, 2 * (views + 2));
         let source = gpu.upload(&cells, "cells").unwrap();
         let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 2, views };
         let lambda = LambdaPowers { powers: gpu.upload(&powers, "powers").unwrap() };
@@ -95,12 +84,22 @@ fn combinations_of_columns() {
             let mut rec = gpu.recorder("test");
             lambda.combine(&mut rec, &run, rows - half..rows, &combined, accumulate);
             let at = |row: usize, c: usize| cells[offset + c * pitch + row * stride];
-            let sum = |row: usize| (0..views).map(|c| powers[2 + c] * at(row, c)).sum::<EF>();
+            let sum = |row: usize| (0..views).map(|c| powers[2 * (2 + c)] * at(row, c)).sum::<EF>();
             let old = |i: usize| if accumulate { before[i] } else { EF::ZERO };
             let expected: Vec<EF> = (0..half).map(|i| old(i) + sum(rows - half + i)).collect();
             assert_eq!(read(rec, &combined), expected, "{log_height} {views} {accumulate}");
         }
     }
+}
+
+#[test]
+fn long_runs_are_cut_into_dispatches() {
+    let source = testing::gpu().upload(&[F::ONE], "cells").unwrap();
+    let run = ColumnRun { source, offset: 5, pitch: 3, stride: 1, log_height: 0, first_view: 7, views: 10 };
+    let parts = |rows| -> Vec<_> { run.parts(rows).iter().map(|p| (p.offset, p.first_view, p.views)).collect() };
+    assert_eq!(parts(1 << 25), [(5, 7, 8), (29, 15, 2)]);
+    assert_eq!(parts(1 << 28), [(5, 7, 4), (17, 11, 4), (29, 15, 2)]);
+    assert_eq!(parts(1), [(5, 7, 10)]);
 }
 
 #[test]
@@ -125,7 +124,7 @@ fn weights_of_cubes() {
         let log = log_of(&gpu, &[EF::ONE]);
         let domain = skip_domain(&gpu, l_skip).unwrap();
         let round0 = Round0 { l_skip, kinds: 3, log: &log, skip_domain: &domain };
-        let kind_weights = gpu.upload(&vec![EF::ZERO; 9], "weights").unwrap();
+        let kind_weights = gpu.upload(&[EF::ZERO; 9], "weights").unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, FIRST).unwrap();
         rec.write(&point.values, 0, &point_values);
         let plan = gpu.upload(&words, "plan").unwrap();
@@ -204,7 +203,7 @@ fn polynomial_of_round_0_and_its_point() {
             round0.polynomial(&mut rec, FIRST, (&plan, 0), &upload(&records), &upload(&constants)).unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, FIRST + ROUND_WORDS).unwrap();
         let elements = random_exts(&mut rng, 5 * size);
-        let folded = upload(&vec![EF::ONE; 7]);
+        let folded = upload(&[EF::ONE; 7]);
         point.fold(&mut rec, &upload(&elements), elements.len(), (&folded, 1));
         let tickets = (rec.download(&s_0), rec.download(&point.values), rec.download(&folded));
         let done = rec.wait().unwrap();
@@ -287,7 +286,7 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     CellDots { log: &log, u_word: FIRST, weights: &weights, partials: &partials }.run(&mut rec, &run, 1);
     // the slot before belongs to a run of its own
     let plan = gpu.upload(&[9, 0, views as u32 + 2, 0, 1, 1, 1, 4, 1], "plan").unwrap();
-    let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, views + 4), "powers").unwrap() };
+    let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, 2 * (views + 4)), "powers").unwrap() };
     let cube_weights = gpu.upload(&random_exts(rng, 2), "weights").unwrap();
     let nodes = NodeTables::alloc(&gpu, views + 3).unwrap();
     let (plan, cube_weights) = (&plan, &cube_weights);
@@ -314,7 +313,7 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     let expected: Vec<EF> = (0..views).map(opening).collect();
     assert_eq!(done.take(tickets.0).unwrap()[1..1 + views], expected, "{l_skip} {log_height} {views}");
     let (powers, cube) = (done.take(tables.0).unwrap(), done.take(tables.1).unwrap());
-    let expected: Vec<EF> = (0..views).map(|c| powers[4 + c] * cube[1]).collect();
+    let expected: Vec<EF> = (0..views).map(|c| powers[2 * (4 + c)] * cube[1]).collect();
     assert_eq!(done.take(tickets.1).unwrap()[1..1 + views], expected);
 }
 

@@ -145,7 +145,7 @@ impl PcsData {
     /// The rows of the codeword matrix that queries open: `[query][t][column]`, the rows index + t * stride for t < 2^k_whir
     /// (upstream's `get_opened_rows`). Query indices are the low `tree.depth()` bits of the words that `queries` names.
     ///
-    /// Encodes all columns again, panel by panel, unless the codewords were kept.
+    /// Encodes all columns again, panel by panel, unless the codewords were kept; submits `rec` panel by panel then.
     ///
     /// # Errors
     ///
@@ -167,6 +167,8 @@ impl PcsData {
         for columns in encoder.panels() {
             let words = encoder.encode(rec, columns.clone())?;
             open(rec, &words, columns);
+            // the next commitment's panels, and what follows in the proof, take the same memory
+            rec.submit()?;
         }
         Ok(opened)
     }

@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Recorder},
     kernels::{
-        constraints::EmitEvaluation,
+        constraints::{tile_stride, EmitEvaluation},
         gkr::Fractions,
         rap::{place, TileSource, TraceTile},
     },
@@ -48,7 +48,7 @@ pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fra
         rows_per_tile(&gpu, input.airs[air].height(), columns * size_of::<F>())
     };
     let present = || (0..input.airs.len()).filter(|a| input.airs[*a].evaluator.num_interactions() > 0);
-    let scratch = Scratch::new(&gpu, present().map(|a| (args.sources[a].columns() * rows(a), 0)))?;
+    let scratch = Scratch::new(&gpu, present().map(|a| (args.sources[a].columns() * tile_stride(rows(a)), 0)))?;
     let mut pace = Pace::default();
     for a in present() {
         let air = &input.airs[a];
@@ -57,10 +57,11 @@ pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fra
         for start in (0..air.height()).step_by(rows(a)) {
             let rows = start..(start + rows(a)).min(air.height());
             let source = &args.sources[a];
-            TraceTile { source, rows: rows.clone(), tile: &scratch.tile, stride: rows.len() }.fill(rec);
+            let stride = tile_stride(rows.len());
+            TraceTile { source, rows: rows.clone(), tile: &scratch.tile, stride }.fill(rec);
             let emit = EmitEvaluation {
                 tile: &scratch.tile,
-                stride: rows.len(),
+                stride,
                 rows: rows.len(),
                 first_row: rows.start,
                 height: air.height(),

@@ -14,7 +14,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Recorder},
     kernels::{
-        constraints::SumEvaluation,
+        constraints::{tile_stride, SumEvaluation},
         rap::{eq_3b, eq_tree, powers, CosetTile, EqTree, TileSource},
     },
     stages::transcript::Challenge,
@@ -148,7 +148,7 @@ impl Shape {
         let programs = [&air.evaluator.round0_zerocheck, &air.evaluator.round0_logup];
         let row_bytes = source.columns() * points * size_of::<F>() + partials_bytes(programs, points);
         let xs = rows_per_tile(gpu, 1 << input.n_lift(air), row_bytes);
-        let tile_len = source.columns() * points * xs;
+        let tile_len = source.columns() * tile_stride(points * xs);
         Self { points, xs, tile_len, partials_len: partials_len(programs, points * xs) }
     }
 }
@@ -173,12 +173,13 @@ impl AirRound0<'_> {
     ) -> Result<()> {
         let air = &self.input.airs[self.air];
         let (l_skip, tile) = (self.input.l_skip, &self.scratch.tile);
-        CosetTile { source: self.source, points: xs.clone(), l_skip, cosets: air.cosets(), tile }.fill(rec)?;
+        let stride = tile_stride(xs.len() * self.points);
+        CosetTile { source: self.source, points: xs.clone(), l_skip, cosets: air.cosets(), tile, stride }.fill(rec)?;
         let n_lift = self.input.n_lift(air);
         let eq_xi = &self.weights.eq_xi[&n_lift];
         let logup = SumEvaluation {
             tile,
-            stride: xs.len() * self.points,
+            stride,
             rows: xs.len(),
             points: self.points,
             last: false,

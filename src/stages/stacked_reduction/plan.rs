@@ -278,3 +278,53 @@ impl Plan {
         commit_words
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+    use p3_field::PrimeCharacteristicRing;
+
+    use super::*;
+    use crate::gpu::{testing, DeviceMatrix};
+
+    #[test]
+    fn every_node_has_one_source() {
+        let gpu = testing::gpu();
+        let (l_skip, n_stack) = (2, 6);
+        // (log_height, width) of the traces of two commitments; rotations alternate
+        let shapes: [&[(usize, usize)]; 2] =
+            [&[(7, 3), (7, 1), (5, 9), (4, 5), (2, 1), (1, 301), (0, 2)], &[(8, 1), (3, 7), (3, 2)]];
+        let stacked = shapes.map(|shapes| {
+            let trace = |&(log_height, width): &(usize, usize)| {
+                let values = vec![F::ZERO; width << log_height];
+                DeviceMatrix::upload(&gpu, &values, 1 << log_height, width, "trace").unwrap()
+            };
+            let traces: Vec<_> = shapes.iter().map(trace).collect();
+            StackedMatrix::new(l_skip, n_stack, &traces.iter().collect::<Vec<_>>()).unwrap()
+        });
+        let need_rot = shapes.map(|shapes| (0..shapes.len()).map(|i| i % 2 == 0).collect());
+        let plan = Plan::new(l_skip, n_stack, &[&stacked[0], &stacked[1]], &need_rot).unwrap();
+        assert_eq!(plan.views, shapes.concat().iter().map(|shape| shape.1).sum::<usize>());
+        let mut nodes_before = 0;
+        for (n, level) in plan.levels.iter().enumerate() {
+            let mut sources = vec![0; level.nodes];
+            for (i, run) in plan.runs[level.runs.clone()].iter().enumerate() {
+                let node = plan.words[level.runs_at + 4 * i + 1] as usize;
+                sources[node..node + run.columns.views].iter_mut().for_each(|s| *s += 1);
+                assert_eq!(plan.groups[run.group].n_lift, n);
+            }
+            let mut folded = vec![0; nodes_before];
+            for words in plan.words[level.commits_at..level.commits_at + 4 * stacked.len()].chunks(4) {
+                let [_, views_end, folds_end, source] = [0, 1, 2, 3].map(|i| words[i] as usize);
+                sources[views_end..folds_end].iter_mut().for_each(|s| *s += 1);
+                folded[source..source + 2 * (folds_end - views_end)].iter_mut().for_each(|s| *s += 1);
+            }
+            assert!(folded.iter().all(|count| *count == 1), "level {n}");
+            let padding = sources.iter().filter(|count| **count == 0).count();
+            assert!(sources.iter().all(|count| *count <= 1) && padding <= stacked.len(), "level {n}");
+            assert_eq!(level.cube_len > 0, plan.groups.iter().any(|g| g.n_lift >= n));
+            nodes_before = level.nodes;
+        }
+        assert_eq!(nodes_before, plan.widths.iter().sum::<usize>());
+    }
+}
