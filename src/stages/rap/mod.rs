@@ -48,7 +48,7 @@ use crate::{
     gpu::{DeviceBuffer, Gpu, Recorder},
     kernels::rap::{begin_rounds, combine, lagrange_basis, powers, BeginRounds, TilePlanner, TileSource},
     stages::{
-        gkr::{fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
+        gkr::{padded_fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
         transcript::{Challenge, Observed, SpongeTranscript, Transcript},
     },
 };
@@ -187,7 +187,7 @@ impl Logup {
         let (sources, constants) = (&tiles.gkr_input, &tiles.constants);
         let args = LeafArgs { input, sources, constants, log: tx.log(), alpha, beta_powers: &beta_powers };
         let leaves = interaction_leaves(rec, &args)?;
-        let gkr = fractional_sumcheck(tx, rec, leaves)?;
+        let gkr = padded_fractional_sumcheck(tx, rec, leaves, alpha)?;
         rec.submit()?;
         Ok(Self { pow_witness, beta_powers, gkr: Some(gkr) })
     }
