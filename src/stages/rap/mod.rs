@@ -108,11 +108,12 @@ pub fn prove_rap<TS: SpongeTranscript>(
     let mut rounds = MleRounds { input, weights: &weights, xi: &xi_dense, mu: &round0.mu_powers, tiles: folded };
     let rounds_proof = rounds.prove(tx, &mut rec, &state)?;
     let openings = column_openings(&mut rec, input, &rounds.tiles)?;
-    let openings = tx.observe(&mut rec, &openings, 0..openings.len())?;
-    tx.sync(rec)?;
+    let openings = rec.download(&openings);
+    let openings = tx.sync(rec)?.take(openings)?;
+    tx.observe_on_host(&openings)?;
 
     let r = [&[round0.r_0], rounds_proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
-    Ok((gkr.proof, batch_constraint_proof(tx, input, batch, &round0, &rounds_proof, openings), r))
+    Ok((gkr.proof, batch_constraint_proof(tx, input, batch, &round0, &rounds_proof, &openings), r))
 }
 
 /// Where the columns of all tiles come from, by AIR.
@@ -269,13 +270,13 @@ fn batch_constraint_proof<TS: SpongeTranscript>(
     batch: Round0Batch,
     round0: &Round0,
     rounds: &RoundsProof,
-    openings: Observed<EF>,
+    openings: &[EF],
 ) -> BatchConstraintProof<SC> {
     BatchConstraintProof {
         numerator_term_per_air: batch.numerator_claims,
         denominator_term_per_air: batch.denominator_claims,
         univariate_round_coeffs: tx.values(round0.coefficients),
         sumcheck_round_polys: rounds.polys.iter().map(|poly| tx.values(*poly)).collect(),
-        column_openings: proof_openings(input, &tx.values(openings)),
+        column_openings: proof_openings(input, openings),
     }
 }
