@@ -84,6 +84,12 @@ impl WgpuDeviceBuilder {
         self
     }
 
+    /// Measure the device time of every kernel; slow, for profiling. See [`Gpu::kernel_times`].
+    pub fn kernel_times(mut self, measure: bool) -> Self {
+        self.gpu.kernel_times = measure;
+        self
+    }
+
     /// Stay within the limits of a lesser device.
     pub fn profile(mut self, profile: LimitProfile) -> Self {
         self.gpu.profile = Some(profile);

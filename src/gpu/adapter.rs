@@ -41,6 +41,8 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Memory budget in bytes; by default what the adapter seems to have.
     pub memory_budget: Option<u64>,
+    /// Measure the device time of every kernel (slow, for profiling); see [`Gpu::kernel_times`].
+    pub kernel_times: bool,
     /// For tests: the device refuses allocations beyond so many bytes, as a full one does.
     #[doc(hidden)]
     pub device_memory: Option<u64>,
@@ -126,7 +128,9 @@ impl Gpu {
         let budget = options.memory_budget.unwrap_or_else(|| default_budget(&info));
         let summary = AdapterSummary::new(&info);
         tracing::debug!(adapter = %summary, budget, ?capabilities, "device opened");
-        Ok(Self::open(device, queue, summary, capabilities, Memory { budget, device: options.device_memory }))
+        let memory = Memory { budget, device: options.device_memory };
+        let time_kernels = options.kernel_times && capabilities.timestamps;
+        Ok(Self::open(device, queue, summary, capabilities, memory, time_kernels))
     }
 }
 

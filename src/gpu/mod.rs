@@ -17,6 +17,7 @@ mod recorder;
 mod staging;
 #[doc(hidden)]
 pub mod testing;
+mod timing;
 
 pub use adapter::{adapters, AdapterReport, AdapterSummary, GpuOptions};
 pub use buffer::DeviceBuffer;
@@ -28,6 +29,7 @@ pub use pipeline::{CompiledKernel, CompiledSource, GeneratedKernel};
 pub use profile::{Capabilities, LimitProfile};
 pub use recorder::Recorder;
 pub use staging::{Completed, Ticket};
+pub use timing::{KernelTime, KernelTimes};
 
 use crate::error::Result;
 
