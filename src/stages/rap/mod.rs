@@ -48,7 +48,7 @@ use crate::{
     gpu::{Completed, DeviceBuffer, Gpu, Recorder},
     kernels::rap::{begin_rounds, combine, lagrange_basis, powers, BeginRounds, RoundState, TilePlanner, TileSource},
     stages::{
-        gkr::{fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
+        gkr::{padded_fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
         transcript::{Challenge, Observed, SpongeTranscript, Transcript},
     },
 };
@@ -142,7 +142,7 @@ impl Logup {
         let (sources, constants) = (&tiles.gkr_input, &tiles.constants);
         let args = LeafArgs { input, sources, constants, log: tx.log(), alpha, beta_powers: &beta_powers };
         let leaves = interaction_leaves(rec, &args)?;
-        let gkr = fractional_sumcheck(tx, rec, leaves)?;
+        let gkr = padded_fractional_sumcheck(tx, rec, leaves, alpha)?;
         rec.submit()?;
         Ok(Self { pow_witness, beta_powers, gkr: Some(gkr) })
     }
@@ -273,9 +273,8 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     let mut rounds = MleRounds { input, weights: &weights, xi: &xi, mu: &batched.mu_powers, tiles: folded };
     let proof = rounds.prove(tx, &mut rec, &state)?;
     let openings = column_openings(&mut rec, input, &rounds.tiles)?;
-    let openings = rec.download(&openings);
-    let openings = tx.sync(rec)?.take(openings)?;
-    tx.observe_on_host(&openings)?;
+    let openings = tx.observe_last(&mut rec, &openings, 0..openings.len())?;
+    tx.sync(rec)?;
 
     let r = [&[batched.r_0], proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
     let batch_proof = BatchConstraintProof {
@@ -283,7 +282,7 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
         denominator_term_per_air: batch.denominator_claims,
         univariate_round_coeffs: tx.values(batched.coefficients),
         sumcheck_round_polys: proof.polys.iter().map(|poly| tx.values(*poly)).collect(),
-        column_openings: proof_openings(input, &openings),
+        column_openings: proof_openings(input, &tx.values(openings)),
     };
     Ok((gkr_proof, batch_proof, r))
 }
