@@ -46,6 +46,9 @@ pub struct GpuOptions {
     /// For tests: the device refuses allocations beyond so many bytes, as a full one does.
     #[doc(hidden)]
     pub device_memory: Option<u64>,
+    /// For tests: the adapter seems to have so many storage buffers per stage.
+    #[doc(hidden)]
+    pub storage_buffers: Option<u32>,
     /// Limits to stay within; else the variable [`LimitProfile::VARIABLE`].
     pub profile: Option<LimitProfile>,
 }
@@ -110,7 +113,11 @@ impl Gpu {
     pub fn new(options: &GpuOptions) -> Result<Self> {
         let adapter = choose(options)?;
         let info = adapter.get_info();
-        if let Some(missing) = missing(&info, &adapter.limits()) {
+        let mut available = adapter.limits();
+        if let Some(storage_buffers) = options.storage_buffers {
+            available.max_storage_buffers_per_shader_stage = storage_buffers;
+        }
+        if let Some(missing) = missing(&info, &available) {
             return Err(Error::UnsupportedAdapter { adapter: info.name, missing });
         }
         let mut capabilities = capabilities(&adapter);

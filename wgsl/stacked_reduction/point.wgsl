@@ -2,7 +2,8 @@
 //   point[N + 2 k]     = alpha_k = sum_j kind_weights[k][j] u_0^j      (the weight of eq(x, r))
 //   point[N + 2 k + 1] = beta_k  = b_k sum_j u_0^j                      (the weight of eq(rot^-1(x), r)).
 //
-// One workgroup, one thread a value, at most 2 N products. Host reference: upstream's `eval_eq_uni` (`tests::polynomial_of_round_0_and_its_point`).
+// One thread a z or a kind, at most 2 N products. Host reference: upstream's `eval_eq_uni` (`tests::polynomial_of_round_0_and_its_point`).
+#import grid
 #import transcript/log
 
 struct Params {
@@ -38,13 +39,18 @@ fn eq_uni(x: Ext, y: u32) -> Ext {
 }
 
 @compute @workgroup_size(256)
-fn main(@builtin(local_invocation_index) local: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = linear_workgroup(workgroup_id, num_workgroups) * 256u + local;
     let size = 1u << params.l_skip;
     let u_0 = log_ext(params.u_word);
-    if local < size {
-        point[local] = eq_uni(u_0, skip_domain[size + local]);
-    } else if local < size + params.kinds {
-        let kind = local - size;
+    if i < size {
+        point[i] = eq_uni(u_0, skip_domain[size + i]);
+    } else if i < size + params.kinds {
+        let kind = i - size;
         let at = kind * (size + 1u);
         var alpha = E_ZERO;
         var ones = E_ZERO;

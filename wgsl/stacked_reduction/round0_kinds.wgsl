@@ -6,7 +6,8 @@
 //   kind_weights[k][j]    = eq_weight[j] + lambda rot_weight[j],   kind_weights[k][N] = b = lambda * rot_constant
 // The weights come from the host: `constants` holds per kind N eq weights, N rot weights and the rot constant. A kind of height
 // 2^log_z < N has values on every 2^(l_skip - log_z)-th point of the domain and zero between.
-// One workgroup a kind: sums the records (threads spread over them), then a plain inverse DFT, N <= 128 terms a coefficient.
+// One workgroup a kind, N <= 512: sums the records (threads spread over them where the values are fewer than 256, else over the values),
+// then a plain inverse DFT, N terms a coefficient, 2 N / 256 coefficients a thread.
 // Host reference: `tests::polynomial_of_round_0_and_its_point`.
 #import grid
 #import transcript/log
@@ -28,7 +29,8 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> kind_weights: array<vec4<u32>>;
 var<immediate> params: Params;
 
-var<workgroup> sums: array<vec4<u32>, 256>;
+// lane l's sum of value v at v + l 2^(log_z + 1)
+var<workgroup> sums: array<vec4<u32>, 1024>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -42,13 +44,16 @@ fn main(
     let count = plan[params.plan_at + 3u * kind + 1u];
     let log_z = plan[params.plan_at + 3u * kind + 2u];
     let values = 2u << log_z;
-    let value = local & (values - 1u);
-    let place = (value >> log_z) * size + (value & ((1u << log_z) - 1u));
-    var sum = E_ZERO;
-    for (var i = local / values; i < count; i += 256u / values) {
-        sum = e_add(sum, records[(first + i) * 2u * size + place]);
+    let lanes = max(256u / values, 1u);
+    for (var v = local; v < lanes * values; v += 256u) {
+        let value = v & (values - 1u);
+        let place = (value >> log_z) * size + (value & ((1u << log_z) - 1u));
+        var sum = E_ZERO;
+        for (var i = v / values; i < count; i += lanes) {
+            sum = e_add(sum, records[(first + i) * 2u * size + place]);
+        }
+        sums[v] = sum;
     }
-    sums[local] = sum;
     workgroupBarrier();
     for (var s = 128u; s >= values; s >>= 1u) {
         if local < s {
@@ -59,9 +64,9 @@ fn main(
     let lambda = log_ext(params.lambda_word);
     let constant = kind * (2u * size + 1u);
     let b = e_mul(lambda, constants[constant + 2u * size]);
-    if local < 2u * size {
-        let j = local & (size - 1u);
-        let rotated = local >> params.l_skip;
+    for (var c = local; c < 2u * size; c += 256u) {
+        let j = c & (size - 1u);
+        let rotated = c >> params.l_skip;
         var coefficient = E_ZERO;
         for (var i = 0u; i < (1u << log_z); i++) {
             let turn = ((j * i) << (params.l_skip - log_z)) & (size - 1u);
@@ -73,7 +78,7 @@ fn main(
             let weight = e_add(constants[constant + j], e_mul(lambda, constants[constant + size + j]));
             kind_weights[kind * (size + 1u) + j] = weight;
         }
-        polynomials[kind * 2u * size + local] = coefficient;
+        polynomials[kind * 2u * size + c] = coefficient;
     }
     if local == 0u {
         kind_weights[kind * (size + 1u) + size] = b;

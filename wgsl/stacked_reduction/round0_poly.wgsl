@@ -1,7 +1,8 @@
 // The coefficients of s_0: s_0[c] = sum over kinds k and i + j = c, i, j < N, of polynomials[k][i] kind_weights[k][j] + polynomials[k][N + i].
 //
-// (The second term is the product with b sum_j Z^j, the b being in the polynomial already.) One workgroup, one thread a coefficient
-// of the 2 N - 1. Host reference: `tests::polynomial_of_round_0_and_its_point`.
+// (The second term is the product with b sum_j Z^j, the b being in the polynomial already.) One thread a
+// coefficient of the 2 N - 1, kinds * N products at most. Host reference: `tests::polynomial_of_round_0_and_its_point`.
+#import grid
 #import field/ext
 
 struct Params {
@@ -15,7 +16,12 @@ struct Params {
 var<immediate> params: Params;
 
 @compute @workgroup_size(256)
-fn main(@builtin(local_invocation_index) c: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let c = linear_workgroup(workgroup_id, num_workgroups) * 256u + local;
     let size = 1u << params.l_skip;
     if c >= 2u * size - 1u {
         return;

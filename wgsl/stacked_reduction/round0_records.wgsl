@@ -3,8 +3,9 @@
 //   record[2^l + z] = sum_x Q(z, x) eq(rot^-1(x), r), only with `rot`; rot^-1(x) = x - 1 mod 2^n.
 //
 // Q is one piece of a combined vector, element (z, x) at x 2^log_z + z. Blocks of 2^min(n, low_bits) points x share the high part of
-// eq; workgroup w takes blocks w, w + workgroups, .. and writes record record_at + w (records are 2 * 2^l_skip elements apart). Thread
-// (z, lane) takes x = lane, lane + lanes, ..; the lanes meet in workgroup memory. One pass over Q, two products an element.
+// eq; team w takes blocks w, w + workgroups, .. and writes record record_at + w (records are 2 * 2^l_skip elements apart). A team is one
+// workgroup, or 2^(log_z - 8) where one has fewer threads than there are z, each for 256 consecutive z. Thread (z, lane) takes x = lane,
+// lane + lanes, ..; the lanes meet in workgroup memory. One pass over Q, two products an element.
 // Host reference: `tests::sums_over_the_hypercube`.
 #import grid
 #import stacked_reduction/eq_cube
@@ -35,14 +36,18 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let group = linear_workgroup(workgroup_id, num_workgroups);
+    let log_thread_z = min(params.log_z, 8u);
+    let log_slices = params.log_z - log_thread_z;
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    let group = workgroup >> log_slices;
     if group >= params.workgroups {
         return;
     }
     let rot = params.rot != 0u;
-    let z = local & ((1u << params.log_z) - 1u);
-    let lane = local >> params.log_z;
-    let lanes = 256u >> params.log_z;
+    let first_z = (workgroup & ((1u << log_slices) - 1u)) << 8u;
+    let z = first_z + (local & ((1u << log_thread_z) - 1u));
+    let lane = local >> log_thread_z;
+    let lanes = 256u >> log_thread_z;
     let bits = min(params.n, params.low_bits);
     let high_bits = params.n - bits;
     let size = 1u << bits;
@@ -74,14 +79,14 @@ fn main(
     eq_sums[local] = eq_sum;
     rot_sums[local] = rot_sum;
     workgroupBarrier();
-    for (var s = 128u; s >= (1u << params.log_z); s >>= 1u) {
+    for (var s = 128u; s >= (1u << log_thread_z); s >>= 1u) {
         if local < s {
             eq_sums[local] = e_add(eq_sums[local], eq_sums[local + s]);
             rot_sums[local] = e_add(rot_sums[local], rot_sums[local + s]);
         }
         workgroupBarrier();
     }
-    if local < (1u << params.log_z) {
+    if lane == 0u {
         let record = (params.record_at + group) << (params.l_skip + 1u);
         records[record + z] = eq_sums[local];
         records[record + (1u << params.l_skip) + z] = rot_sums[local];

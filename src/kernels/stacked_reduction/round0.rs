@@ -53,6 +53,12 @@ kernel! {
     }
 }
 
+/// Largest `l_skip`: two polynomials of N coefficients fit 16 KiB of workgroup memory.
+pub(crate) const MAX_L_SKIP: usize = 9;
+
+/// log2 of the threads of these kernels' workgroups.
+const WORKGROUP_LOG: usize = 8;
+
 /// Elements of a combined vector per record at least (16 a thread).
 pub(crate) const RECORD_ELEMENTS: usize = 1 << 12;
 
@@ -138,7 +144,8 @@ impl Round0<'_> {
             record_at: records.1 as u32,
             l_skip: self.l_skip as u32,
         };
-        rec.dispatch(&kernel, Grid::workgroups(workgroups));
+        // where the skip domain is larger than a workgroup, several share a record
+        rec.dispatch(&kernel, Grid::workgroups(workgroups << log_z.saturating_sub(WORKGROUP_LOG)));
     }
 
     /// The coefficients of s_0 and the kinds' weight polynomials (N + 1 elements a kind). `plan` has three words a kind from `plan_at`
@@ -156,7 +163,7 @@ impl Round0<'_> {
         constants: &DeviceBuffer<EF>,
     ) -> Result<(DeviceBuffer<EF>, DeviceBuffer<EF>)> {
         let (size, l_skip) = (1 << self.l_skip, self.l_skip as u32);
-        assert!(size <= 128, "two polynomials of a kind fit one workgroup");
+        assert!(self.l_skip <= MAX_L_SKIP, "the values of a kind fit the workgroup memory");
         assert!(plan_at + 3 * self.kinds <= plan.len() && self.kinds * (2 * size + 1) <= constants.len(), "kinds");
         let polynomials = rec.gpu().alloc(self.kinds * 2 * size, "polynomials of round 0")?;
         let kind_weights = rec.gpu().alloc(self.kinds * (size + 1), "weights of kinds")?;
@@ -181,7 +188,7 @@ impl Round0<'_> {
             l_skip,
             kinds: self.kinds as u32,
         };
-        rec.dispatch(&poly, Grid::workgroups(1));
+        rec.dispatch(&poly, Grid::threads(2 * size - 1));
         Ok((s_0, kind_weights))
     }
 }
@@ -200,7 +207,7 @@ impl Point {
     /// As [`Gpu::alloc`].
     pub fn new(rec: &mut Recorder, round0: &Round0<'_>, kind_weights: &DeviceBuffer<EF>, u_word: u32) -> Result<Self> {
         let size = 1 << round0.l_skip;
-        assert!(size + round0.kinds <= 256 && kind_weights.len() >= round0.kinds * (size + 1), "kinds");
+        assert!(kind_weights.len() >= round0.kinds * (size + 1), "kinds");
         let values = rec.gpu().alloc(size + 2 * round0.kinds, "point of round 0")?;
         let kernel = PointKernel {
             transcript_log: round0.log,
@@ -211,7 +218,7 @@ impl Point {
             kinds: round0.kinds as u32,
             u_word,
         };
-        rec.dispatch(&kernel, Grid::workgroups(1));
+        rec.dispatch(&kernel, Grid::threads(size + round0.kinds));
         Ok(Self { values, l_skip: round0.l_skip })
     }
 
@@ -233,6 +240,6 @@ impl Point {
             l_skip: self.l_skip as u32,
             out_at: folded.1 as u32,
         };
-        rec.dispatch(&kernel, Grid::threads(rows));
+        rec.dispatch(&kernel, Grid::workgroups(rows.div_ceil(1 << self.l_skip.max(WORKGROUP_LOG))));
     }
 }

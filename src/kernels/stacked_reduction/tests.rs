@@ -139,9 +139,18 @@ fn sums_over_the_hypercube() {
     let gpu = testing::gpu();
     let mut rng = StdRng::seed_from_u64(4);
     // (l_skip, log_height, low_bits, pieces)
-    for (l_skip, log_height, low_bits, pieces) in
-        [(0, 0, 0, 1), (3, 1, 2, 1), (2, 2, 0, 1), (4, 7, 5, 1), (2, 11, 3, 4), (0, 10, 0, 1), (1, 14, 9, 2)]
-    {
+    for (l_skip, log_height, low_bits, pieces) in [
+        (0, 0, 0, 1),
+        (3, 1, 2, 1),
+        (2, 2, 0, 1),
+        (4, 7, 5, 1),
+        (2, 11, 3, 4),
+        (0, 10, 0, 1),
+        (1, 14, 9, 2),
+        (8, 10, 1, 1),
+        (9, 8, 0, 1),
+        (9, 13, 2, 2),
+    ] {
         let (n, log_z) = (usize::saturating_sub(log_height, l_skip), log_height.min(l_skip));
         let r = random_exts(&mut rng, 1 + n.max(low_bits));
         let q = random_exts(&mut rng, 1 << log_height);
@@ -180,10 +189,10 @@ fn interpolate(values: &[EF], at: EF) -> EF {
 fn polynomial_of_round_0_and_its_point() {
     let gpu = testing::gpu();
     let mut rng = StdRng::seed_from_u64(5);
-    for l_skip in [0, 1, 3, 6, 7] {
+    for l_skip in [0, 1, 3, 6, 7, 8, 9] {
         let size = 1usize << l_skip;
         // (records, log_z)
-        let kinds = [(3, l_skip), (1, l_skip), (300 / size, l_skip / 2)];
+        let kinds = [(3, l_skip), (1, l_skip), ((300 / size).max(1), l_skip / 2)];
         let [lambda, u_0, z] = random_exts(&mut rng, 3).try_into().unwrap();
         let constants = random_exts(&mut rng, kinds.len() * (2 * size + 1));
         let total: usize = kinds.iter().map(|k| k.0).sum();

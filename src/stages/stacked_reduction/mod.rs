@@ -66,14 +66,11 @@ use crate::{
     gpu::{DeviceBuffer, Recorder},
     kernels::stacked_reduction::{
         skip_domain, sum_partials, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, NodeRound,
-        NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+        NodeTables, Point, Round0, RowWeights, ViewSums, MAX_L_SKIP, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
     },
 };
 
 type SC = BabyBearPoseidon2Config;
-
-/// Largest `l_skip`: two polynomials of N coefficients fit one workgroup.
-const MAX_L_SKIP: usize = 7;
 
 /// Proves the reduction; waits once, at the end. Returns the proof and the point u, `1 + n_stack` challenges.
 ///
@@ -111,7 +108,7 @@ impl StackedReduction {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] when layouts, rotations and `r` do not fit each other, [`Error::Unsupported`] for `l_skip` above 7, and
+    /// [`Error::InvalidInput`] when layouts, rotations and `r` do not fit each other, [`Error::Unsupported`] for `l_skip` above 9, and
     /// as [`crate::gpu::Gpu::alloc`].
     #[tracing::instrument(name = "prover.openings.stacked_reduction", level = "info", skip_all)]
     pub fn record<TS: SpongeTranscript>(

@@ -160,6 +160,33 @@ fn columns_of_several_blocks() {
 }
 
 #[test]
+fn large_skip_domains() {
+    for l_skip in 7..=9 {
+        // columns below, at and above the skip domain
+        let mixed: Shapes<'_> = &[
+            (l_skip + 2, 3, true),
+            (l_skip + 1, 2, false),
+            (l_skip, 5, true),
+            (l_skip, 1, false),
+            (l_skip - 1, 2, true),
+            (3, 4, true),
+            (0, 3, false),
+        ];
+        let single: Shapes<'_> = &[(l_skip, 1, true)];
+        let short: Shapes<'_> = &[(1, 7, true), (0, 1, true)];
+        check(&[
+            Case { l_skip, n_stack: 0, commits: &[single, short] },
+            Case { l_skip, n_stack: 1, commits: &[&[(l_skip + 1, 2, true)], single] },
+            Case { l_skip, n_stack: 2, commits: &[mixed] },
+            Case { l_skip, n_stack: 3, commits: &[single, mixed, short] },
+        ]);
+    }
+    // several records of several blocks
+    let tall: Shapes<'_> = &[(14, 3, true), (13, 2, false)];
+    check(&[Case { l_skip: 8, n_stack: 6, commits: &[tall] }, Case { l_skip: 9, n_stack: 5, commits: &[tall] }]);
+}
+
+#[test]
 fn input_that_does_not_fit_is_refused() {
     let gpu = testing::gpu();
     let input = Input::random(&gpu, &Case { l_skip: 2, n_stack: 3, commits: &[&[(4, 2, true)]] }, |_| false, 1);
@@ -175,6 +202,6 @@ fn input_that_does_not_fit_is_refused() {
     assert!(refused(prove(&input.params, &input.need_rot, &input.r[..2])));
     let other = params(3, 3);
     assert!(refused(prove(&other, &input.need_rot, &input.r)));
-    let large = SystemParams { l_skip: 8, ..input.params.clone() };
+    let large = SystemParams { l_skip: 10, ..input.params.clone() };
     assert!(matches!(prove(&large, &input.need_rot, &input.r), Err(Error::Unsupported(_))));
 }
