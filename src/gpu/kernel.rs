@@ -35,7 +35,7 @@ pub struct Variant {
     pub flags: Vec<&'static str>,
 }
 
-/// A kernel with its arguments, ready to be recorded. Implemented by [`kernel!`](crate::gpu::kernel).
+/// A kernel with its arguments, ready to be recorded. Implemented by [`kernel!`](crate::kernel).
 pub trait Kernel {
     /// The declaration.
     const DECL: &'static KernelDecl;

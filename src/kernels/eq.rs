@@ -1,7 +1,7 @@
 //! Tensor products of pairs: equality polynomials and powers over a hypercube (`wgsl/eq/*`).
 //!
 //! Entry `y` of a table over coordinates `x_0, .., x_{n-1}` is `prod_i (bit i of y ? x_i : a(x_i))`, in upstream's order
-//! (`evals_eq_hypercube`); [`Factors`] chooses `a`.
+//! (`evals_eq_hypercube`); `Factors` chooses `a`.
 
 use std::ops::Range;
 

@@ -39,7 +39,7 @@ const MAX_REPEAT: usize = 8;
 /// Which way a transform goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Coefficients to evaluations: y[k] = sum_j w^(j k) x[j].
+    /// Coefficients to evaluations: `y[k] = sum_j w^(j k) x[j]`.
     Forward,
     /// Evaluations to coefficients.
     Inverse,

@@ -17,8 +17,8 @@
 //! # Part 2: this implementation
 //!
 //! Two waits: after round 0 the host interpolates a few hundred coefficients per AIR; all else happens on the device, whose transcript
-//! provides the challenges. Columns reach the constraint evaluators in *tiles* of bounded size ([`scratch`]): rows of the trace for the
-//! fractions ([`leaves`]), hypercube points on cosets for round 0 ([`round0`]), lines over the extension for the MLE rounds ([`mle`]), the
+//! provides the challenges. Columns reach the constraint evaluators in *tiles* of bounded size (`scratch`): rows of the trace for the
+//! fractions (`leaves`), hypercube points on cosets for round 0 (`round0`), lines over the extension for the MLE rounds (`mle`), the
 //! last of which are the only columns that are stored whole. The rounds' own algebra is one small kernel a round (`wgsl/rap/batch_round.wgsl`).
 
 mod algebra;
