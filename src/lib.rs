@@ -4,21 +4,24 @@
 //! verifier accepts:
 //!
 //! ```no_run
-//! use openvm_stark_backend::{prover::DeviceDataTransporter, StarkEngine};
-//! use openvm_stark_sdk::config::app_params_with_100_bits_security;
-//! use openvm_wgpu_backend::BabyBearPoseidon2WgpuEngine;
-//! # fn airs() -> Vec<openvm_stark_backend::AirRef<openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config>> { vec![] }
-//! # fn context() -> openvm_stark_backend::prover::ProvingContext<
-//! #     openvm_stark_backend::prover::CpuColMajorBackend<openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config>,
-//! # > { unimplemented!() }
+//! use openvm_stark_backend::{
+//!     proof::Proof,
+//!     prover::{CpuColMajorBackend, DeviceDataTransporter, ProvingContext},
+//!     AirRef, StarkEngine,
+//! };
+//! use openvm_stark_sdk::config::{app_params_with_100_bits_security, baby_bear_poseidon2::BabyBearPoseidon2Config};
+//! use openvm_wgpu_backend::{BabyBearPoseidon2WgpuEngine, Error};
 //!
-//! let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::new(app_params_with_100_bits_security(21));
-//! let (pk, vk) = engine.keygen(&airs());
-//! let device_pk = engine.device().transport_pk_to_device(&pk);
-//! let context = engine.device().transport_proving_ctx_to_device(&context());
-//! let proof = engine.prove(&device_pk, context)?;
-//! engine.verify(&vk, &proof).expect("valid proofs verify");
-//! # Ok::<(), openvm_wgpu_backend::Error>(())
+//! type SC = BabyBearPoseidon2Config;
+//!
+//! fn prove(airs: &[AirRef<SC>], traces: &ProvingContext<CpuColMajorBackend<SC>>) -> Result<Proof<SC>, Error> {
+//!     let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::new(app_params_with_100_bits_security(21));
+//!     let (pk, vk) = engine.keygen(airs);
+//!     let device_pk = engine.device().transport_pk_to_device(&pk);
+//!     let proof = engine.prove(&device_pk, engine.device().transport_proving_ctx_to_device(traces))?;
+//!     engine.verify(&vk, &proof).expect("proofs of satisfying traces verify");
+//!     Ok(proof)
+//! }
 //! ```
 //!
 //! `docs/architecture.md` describes the layers; [`gpu`] is the only one that names wgpu.
