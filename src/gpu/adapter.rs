@@ -206,19 +206,32 @@ fn choose(options: &GpuOptions) -> Result<wgpu::Adapter> {
     })
 }
 
-/// What an adapter must have: storage buffers, workgroups of 256 threads with 16 KiB, and the bindings of the largest kernel.
+/// What an adapter must have: each kernel stays within (`tests/translation.rs` checks them all).
+pub mod required {
+    /// Storage buffers that a kernel binds.
+    pub const STORAGE_BUFFERS: u32 = 12;
+    /// Bytes of workgroup memory.
+    pub const WORKGROUP_BYTES: u32 = 32 << 10;
+    /// Threads of a workgroup.
+    pub const WORKGROUP_THREADS: u32 = 256;
+    /// Bytes of a storage binding; larger matrices are segmented.
+    pub const BINDING_BYTES: u64 = 128 << 20;
+}
+
 fn missing(info: &AdapterInfo, limits: &Limits) -> Option<String> {
     let needs = [
-        ("storage buffers per stage", limits.max_storage_buffers_per_shader_stage as u64, 12),
-        ("bytes of workgroup memory", limits.max_compute_workgroup_storage_size as u64, 16 << 10),
-        ("threads per workgroup", limits.max_compute_invocations_per_workgroup as u64, 256),
-        ("bytes in a storage binding", limits.max_storage_buffer_binding_size, 128 << 20),
+        ("storage buffers per stage", limits.max_storage_buffers_per_shader_stage, required::STORAGE_BUFFERS),
+        ("bytes of workgroup memory", limits.max_compute_workgroup_storage_size, required::WORKGROUP_BYTES),
+        ("threads per workgroup", limits.max_compute_invocations_per_workgroup, required::WORKGROUP_THREADS),
     ];
+    let binding = ("bytes in a storage binding", limits.max_storage_buffer_binding_size, required::BINDING_BYTES);
+    let mut needs =
+        needs.map(|(what, has, needed)| (what, u64::from(has), u64::from(needed))).into_iter().chain([binding]);
     if info.backend == Backend::Gl {
         return Some("OpenGL has no usable compute limits".into());
     }
-    let lacking = needs.iter().find(|(_, has, needed)| has < needed)?;
-    Some(format!("{} {}, at least {} are needed", lacking.1, lacking.0, lacking.2))
+    let (what, has, needed) = needs.find(|(_, has, needed)| has < needed)?;
+    Some(format!("{has} {what}, at least {needed} are needed"))
 }
 
 fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
@@ -275,12 +288,16 @@ mod tests {
             0
         );
         let mut info = AdapterInfo::new(DeviceType::IntegratedGpu, Backend::Vulkan);
-        assert_eq!(missing(&info, &Limits { max_storage_buffers_per_shader_stage: 29, ..Limits::default() }), None);
-        let few = Limits { max_storage_buffers_per_shader_stage: 8, ..Limits::default() };
+        let enough = Limits {
+            max_storage_buffers_per_shader_stage: 29,
+            max_compute_workgroup_storage_size: 32 << 10,
+            ..Limits::default()
+        };
+        assert_eq!(missing(&info, &enough), None);
+        let few = Limits { max_storage_buffers_per_shader_stage: 8, ..enough.clone() };
         assert!(missing(&info, &few).unwrap().contains("8 storage buffers"));
-        let small = Limits { max_compute_workgroup_storage_size: 8 << 10, ..few };
-        let small = Limits { max_storage_buffers_per_shader_stage: 16, ..small };
-        assert!(missing(&info, &small).unwrap().contains("8192 bytes of workgroup memory"));
+        let small = Limits { max_compute_workgroup_storage_size: 16 << 10, ..enough };
+        assert!(missing(&info, &small).unwrap().contains("16384 bytes of workgroup memory"));
         info.backend = Backend::Gl;
         assert!(missing(&info, &Limits::default()).unwrap().contains("OpenGL"));
     }

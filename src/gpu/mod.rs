@@ -19,13 +19,13 @@ mod staging;
 pub mod testing;
 mod timing;
 
-pub use adapter::{adapters, AdapterReport, AdapterSummary, GpuOptions};
+pub use adapter::{adapters, required, AdapterReport, AdapterSummary, GpuOptions};
 pub use buffer::DeviceBuffer;
 pub use device::{DeviceMetrics, Gpu};
 pub use element::{as_words, from_words, to_words, Element};
 pub use kernel::{raw, Access, Grid, Kernel, KernelDecl, RawBuffer, Variant};
 pub use matrix::{DeviceMatrix, Segment};
-pub use pipeline::{CompiledKernel, CompiledSource, GeneratedKernel};
+pub use pipeline::{CompiledKernel, GeneratedKernel};
 pub use profile::{Capabilities, LimitProfile};
 pub use recorder::Recorder;
 pub use staging::{Completed, Ticket};

@@ -43,28 +43,10 @@ pub struct CompiledKernel {
     pub(super) bindings: usize,
 }
 
-/// What a device has compiled a pipeline from, for tests that look at the WGSL.
-#[derive(Clone, Debug)]
-pub struct CompiledSource {
-    /// Kernel path or generated name.
-    pub name: String,
-    /// Values of overrides.
-    pub overrides: Vec<(&'static str, u32)>,
-    /// Linked WGSL.
-    pub wgsl: String,
-    /// Access of the bindings in order.
-    pub bindings: Vec<Access>,
-    /// Names of the parameter words in order, empty for generated kernels.
-    pub params: &'static [&'static str],
-    /// Threads per workgroup.
-    pub workgroup: u32,
-}
-
 type Key = (&'static str, Variant);
 
 pub(super) struct PipelineCache {
-    pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
-    sources: Mutex<Vec<CompiledSource>>,
+    pipelines: Mutex<HashMap<Key, (&'static KernelDecl, Arc<Pipeline>)>>,
     disk: Option<DiskCache>,
 }
 
@@ -82,28 +64,12 @@ struct Description<'a> {
     overrides: &'a [(&'static str, u32)],
     bindings: Vec<Access>,
     params: usize,
-    param_names: &'static [&'static str],
-    workgroup: u32,
 }
 
 impl PipelineCache {
     pub fn open(device: &wgpu::Device, adapter: &AdapterSummary, capabilities: &Capabilities) -> Self {
         let disk = capabilities.pipeline_cache.then(|| DiskCache::open(device, adapter)).flatten();
-        Self { pipelines: Mutex::default(), sources: Mutex::default(), disk }
-    }
-
-    fn note(&self, kernel: Description<'_>) {
-        if let Some(disk) = &self.disk {
-            disk.changed.store(true, Ordering::Relaxed);
-        }
-        self.sources.lock().unwrap_or_else(|p| p.into_inner()).push(CompiledSource {
-            name: kernel.name.into(),
-            overrides: kernel.overrides.to_vec(),
-            wgsl: kernel.wgsl.into(),
-            bindings: kernel.bindings,
-            params: kernel.param_names,
-            workgroup: kernel.workgroup,
-        });
+        Self { pipelines: Mutex::default(), disk }
     }
 
     pub fn store(&self) {
@@ -166,7 +132,7 @@ impl Gpu {
         let cache = &self.shared.pipelines;
         let key = (decl.path, variant);
         if let Some(pipeline) = cache.pipelines.lock().unwrap_or_else(|p| p.into_inner()).get(&key) {
-            return Ok(pipeline.clone());
+            return Ok(pipeline.1.clone());
         }
         let wgsl = self
             .capabilities()
@@ -178,11 +144,15 @@ impl Gpu {
             overrides: &key.1.overrides,
             bindings: decl.bindings.iter().map(|(_, access)| *access).collect(),
             params: decl.params.len(),
-            param_names: decl.params,
-            workgroup: decl.workgroup,
         })?;
         let mut pipelines = cache.pipelines.lock().unwrap_or_else(|p| p.into_inner());
-        Ok(pipelines.entry(key).or_insert(pipeline).clone())
+        Ok(pipelines.entry(key).or_insert((decl, pipeline)).1.clone())
+    }
+
+    /// The kernels that were compiled on this device so far, each with its variant; generated ones are not among them.
+    pub fn compiled_kernels(&self) -> Vec<(&'static KernelDecl, Variant)> {
+        let pipelines = self.shared.pipelines.pipelines.lock().unwrap_or_else(|p| p.into_inner());
+        pipelines.iter().map(|((_, variant), (decl, _))| (*decl, variant.clone())).collect()
     }
 
     /// Compiles a generated kernel. May be called from several threads at once.
@@ -201,8 +171,6 @@ impl Gpu {
             overrides: &[],
             bindings: kernel.bindings.clone(),
             params: kernel.params,
-            param_names: &[],
-            workgroup: kernel.workgroup,
         })?;
         Ok(CompiledKernel {
             pipeline,
@@ -210,11 +178,6 @@ impl Gpu {
             workgroup: kernel.workgroup,
             bindings: kernel.bindings.len(),
         })
-    }
-
-    /// Everything that was compiled on this device so far.
-    pub fn compiled_sources(&self) -> Vec<CompiledSource> {
-        self.shared.pipelines.sources.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
     fn compile(&self, kernel: Description<'_>) -> Result<Arc<Pipeline>> {
@@ -242,9 +205,10 @@ impl Gpu {
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(Error::Gpu { context: kernel.name.into(), message: error.to_string() });
         }
-        let name = kernel.name.to_owned();
-        self.shared.pipelines.note(kernel);
-        Ok(Arc::new(Pipeline { name, pipeline, bind_group_layout }))
+        if let Some(disk) = &self.shared.pipelines.disk {
+            disk.changed.store(true, Ordering::Relaxed);
+        }
+        Ok(Arc::new(Pipeline { name: kernel.name.into(), pipeline, bind_group_layout }))
     }
 
     fn shader_module(&self, name: &str, wgsl: &str) -> wgpu::ShaderModule {

@@ -1,0 +1,354 @@
+//! Every kernel, in every variant that proofs use, through naga to MSL and SPIR-V with the options that wgpu-hal uses, and its
+//! interface against what the host declares.
+//!
+//! The kernels are those that a device has compiled after proofs that together take every road, and all that can be generated from
+//! keccak's constraints; each is linked for devices with and without 64-bit integers, subgroups and immediates. A kernel file that no
+//! proof uses fails the test.
+
+mod common;
+mod device;
+#[path = "device/kernels.rs"]
+mod kernels;
+#[allow(dead_code)]
+#[path = "../examples/support/workloads.rs"]
+mod workloads;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use naga::{
+    back::{msl, pipeline_constants::process_overrides, spv, PipelineConstants},
+    proc::{BoundsCheckPolicies, BoundsCheckPolicy},
+    valid::{Capabilities as Naga, ModuleInfo, ValidationFlags, Validator},
+    AddressSpace, Expression, Function, Module, ResourceBinding, Scalar, ShaderStage, StorageAccess, TypeInner,
+};
+use openvm_wgpu_backend::gpu::{required, testing::gpu, Access, Capabilities};
+use rayon::prelude::*;
+
+use kernels::{generated_sources, sources_after_proofs, Params, Source};
+use workloads::WorkloadKind;
+
+/// Metal's argument table has 31 buffers; wgpu-hal keeps two for vertex data.
+const METAL_BUFFERS: u8 = 29;
+/// The oldest Metal with 64-bit integers on all Apple GPUs that wgpu runs on, and the newest one that wgpu-hal asks for.
+const METAL_VERSIONS: [(u8, u8); 2] = [(2, 4), (4, 0)];
+/// Vulkan 1.1 and 1.3.
+const SPIRV_VERSIONS: [(u8, u8); 2] = [(1, 3), (1, 6)];
+/// Bytes of parameters that every device with immediates takes.
+const IMMEDIATE_BYTES: u32 = 128;
+
+/// What is wrong with a kernel.
+type Check<T = ()> = Result<T, String>;
+
+fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Check {
+    if holds {
+        Ok(())
+    } else {
+        Err(problem())
+    }
+}
+
+// ---- text for every device ----
+
+/// Devices with and without what changes the text of kernels.
+fn devices() -> Vec<Capabilities> {
+    let device = |bits: u32| Capabilities {
+        int64: bits & 1 != 0,
+        min_subgroup_size: if bits & 2 != 0 { 32 } else { 0 },
+        immediates: bits & 4 != 0,
+        ..gpu().capabilities().clone()
+    };
+    (0..8).map(device).collect()
+}
+
+/// A kernel linked for one device, after naga's front end.
+struct Kernel<'a> {
+    source: &'a Source,
+    device: &'a Capabilities,
+    module: Module,
+    info: ModuleInfo,
+}
+
+/// The problems of a kernel on any device; devices that see the same text are one.
+fn problems(source: &Source, devices: &[Capabilities]) -> Vec<String> {
+    let mut texts = BTreeSet::new();
+    let check = |device: &Capabilities| {
+        let wgsl = device.link(&source.wgsl, &source.variant.flags, source.bindings.len())?;
+        if !texts.insert(wgsl.clone()) {
+            return Ok(());
+        }
+        let kernel = parse(source, device, &wgsl)?;
+        kernel.check_interface()?;
+        kernel.check_rules()?;
+        kernel.check_translations()
+    };
+    let checked: Vec<_> = devices.iter().map(check).collect();
+    let named = |(device, result): (&Capabilities, Check)| {
+        let problem = result.err()?;
+        Some(format!("{} {:?} on a device with {:?}: {problem}", source.name, source.variant.flags, device.flags()))
+    };
+    devices.iter().zip(checked).filter_map(named).collect()
+}
+
+/// Parses and validates under the features that the device is opened with.
+fn parse<'a>(source: &'a Source, device: &'a Capabilities, wgsl: &str) -> Check<Kernel<'a>> {
+    let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| error.emit_to_string(wgsl))?;
+    let mut features = Naga::empty();
+    features.set(Naga::SHADER_INT64, device.int64);
+    features.set(Naga::SUBGROUP | Naga::SUBGROUP_BARRIER, device.min_subgroup_size > 0);
+    features.set(Naga::IMMEDIATES, device.immediates);
+    let info = Validator::new(ValidationFlags::all(), features)
+        .validate(&module)
+        .map_err(|error| error.emit_to_string(wgsl))?;
+    Ok(Kernel { source, device, module, info })
+}
+
+// ---- the interface ----
+
+impl Kernel<'_> {
+    /// What naga reflects is what the host declares.
+    fn check_interface(&self) -> Check {
+        let source = self.source;
+        let [entry] = &self.module.entry_points[..] else { return Err("not one entry point".into()) };
+        ensure(entry.name == "main", || format!("entry point {}", entry.name))?;
+        ensure(entry.workgroup_size == [source.workgroup, 1, 1], || {
+            format!("workgroup of {:?}, {} declared", entry.workgroup_size, source.workgroup)
+        })?;
+        let storage = self.storage()?;
+        ensure(storage == source.bindings, || format!("bindings {storage:?}, {:?} declared", source.bindings))?;
+        for (_, variable) in self.module.global_variables.iter() {
+            let ty = &self.module.types[variable.ty].inner;
+            match variable.space {
+                AddressSpace::Immediate => self.check_params(ty)?,
+                AddressSpace::Uniform => {
+                    self.check_params(ty)?;
+                    let binding = ResourceBinding { group: 0, binding: source.bindings.len() as u32 };
+                    let found = variable.binding;
+                    ensure(found == Some(binding), || format!("parameters at {found:?}, not {binding:?}"))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Access of the storage bindings of group 0 in order.
+    fn storage(&self) -> Check<Vec<Access>> {
+        let mut bound = BTreeMap::new();
+        for (_, variable) in self.module.global_variables.iter() {
+            if let AddressSpace::Storage { access } = variable.space {
+                let at = variable.binding.ok_or("unbound storage")?;
+                let writes = access.contains(StorageAccess::STORE);
+                bound.insert((at.group, at.binding), if writes { Access::ReadWrite } else { Access::Read });
+            }
+        }
+        let in_order = bound.keys().copied().eq((0..bound.len()).map(|i| (0, i as u32)));
+        ensure(in_order, || format!("bindings {:?}", bound.keys()))?;
+        Ok(bound.into_values().collect())
+    }
+
+    /// The parameter block is the host's words, in order and without padding.
+    fn check_params(&self, ty: &TypeInner) -> Check {
+        let TypeInner::Struct { members, span } = ty else { return Err("parameters are no struct".into()) };
+        ensure(*span <= IMMEDIATE_BYTES, || format!("{span} bytes of parameters"))?;
+        for (i, member) in members.iter().enumerate() {
+            let is_word = self.module.types[member.ty].inner == TypeInner::Scalar(Scalar::U32);
+            ensure(is_word && member.offset == 4 * i as u32, || {
+                format!("parameter {:?} is not word {i}", member.name)
+            })?;
+        }
+        let names: Vec<_> = members.iter().filter_map(|member| member.name.as_deref()).collect();
+        let agree = match self.source.params {
+            Params::Named(params) => names == params,
+            Params::Count(count) => names.len() == count,
+        };
+        ensure(agree, || format!("parameters {names:?}, {:?} declared", self.source.params))
+    }
+
+    /// What holds for all kernels so that they run on every device, and that naga does not know.
+    fn check_rules(&self) -> Check {
+        let (source, mut bytes) = (self.source, 0);
+        ensure(source.workgroup <= required::WORKGROUP_THREADS, || format!("{} threads", source.workgroup))?;
+        let bindings = source.bindings.len();
+        ensure(bindings <= required::STORAGE_BUFFERS as usize, || format!("{bindings} bindings"))?;
+        for (_, variable) in self.module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup) {
+            let ty = &self.module.types[variable.ty].inner;
+            bytes += ty.size(self.module.to_ctx());
+            // Apple's compiler may lose the barrier before a broadcast through a plain variable (wgpu #4500)
+            let safe = matches!(ty, TypeInner::Array { .. } | TypeInner::Atomic(_));
+            ensure(safe, || format!("{:?} is a plain workgroup variable", variable.name))?;
+        }
+        ensure(bytes <= required::WORKGROUP_BYTES, || format!("{bytes} bytes of workgroup memory"))?;
+        let functions = self.module.functions.iter().map(|(_, function)| function);
+        let mut functions = functions.chain(self.module.entry_points.iter().map(|entry| &entry.function));
+        // pool buffers are longer than what they hold
+        ensure(!functions.any(asks_for_length), || "relies on arrayLength".into())
+    }
+}
+
+fn asks_for_length(function: &Function) -> bool {
+    function.expressions.iter().any(|(_, expression)| matches!(expression, Expression::ArrayLength(_)))
+}
+
+// ---- the back ends, as wgpu-hal runs them ----
+
+impl Kernel<'_> {
+    fn check_translations(&self) -> Check {
+        let overrides = self.source.variant.overrides.iter();
+        let constants: PipelineConstants = overrides.map(|(name, v)| (name.to_string(), f64::from(*v))).collect();
+        let entry = Some((ShaderStage::Compute, "main"));
+        let (module, info) = process_overrides(&self.module, &self.info, entry, &constants)
+            .map_err(|error| format!("overrides: {error}"))?;
+        for checked in [false, true] {
+            for version in METAL_VERSIONS {
+                let text = self.to_msl((&module, &info), version, checked);
+                check_metal_rules(&text.map_err(|error| format!("to MSL {version:?}: {error}"))?)?;
+            }
+            for version in SPIRV_VERSIONS {
+                self.to_spirv((&module, &info), version, checked)
+                    .map_err(|error| format!("to SPIR-V {version:?}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn to_msl(&self, (module, info): (&Module, &ModuleInfo), version: (u8, u8), checked: bool) -> Check<String> {
+        let slots = self.metal_slots();
+        ensure(slots.sizes_buffer < Some(METAL_BUFFERS), || format!("slots {slots:?}"))?;
+        let options = msl::Options {
+            lang_version: version,
+            per_entry_point_map: [("main".to_owned(), slots)].into(),
+            fake_missing_bindings: false,
+            bounds_check_policies: bounds_checks(checked),
+            zero_initialize_workgroup_memory: checked,
+            force_loop_bounding: checked,
+            emit_int_div_checks: checked,
+            ..msl::Options::default()
+        };
+        let pipeline = msl::PipelineOptions {
+            entry_point: Some((ShaderStage::Compute, "main".to_owned())),
+            vertex_pulling_transform: true,
+            ..msl::PipelineOptions::default()
+        };
+        let (text, translation) =
+            msl::write_string(module, info, &options, &pipeline).map_err(|error| error.to_string())?;
+        translation.entry_point_names[0].as_ref().map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+
+    /// wgpu-hal's slots: immediates first, then the bindings in order, the sizes of runtime arrays last.
+    fn metal_slots(&self) -> msl::EntryPointResources {
+        let (source, mut next) = (self.source, 0u8);
+        let mut take = || {
+            next += 1;
+            next - 1
+        };
+        let has_params = source.params.count() > 0;
+        let immediates_buffer = (has_params && self.device.immediates).then(&mut take);
+        let uniform = (has_params && !self.device.immediates).then_some(false);
+        let mutable = source.bindings.iter().map(|access| *access == Access::ReadWrite).chain(uniform);
+        let target = |(binding, mutable)| {
+            let target = msl::BindTarget { buffer: Some(take()), mutable, ..msl::BindTarget::default() };
+            (ResourceBinding { group: 0, binding }, target)
+        };
+        let resources = (0..).zip(mutable).map(target).collect();
+        msl::EntryPointResources { resources, immediates_buffer, sizes_buffer: Some(take()) }
+    }
+
+    fn to_spirv(&self, (module, info): (&Module, &ModuleInfo), version: (u8, u8), checked: bool) -> Check<Vec<u32>> {
+        use spv::ZeroInitializeWorkgroupMemoryMode::{None, Polyfill};
+        let options = spv::Options {
+            lang_version: version,
+            capabilities: Some(self.spirv_capabilities()),
+            bounds_check_policies: bounds_checks(checked),
+            zero_initialize_workgroup_memory: if checked { Polyfill } else { None },
+            force_loop_bounding: checked,
+            emit_int_div_checks: checked,
+            ..spv::Options::default()
+        };
+        let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
+        spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())
+    }
+
+    /// What the features of the device allow.
+    fn spirv_capabilities(&self) -> naga::FastHashSet<spv::Capability> {
+        use spv::Capability::*;
+        let mut capabilities = vec![Shader, Matrix];
+        if self.device.int64 {
+            capabilities.push(Int64);
+        }
+        if self.device.min_subgroup_size > 0 {
+            capabilities.extend([
+                GroupNonUniform,
+                GroupNonUniformVote,
+                GroupNonUniformArithmetic,
+                GroupNonUniformBallot,
+                GroupNonUniformShuffle,
+                GroupNonUniformShuffleRelative,
+                GroupNonUniformQuad,
+            ]);
+        }
+        capabilities.into_iter().collect()
+    }
+}
+
+fn bounds_checks(checked: bool) -> BoundsCheckPolicies {
+    let policy = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
+    let binding_array = BoundsCheckPolicy::Unchecked;
+    BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array }
+}
+
+/// What Apple's compiler rejects, or is known to get wrong (wgpu #10277): 64-bit division, remainder and subgroup operations.
+fn check_metal_rules(text: &str) -> Check {
+    for line in text.lines().filter(|line| line.contains("ulong")) {
+        ensure(!line.contains(" / ") && !line.contains(" % "), || format!("64-bit division in MSL: {line}"))?;
+        ensure(!line.contains("simd_"), || format!("64-bit subgroup operation in MSL: {line}"))?;
+    }
+    Ok(())
+}
+
+// ---- tests ----
+
+fn assert_sound(sources: &[Source]) {
+    let devices = devices();
+    let problems: Vec<_> = sources.par_iter().flat_map_iter(|source| problems(source, &devices)).collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// Kernel files (not shared modules: those have no entry point) below `wgsl/`.
+fn kernel_files(directory: &Path, root: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).expect("a directory of kernels");
+    let paths = entries.map(|entry| entry.expect("a directory entry").path());
+    let files = paths.flat_map(|path| {
+        if path.is_dir() {
+            return kernel_files(&path, root);
+        }
+        let is_kernel = std::fs::read_to_string(&path).expect("WGSL text").contains("@compute");
+        let name = path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/");
+        is_kernel.then_some(name).into_iter().collect()
+    });
+    files.collect()
+}
+
+#[test]
+fn kernels_of_proofs() {
+    let sources = sources_after_proofs();
+    assert_sound(&sources);
+    let used: BTreeSet<String> = sources.into_iter().map(|source| source.name).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("wgsl");
+    let files = kernel_files(&root, &root);
+    assert!(used.is_subset(&files), "kernels that are no files: {:?}", used.difference(&files));
+    let unused: Vec<_> = files.difference(&used).collect();
+    assert!(unused.is_empty(), "kernels that no proof uses: {unused:?}");
+}
+
+/// keccak's constraints, and those of an AIR with interactions.
+#[test]
+fn generated_kernels() {
+    let keccak = generated_sources(&gpu(), WorkloadKind::Keccak);
+    assert!(keccak.len() > 100);
+    assert_sound(&keccak);
+    assert_sound(&generated_sources(&gpu(), WorkloadKind::Vm));
+}
