@@ -19,7 +19,9 @@ use openvm_stark_sdk::config::{
     baby_bear_poseidon2::{BabyBearPoseidon2CpuEngine, DuplexSponge, F},
     MAX_APP_LOG_STACKED_HEIGHT,
 };
-use openvm_wgpu_backend::{BabyBearPoseidon2WgpuEngine, EvaluatorPolicy, WgpuDevice, WgpuDeviceBuilder};
+use openvm_wgpu_backend::{
+    gpu::KernelTimes, BabyBearPoseidon2WgpuEngine, EvaluatorPolicy, WgpuDevice, WgpuDeviceBuilder,
+};
 
 use support::{
     record::{bytes, comparison, median, parse_bytes, read_records, span_tree, ProofRecord, RecordFile},
@@ -62,6 +64,9 @@ struct Args {
     /// An earlier --json file: print each span before, after and the difference
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Measure the device time of each kernel and print it (slows the proof down)
+    #[arg(long)]
+    kernel_times: bool,
     /// Seed of the random inputs
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -139,6 +144,9 @@ fn run(args: &Args) -> Result<()> {
             file.write(&record)?;
         }
         print_proof(i - args.warmup + 1, &record, &outcome);
+        if args.kernel_times {
+            print_kernel_times(&engine.device().gpu().kernel_times());
+        }
         outcome.verification?;
         records.push(record);
     }
@@ -154,7 +162,7 @@ fn run(args: &Args) -> Result<()> {
 }
 
 fn open_device(args: &Args, params: &SystemParams) -> Result<WgpuDevice> {
-    let mut builder = WgpuDeviceBuilder::new().evaluator(args.evaluator.into());
+    let mut builder = WgpuDeviceBuilder::new().evaluator(args.evaluator.into()).kernel_times(args.kernel_times);
     if let Some(name) = &args.adapter {
         builder = builder.adapter(name);
     }
@@ -183,6 +191,16 @@ fn record(
         host_waits: metrics.host_waits,
         peak_device_bytes: metrics.peak_bytes,
         permutations_per_s: workload.permutations().map(|n| n as f64 / seconds),
+    }
+}
+
+/// The kernels that took the most device time.
+fn print_kernel_times(times: &KernelTimes) {
+    let mut rows: Vec<_> = times.iter().collect();
+    rows.sort_by(|a, b| b.1.ms.total_cmp(&a.1.ms));
+    println!("device time by kernel, {:.3} ms in all:", rows.iter().map(|(_, time)| time.ms).sum::<f64>());
+    for (name, time) in rows.into_iter().take(40) {
+        println!("{:12.3} ms  x{:<6} {name}", time.ms, time.count);
     }
 }
 

@@ -13,7 +13,8 @@ use crate::{
     backend::{CommittedData, WgpuBackend},
     error::{Error, Result},
     gpu::{AdapterSummary, DeviceMatrix, DeviceMetrics, Gpu, GpuOptions, LimitProfile},
-    kernels,
+    input,
+    kernels::{self, ntt::MAX_LOG_SIZE, rap::MAX_L_SKIP},
     stages::{
         pcs::{self, CommitParams, PcsData},
         rap, stacked_reduction,
@@ -84,6 +85,12 @@ impl WgpuDeviceBuilder {
         self
     }
 
+    /// Measure the device time of every kernel; slow, for profiling. See [`Gpu::kernel_times`].
+    pub fn kernel_times(mut self, measure: bool) -> Self {
+        self.gpu.kernel_times = measure;
+        self
+    }
+
     /// Stay within the limits of a lesser device.
     pub fn profile(mut self, profile: LimitProfile) -> Self {
         self.gpu.profile = Some(profile);
@@ -139,15 +146,13 @@ impl WgpuDeviceBuilder {
     }
 }
 
-/// Largest univariate skip that the kernels are built for, as in the CUDA backend.
-const MAX_L_SKIP: usize = 9;
-
+/// What the kernels are built for.
 fn check_params(params: &SystemParams) -> Result<()> {
     let log_codeword = params.log_stacked_height() + params.log_blowup;
     let problem = if params.l_skip > MAX_L_SKIP {
         Some(format!("l_skip {} (at most {MAX_L_SKIP})", params.l_skip))
-    } else if log_codeword > 27 {
-        Some(format!("codewords of 2^{log_codeword} rows (BabyBear's two-adicity allows 2^27)"))
+    } else if log_codeword > MAX_LOG_SIZE {
+        Some(format!("codewords of 2^{log_codeword} rows (BabyBear's two-adicity allows 2^{MAX_LOG_SIZE})"))
     } else {
         None
     };
@@ -219,27 +224,11 @@ impl TraceCommitter<WgpuBackend> for WgpuDevice {
     type Error = Error;
 
     fn commit(&self, traces: &[&DeviceMatrix<F>]) -> Result<(Digest, CommittedData)> {
-        for trace in traces {
-            check_trace(trace, self.params())?;
-        }
         let cache_rs_code_matrix = self.options.cache_rs_code_matrix;
         let params = CommitParams { cache_rs_code_matrix, ..self.params().into() };
         let (root, data) = pcs::commit(&self.gpu, params, traces)?;
         Ok((root, CommittedData::new(Ok(data))))
     }
-}
-
-/// What upstream asserts of a trace, as an error.
-fn check_trace(trace: &DeviceMatrix<F>, params: &SystemParams) -> Result<()> {
-    trace.check()?;
-    let (height, limit) = (trace.height(), 1 << params.log_stacked_height());
-    if !height.is_power_of_two() {
-        return Err(Error::InvalidInput(format!("a trace has {height} rows, which is no power of two")));
-    }
-    if height > limit {
-        return Err(Error::InvalidInput(format!("a trace has {height} rows, the stacked matrix only {limit}")));
-    }
-    Ok(())
 }
 
 impl<TS: SpongeTranscript> MultiRapProver<WgpuBackend, TS> for WgpuDevice {
@@ -254,7 +243,9 @@ impl<TS: SpongeTranscript> MultiRapProver<WgpuBackend, TS> for WgpuDevice {
         ctx: &ProvingContext<WgpuBackend>,
         _common_main_pcs_data: &CommittedData,
     ) -> Result<(Self::PartialProof, Vec<EF>)> {
-        let input = crate::input::rap_input(mpk, ctx)?;
+        // again for who calls the stages by himself: `StarkEngine::prove` has, before the commitment
+        input::check(self.params(), mpk, ctx)?;
+        let input = input::rap_input(mpk, ctx)?;
         let mut tx = Transcript::new(&self.gpu, transcript)?;
         let (gkr, batch, r) = rap::prove_rap(&mut tx, &input)?;
         Ok(((gkr, batch), r))

@@ -15,6 +15,7 @@ use crate::{
     backend::WgpuBackend,
     device::WgpuDevice,
     error::{Error, Result},
+    input,
     stages::transcript::SpongeTranscript,
 };
 
@@ -76,11 +77,16 @@ where
         Coordinator::new(WgpuBackend, self.device.clone(), transcript)
     }
 
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] before anything is committed when the context does not fit the key or the parameters;
+    /// [`Error::UnbalancedInteractions`]; memory that does not suffice, here or in a transport of `pk` or `ctx`; what the device reports.
     fn prove(
         &self,
         pk: &DeviceMultiStarkProvingKey<WgpuBackend>,
         ctx: ProvingContext<WgpuBackend>,
     ) -> Result<Proof<SC>> {
+        input::check(self.params(), pk, &ctx)?;
         let proof = self.prover().prove(pk, ctx)?;
         self.device.gpu().store_pipelines();
         if self.device.options().verify_before_return {

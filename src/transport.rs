@@ -28,9 +28,13 @@ impl WgpuDevice {
     ///
     /// # Errors
     ///
-    /// The budget or the device's memory is too small.
+    /// The budget or the device's memory is too small; [`Error::InvalidInput`] for values that are not height times width.
     pub fn upload_matrix(&self, matrix: &ColMajorMatrix<F>) -> Result<DeviceMatrix<F>> {
-        DeviceMatrix::upload(self.gpu(), &matrix.values, matrix.height(), matrix.width(), "trace")
+        let (height, width, cells) = (matrix.height(), matrix.width(), matrix.values.len());
+        if cells != height * width {
+            return Err(Error::InvalidInput(format!("a trace of {height} rows and {width} columns has {cells} cells")));
+        }
+        DeviceMatrix::upload(self.gpu(), &matrix.values, height, width, "trace")
     }
 
     /// The trace's own memory serves as the stacked matrix; of the host's data only the digests travel.

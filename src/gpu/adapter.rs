@@ -41,9 +41,14 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Memory budget in bytes; by default what the adapter seems to have.
     pub memory_budget: Option<u64>,
+    /// Measure the device time of every kernel (slow, for profiling); see [`Gpu::kernel_times`].
+    pub kernel_times: bool,
     /// For tests: the device refuses allocations beyond so many bytes, as a full one does.
     #[doc(hidden)]
     pub device_memory: Option<u64>,
+    /// For tests: the adapter seems to have so many storage buffers per stage.
+    #[doc(hidden)]
+    pub storage_buffers: Option<u32>,
     /// Limits to stay within; else the variable [`LimitProfile::VARIABLE`].
     pub profile: Option<LimitProfile>,
 }
@@ -108,7 +113,11 @@ impl Gpu {
     pub fn new(options: &GpuOptions) -> Result<Self> {
         let adapter = choose(options)?;
         let info = adapter.get_info();
-        if let Some(missing) = missing(&info, &adapter.limits()) {
+        let mut available = adapter.limits();
+        if let Some(storage_buffers) = options.storage_buffers {
+            available.max_storage_buffers_per_shader_stage = storage_buffers;
+        }
+        if let Some(missing) = missing(&info, &available) {
             return Err(Error::UnsupportedAdapter { adapter: info.name, missing });
         }
         let mut capabilities = capabilities(&adapter);
@@ -126,7 +135,9 @@ impl Gpu {
         let budget = options.memory_budget.unwrap_or_else(|| default_budget(&info));
         let summary = AdapterSummary::new(&info);
         tracing::debug!(adapter = %summary, budget, ?capabilities, "device opened");
-        Ok(Self::open(device, queue, summary, capabilities, Memory { budget, device: options.device_memory }))
+        let memory = Memory { budget, device: options.device_memory };
+        let time_kernels = options.kernel_times && capabilities.timestamps;
+        Ok(Self::open(device, queue, summary, capabilities, memory, time_kernels))
     }
 }
 

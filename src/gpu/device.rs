@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    adapter::AdapterSummary, pipeline::PipelineCache, pool::Pool, staging::FreeChunks, Capabilities, DeviceBuffer,
-    Element, Recorder,
+    adapter::AdapterSummary, pipeline::PipelineCache, pool::Pool, staging::FreeChunks, timing::KernelTimes,
+    Capabilities, DeviceBuffer, Element, Recorder,
 };
 use crate::error::{Error, Result};
 
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub host_waits: AtomicU64,
     pub submissions: Mutex<Sequence>,
     pub free_downloads: FreeChunks,
+    pub time_kernels: bool,
+    pub kernel_times: Mutex<KernelTimes>,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
 }
 
@@ -109,6 +111,7 @@ impl Gpu {
         adapter: AdapterSummary,
         capabilities: Capabilities,
         memory: Memory,
+        time_kernels: bool,
     ) -> Self {
         let faults = Arc::new(Faults::default());
         let (on_error, on_lost) = (faults.clone(), faults.clone());
@@ -132,6 +135,8 @@ impl Gpu {
                 host_waits: AtomicU64::new(0),
                 submissions: Mutex::default(),
                 free_downloads: Mutex::default(),
+                time_kernels,
+                kernel_times: Mutex::default(),
                 tables: Mutex::default(),
             }),
         }
@@ -166,6 +171,13 @@ impl Gpu {
     pub fn reset_metrics(&self) {
         self.shared.host_waits.store(0, Ordering::Relaxed);
         self.pool().reset_peak();
+        self.shared.kernel_times.lock().unwrap_or_else(|p| p.into_inner()).clear();
+    }
+
+    /// Device time by kernel since [`Gpu::reset_metrics`]; empty unless the device was opened with
+    /// [`GpuOptions::kernel_times`](super::GpuOptions).
+    pub fn kernel_times(&self) -> KernelTimes {
+        self.shared.kernel_times.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
     /// The memory budget, bytes.

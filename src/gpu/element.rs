@@ -56,3 +56,8 @@ pub(super) fn from_bytes<T: Element>(bytes: &[u8]) -> Vec<T> {
 pub fn from_words<T: Element>(words: &[F]) -> Vec<T> {
     from_bytes(bytemuck::cast_slice(as_words(words)))
 }
+
+/// The base-field words of elements.
+pub fn to_words<T: Element>(values: &[T]) -> Vec<F> {
+    from_bytes(bytemuck::cast_slice(as_words(values)))
+}

@@ -17,17 +17,19 @@ mod recorder;
 mod staging;
 #[doc(hidden)]
 pub mod testing;
+mod timing;
 
 pub use adapter::{adapters, AdapterReport, AdapterSummary, GpuOptions};
 pub use buffer::DeviceBuffer;
 pub use device::{DeviceMetrics, Gpu};
-pub use element::{as_words, from_words, Element};
+pub use element::{as_words, from_words, to_words, Element};
 pub use kernel::{raw, Access, Grid, Kernel, KernelDecl, RawBuffer, Variant};
 pub use matrix::{DeviceMatrix, Segment};
 pub use pipeline::{CompiledKernel, CompiledSource, GeneratedKernel};
 pub use profile::{Capabilities, LimitProfile};
 pub use recorder::Recorder;
 pub use staging::{Completed, Ticket};
+pub use timing::{KernelTime, KernelTimes};
 
 use crate::error::Result;
 

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 
 /// A compiled kernel variant.
 pub(super) struct Pipeline {
+    pub name: String,
     pub pipeline: wgpu::ComputePipeline,
     pub bind_group_layout: wgpu::BindGroupLayout,
 }
@@ -241,8 +242,9 @@ impl Gpu {
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(Error::Gpu { context: kernel.name.into(), message: error.to_string() });
         }
+        let name = kernel.name.to_owned();
         self.shared.pipelines.note(kernel);
-        Ok(Arc::new(Pipeline { pipeline, bind_group_layout }))
+        Ok(Arc::new(Pipeline { name, pipeline, bind_group_layout }))
     }
 
     fn shader_module(&self, name: &str, wgsl: &str) -> wgpu::ShaderModule {

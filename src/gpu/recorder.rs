@@ -9,6 +9,7 @@ use super::{
     element,
     pipeline::Pipeline,
     staging::{Completed, Downloads, Ticket, Uploads},
+    timing::Timer,
     CompiledKernel, DeviceBuffer, Element, Gpu, Grid, Kernel, RawBuffer,
 };
 use crate::{
@@ -45,6 +46,8 @@ pub struct Recorder {
     downloads: Downloads,
     uniforms: Uniforms,
     error: Option<Error>,
+    /// Only when kernels are timed.
+    timer: Option<Timer>,
 }
 
 #[derive(Default)]
@@ -54,7 +57,9 @@ struct Uniforms {
 
 impl Recorder {
     pub(super) fn new(gpu: Gpu, stage: &'static str) -> Self {
+        let timer = gpu.shared.time_kernels.then(Timer::new);
         Self {
+            timer,
             gpu,
             stage,
             encoder: None,
@@ -80,7 +85,7 @@ impl Recorder {
         };
         match self.gpu.pipeline(decl, kernel.variant()) {
             Ok(pipeline) => {
-                self.record(&pipeline, &kernel.bindings(), &kernel.params(), size);
+                self.record((decl.path, &pipeline), &kernel.bindings(), &kernel.params(), size);
             }
             Err(error) => self.fail(error),
         }
@@ -102,7 +107,7 @@ impl Recorder {
         assert_eq!(params.len(), kernel.params, "parameters of a generated kernel");
         if let Some(size) = grid.dispatch(kernel.workgroup) {
             let buffers: Vec<_> = bindings.iter().map(DeviceBuffer::raw).collect();
-            self.record(&kernel.pipeline, &buffers, params, size);
+            self.record((&kernel.pipeline.name, &kernel.pipeline), &buffers, params, size);
         }
     }
 
@@ -238,6 +243,9 @@ impl Recorder {
         let index = gpu.queue().submit(commands);
         self.used.clear();
         sequence.submitted = number;
+        if let Some(timer) = &mut self.timer {
+            timer.collect(&gpu).map_err(|message| Error::Gpu { context: "kernel times".into(), message })?;
+        }
         gpu.shared.faults.check(self.stage)?;
         Ok((number, index, ticket))
     }
@@ -274,7 +282,13 @@ impl Recorder {
         })
     }
 
-    fn record(&mut self, pipeline: &Pipeline, buffers: &[&RawBuffer], params: &[u32], [x, y, z]: [u32; 3]) {
+    fn record(
+        &mut self,
+        (name, pipeline): (&str, &Pipeline),
+        buffers: &[&RawBuffer],
+        params: &[u32],
+        [x, y, z]: [u32; 3],
+    ) {
         let immediates = self.gpu.capabilities().immediates;
         let uniform = (!immediates && !params.is_empty()).then(|| self.uniforms.push(&self.gpu, params));
         let mut entries: Vec<_> = buffers
@@ -299,10 +313,7 @@ impl Recorder {
             layout: &pipeline.bind_group_layout,
             entries: &entries,
         });
-        if self.pass.is_none() {
-            let pass = self.encoder().begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.pass = Some(pass.forget_lifetime());
-        }
+        self.open_pass(name);
         let pass = self.pass.as_mut().expect("just begun");
         pass.set_pipeline(&pipeline.pipeline);
         pass.set_bind_group(0, &group, &[]);
@@ -310,6 +321,22 @@ impl Recorder {
             pass.set_immediates(0, bytemuck::cast_slice(params));
         }
         pass.dispatch_workgroups(x, y, z);
+    }
+
+    /// Makes sure that a pass is open: the one of the dispatch before, or one with timestamps of its own.
+    fn open_pass(&mut self, name: &str) {
+        let gpu = self.gpu.clone();
+        let stamps = self.timer.as_mut().map(|timer| timer.next(&gpu, name));
+        if self.pass.is_none() || stamps.is_some() {
+            let timestamp_writes = stamps.as_ref().map(|(query_set, first)| wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: Some(*first),
+                end_of_pass_write_index: Some(first + 1),
+            });
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            let pass = self.encoder().begin_compute_pass(&descriptor);
+            self.pass = Some(pass.forget_lifetime());
+        }
     }
 }
 

@@ -199,6 +199,7 @@ fn duplex_open(local: u32, absorb_index: u32, sample_index: u32, log_at: u32) {
     duplex_at = absorb_index;
     duplex_left = sample_index;
     duplex_log = log_at;
+    workgroupBarrier();
 }
 
 /// Leaves the sponge in memory for the next kernel.

@@ -5,7 +5,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use super::{fill_logup_weights, DeviceProgram, EvaluatorPolicy, LogupWeightsFill, RowKind};
 use crate::{
     constraints::{AirPrograms, LogupWeights, PartWidths, TileLayout},
-    error::{Error, Result},
+    error::Result,
     gpu::{DeviceBuffer, Gpu, Recorder},
 };
 
@@ -92,15 +92,13 @@ impl AirEvaluator {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] for a wrong number of public values; as [`Gpu::alloc`].
+    /// As [`Gpu::alloc`].
+    ///
+    /// # Panics
+    ///
+    /// For a wrong number of public values.
     pub fn constants(&self, gpu: &Gpu, public_values: &[F]) -> Result<DeviceBuffer<F>> {
-        if public_values.len() != self.num_public_values {
-            return Err(Error::InvalidInput(format!(
-                "{} public values where the AIR has {}",
-                public_values.len(),
-                self.num_public_values
-            )));
-        }
+        assert_eq!(public_values.len(), self.num_public_values, "public values of the AIR");
         gpu.upload(&[&self.constants, public_values].concat(), "constants")
     }
 

@@ -240,6 +240,12 @@ impl DeviceProgram {
     }
 }
 
+impl Drop for DeviceProgram {
+    fn drop(&mut self) {
+        self.generated.stop();
+    }
+}
+
 impl Slice {
     /// Workgroups along x and y, chunks along z.
     pub(super) fn grid(&self) -> Grid {

@@ -427,9 +427,3 @@ fn keccak_kernels_translate() {
         }
     }
 }
-
-#[test]
-fn wrong_public_values_are_an_error() {
-    let fixture = Fixture::sample(&DagShape::small(), EvaluatorPolicy::Interpreter);
-    assert!(fixture.evaluator.constants(&fixture.gpu, &[F::ONE]).is_err());
-}

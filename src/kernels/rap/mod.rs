@@ -7,5 +7,5 @@ mod tests;
 mod tile;
 
 pub use rounds::{begin_rounds, combine, fold_tile, gather_openings, BatchRound, BeginRounds, MleFold, RoundState};
-pub use tables::{eq_3b, eq_tree, fill_leaves, lagrange_basis, place, powers, EqTree};
+pub use tables::{eq_3b, eq_tree, lagrange_basis, place, powers, EqTree};
 pub use tile::{CosetTile, PleFold, TilePlanner, TileSource, TraceTile, MAX_L_SKIP};

@@ -45,14 +45,6 @@ kernel! {
 }
 
 kernel! {
-    /// numerators[i] = 0, denominators[i] = alpha
-    struct FillLeaves("rap/fill.wgsl", workgroup = 256) {
-        buffers { read transcript_log: F, write numerators: EF, write denominators: EF }
-        params { start, len, challenge }
-    }
-}
-
-kernel! {
     /// target_values[at] = challenge
     struct Place("rap/place.wgsl", workgroup = 1) {
         buffers { read transcript_log: F, write target_values: EF }
@@ -162,29 +154,6 @@ pub fn lagrange_basis(
     };
     rec.dispatch(&kernel, Grid::threads(1 << l_skip));
     Ok(lagrange)
-}
-
-/// Sets the leaves `range` of a piece of the fraction tree to `0 / alpha`.
-///
-/// # Panics
-///
-/// When the range ends past the piece.
-pub fn fill_leaves(
-    rec: &mut Recorder,
-    (log, alpha): (&DeviceBuffer<F>, Challenge),
-    (numerators, denominators): (&DeviceBuffer<EF>, &DeviceBuffer<EF>),
-    range: Range<usize>,
-) {
-    assert!(range.end <= numerators.len().min(denominators.len()), "leaves past the end");
-    let kernel = FillLeaves {
-        transcript_log: log,
-        numerators,
-        denominators,
-        start: range.start as u32,
-        len: range.len() as u32,
-        challenge: alpha.word(),
-    };
-    rec.dispatch(&kernel, Grid::threads(range.len()));
 }
 
 /// Sets element `at` of `target_values` to a challenge.

@@ -94,6 +94,8 @@ pub fn commit_stacked(gpu: &Gpu, params: &CommitParams, stacked: StackedMatrix) 
     }
     let mut rec = gpu.recorder("stacked_commit");
     let (sponges, codewords) = info_span!("rs_code_matrix").in_scope(|| hash_rows(&mut rec, params, &stacked))?;
+    // the panels' memory goes back before the tree takes its own
+    rec.submit()?;
     let _span = info_span!("merkle_tree").entered();
     let tree = MerkleTree::from_rows(&mut rec, sponges.finish(), 1 << params.k_whir)?;
     let root = rec.download(tree.root());

@@ -60,7 +60,8 @@ impl StackedMatrix {
     /// [`Error::InvalidInput`] when the traces are not sorted by height, when a height is no power of two or exceeds the stacked height,
     /// or when there is no column at all.
     pub fn new(l_skip: usize, n_stack: usize, traces: &[&DeviceMatrix<F>]) -> Result<Self> {
-        let dimensions = traces.iter().map(|trace| trace_dimensions(trace)).collect::<Result<Vec<_>>>()?;
+        let dimensions = |trace: &&DeviceMatrix<F>| trace_dimensions(trace, l_skip + n_stack);
+        let dimensions = traces.iter().map(dimensions).collect::<Result<Vec<_>>>()?;
         let present: Vec<_> = dimensions.iter().filter(|(width, _)| *width > 0).collect();
         if !present.is_sorted_by(|a, b| a.1 >= b.1) {
             return Err(Error::InvalidInput("traces to stack are not sorted by height, tallest first".into()));
@@ -182,13 +183,28 @@ pub(super) fn panel_width(gpu: &Gpu, height: usize) -> usize {
     (target.min(most as u64) as usize / RATE * RATE).max(RATE)
 }
 
-/// (width, log2 of the height) of a trace.
-fn trace_dimensions(trace: &DeviceMatrix<F>) -> Result<(usize, usize)> {
+/// log2 of the height of a trace that is to be stacked to `2^log_limit` rows.
+///
+/// # Errors
+///
+/// [`Error::InvalidInput`] when the height is no power of two or exceeds the stacked height; why the trace is not on the device.
+pub fn checked_log_height(trace: &DeviceMatrix<F>, log_limit: usize) -> Result<usize> {
     trace.check()?;
-    match (trace.width(), trace.height()) {
-        (0, _) => Ok((0, 0)),
-        (width, height) if height.is_power_of_two() => Ok((width, height.ilog2() as usize)),
-        (_, height) => Err(Error::InvalidInput(format!("trace height {height} is not a power of two"))),
+    let (height, limit) = (trace.height(), 1 << log_limit);
+    if !height.is_power_of_two() {
+        return Err(Error::InvalidInput(format!("the trace has {height} rows, which is not a power of two")));
+    }
+    if height > limit {
+        return Err(Error::InvalidInput(format!("the trace has {height} rows, the stacked matrix only {limit}")));
+    }
+    Ok(height.ilog2() as usize)
+}
+
+/// (width, log2 of the height) of a trace.
+fn trace_dimensions(trace: &DeviceMatrix<F>, log_limit: usize) -> Result<(usize, usize)> {
+    match trace.width() {
+        0 => Ok((0, 0)),
+        width => Ok((width, checked_log_height(trace, log_limit)?)),
     }
 }
 
@@ -277,6 +293,6 @@ mod tests {
         ] {
             assert!(StackedMatrix::new(1, 5, &traces).err().unwrap().to_string().contains(what));
         }
-        assert!(StackedMatrix::new(1, 4, &[&tall]).is_err());
+        assert!(StackedMatrix::new(1, 4, &[&tall]).err().unwrap().to_string().contains("stacked matrix only 32"));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     constraints::PartSource,
     error::{Error, Result},
     gpu::DeviceMatrix,
-    kernels::{constraints::AirEvaluator, rap::MAX_L_SKIP},
+    kernels::constraints::AirEvaluator,
 };
 
 /// Log of the number of leaves of the fraction tree beyond which positions no longer fit 32 bits.
@@ -49,35 +49,18 @@ pub struct AirTraces<'a> {
 }
 
 impl<'a> AirInput<'a> {
-    /// Checks the traces of AIR `index` against its key.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidInput`] for traces, widths, heights or public values other than the key's.
-    pub fn new(
-        index: usize,
-        vk: &StarkVerifyingKey<F, Digest>,
-        evaluator: &'a AirEvaluator,
-        traces: AirTraces<'a>,
-    ) -> Result<Self> {
+    /// Takes traces that have been checked against the key: all of one height, a power of two, and of the key's widths.
+    pub fn new(vk: &StarkVerifyingKey<F, Digest>, evaluator: &'a AirEvaluator, traces: AirTraces<'a>) -> Self {
         let height = traces.common.height();
-        let invalid = |what: String| Err(Error::InvalidInput(format!("AIR {index}: {what}")));
-        if !height.is_power_of_two() {
-            return invalid(format!("a trace of {height} rows, which is not a power of two"));
-        }
-        if traces.public_values.len() != vk.params.num_public_values {
-            let found = traces.public_values.len();
-            return invalid(format!("{found} public values instead of {}", vk.params.num_public_values));
-        }
         let mut mains = traces.cached;
         mains.push(traces.common);
-        let found: Vec<_> = traces.preprocessed.iter().chain(&mains).map(|m| (m.height(), m.width())).collect();
-        let expected: Vec<_> = evaluator.widths().parts().map(|(_, width)| (height, width)).collect();
-        if found != expected {
-            return invalid(format!("traces of (height, width) {found:?} instead of {expected:?}"));
-        }
+        debug_assert_eq!(
+            traces.preprocessed.iter().chain(&mains).map(|m| (m.height(), m.width())).collect::<Vec<_>>(),
+            evaluator.widths().parts().map(|(_, width)| (height, width)).collect::<Vec<_>>(),
+            "heights and widths of an AIR's traces"
+        );
         let (zerocheck_cosets, logup_cosets) = cosets(&vk.symbolic_constraints, vk.max_constraint_degree);
-        Ok(Self {
+        Self {
             evaluator,
             preprocessed: traces.preprocessed,
             mains,
@@ -85,7 +68,7 @@ impl<'a> AirInput<'a> {
             log_height: height.ilog2() as usize,
             zerocheck_cosets,
             logup_cosets,
-        })
+        }
     }
 
     /// The matrix of a part.
@@ -173,16 +156,11 @@ impl<'a> RapInput<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] when there is no AIR, when they are not sorted by descending height, or when there are too many
-    /// interactions; [`Error::Unsupported`] for parameters beyond this implementation.
+    /// [`Error::InvalidInput`] when the AIRs are not sorted by descending height, or leave nothing to sum over; [`Error::Unsupported`]
+    /// for too many interactions.
     pub fn new(params: RapParams, airs: Vec<AirInput<'a>>) -> Result<Self> {
         let RapParams { l_skip, max_constraint_degree, logup_pow_bits } = params;
-        if l_skip > MAX_L_SKIP {
-            return Err(Error::Unsupported(format!("l_skip {l_skip}, at most {MAX_L_SKIP}")));
-        }
-        let Some(highest) = airs.first() else {
-            return Err(Error::InvalidInput("a proof needs at least one trace".into()));
-        };
+        let highest = airs.first().expect("a proof has at least one AIR");
         if !airs.is_sorted_by(|a, b| a.log_height >= b.log_height) {
             return Err(Error::InvalidInput("traces must be sorted by descending height".into()));
         }
@@ -192,12 +170,16 @@ impl<'a> RapInput<'a> {
         let num_leaves: u64 = shapes.iter().map(|(count, log)| (*count as u64) << log).sum();
         let n_logup = calculate_n_logup(l_skip, num_leaves);
         if l_skip + n_logup > MAX_LOG_LEAVES {
-            return Err(Error::Unsupported(format!("{num_leaves} interactions, below 2^{MAX_LOG_LEAVES}")));
+            let message = format!("{num_leaves} interactions over all rows, at most 2^{MAX_LOG_LEAVES}");
+            return Err(Error::Unsupported(message));
         }
-        if l_skip + n_max.max(n_logup) == 0 || (max_constraint_degree == 0 && n_max > 0) {
-            return Err(Error::InvalidInput(
-                "traces without a variable or keys without a degree have no sumcheck".into(),
-            ));
+        // upstream's prover panics
+        if l_skip + n_max.max(n_logup) == 0 {
+            let message = "traces of one row without interactions leave no variable to sum over when l_skip is 0";
+            return Err(Error::InvalidInput(message.into()));
+        }
+        if max_constraint_degree == 0 && n_max > 0 {
+            return Err(Error::InvalidInput("no AIR of the proving key has a constraint or an interaction".into()));
         }
         let layout = StackedLayout::new(0, l_skip + n_logup, shapes)
             .map_err(|error| Error::InvalidInput(format!("interactions: {error}")))?;

@@ -12,7 +12,7 @@ use crate::{
     kernels::{
         constraints::{tile_stride, EmitEvaluation},
         gkr::Fractions,
-        rap::{fill_leaves, place, TileSource, TraceTile},
+        rap::{place, TileSource, TraceTile},
     },
     stages::transcript::Challenge,
 };
@@ -34,7 +34,7 @@ pub struct LeafArgs<'a> {
 }
 
 /// Interaction `i` of an AIR on row `r` is the fraction `count / (alpha + message + bus)` at `leaf_offsets[i] + r`, traces lower than the
-/// skip domain repeated and their counts divided accordingly; the rest of the tree is `0 / alpha`.
+/// skip domain repeated and their counts divided accordingly; the rest of the tree is `0 / alpha` and not stored.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub struct LeafArgs<'a> {
 pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fractions> {
     let input = args.input;
     let gpu = rec.gpu().clone();
-    let leaves = Fractions::alloc(&gpu, input.l_skip + input.n_logup)?;
+    let leaves = Fractions::alloc_padded(&gpu, input.l_skip + input.n_logup, input.num_leaves)?;
     let rows = |air: usize| {
         let columns = args.sources[air].columns();
         rows_per_tile(&gpu, input.airs[air].height(), columns * size_of::<F>())
@@ -77,7 +77,6 @@ pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fra
             pace.step(rec, source.columns() * rows.len() * size_of::<F>())?;
         }
     }
-    fill_rest(rec, args, &leaves);
     Ok(leaves)
 }
 
@@ -88,13 +87,4 @@ fn emitted_weights(rec: &mut Recorder, air: &AirInput<'_>, args: &LeafArgs<'_>) 
     air.evaluator.fill_emitted_weights(rec, args.beta_powers, &weights);
     place(rec, (args.log, args.alpha), (&weights, len));
     Ok(weights)
-}
-
-/// Leaves beyond the interactions.
-fn fill_rest(rec: &mut Recorder, args: &LeafArgs<'_>, leaves: &Fractions) {
-    let piece_len = leaves.piece_len();
-    for (piece, (numer, denom)) in leaves.numer.iter().zip(&leaves.denom).enumerate() {
-        let start = args.input.num_leaves.saturating_sub(piece * piece_len).min(piece_len);
-        fill_leaves(rec, (args.log, args.alpha), (numer, denom), start..piece_len);
-    }
 }

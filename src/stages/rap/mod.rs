@@ -36,19 +36,19 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF,
 use p3_field::PrimeCharacteristicRing;
 use tracing::info_span;
 
-use algebra::{Round0Batch, Round0Polys};
+use algebra::Round0Batch;
 pub use input::{AirInput, AirTraces, RapInput, RapParams};
 use leaves::{interaction_leaves, LeafArgs};
-use mle::{MleRounds, MleTile, RoundsProof};
+use mle::{MleRounds, MleTile};
 use openings::{column_openings, proof_openings};
-use round0::{evaluate_round0, Round0Sums, WeightArgs, Weights};
+use round0::{evaluate_round0, WeightArgs, Weights};
 
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Gpu, Recorder},
-    kernels::rap::{begin_rounds, combine, lagrange_basis, powers, BeginRounds, TilePlanner, TileSource},
+    gpu::{Completed, DeviceBuffer, Gpu, Recorder},
+    kernels::rap::{begin_rounds, combine, lagrange_basis, powers, BeginRounds, RoundState, TilePlanner, TileSource},
     stages::{
-        gkr::{fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
+        gkr::{padded_fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
         transcript::{Challenge, Observed, SpongeTranscript, Transcript},
     },
 };
@@ -69,50 +69,11 @@ pub fn prove_rap<TS: SpongeTranscript>(
     let gpu = tx.gpu().clone();
     let tiles = TileSources::new(&gpu, input)?;
     let mut rec = gpu.recorder("rap constraints");
-
     let logup =
         info_span!("prover.rap_constraints.logup_gkr").in_scope(|| Logup::prove(tx, &mut rec, input, &tiles))?;
-    let span = info_span!("prover.rap_constraints.round0").entered();
-    let (xi, lambda) = sample_point(tx, &mut rec, input, &logup)?;
-    let xi_dense = tx.gather(&mut rec, &xi)?;
-    let weights = WeightArgs {
-        input,
-        constants: tiles.constants.clone(),
-        log: tx.log(),
-        xi: &xi_dense,
-        lambda,
-        beta_powers: &logup.beta_powers,
-    };
-    let weights = Weights::new(&mut rec, weights)?;
-    let sums = evaluate_round0(&mut rec, input, &tiles.round0, &weights)?;
-    let gkr = logup.proof(tx, rec, &sums)?;
-    let xi: Vec<EF> = xi.into_iter().map(|c| tx.challenge(c)).collect();
-    let batch = Round0Batch::new(input.l_skip, input.max_constraint_degree, &xi, &gkr.round0(input, &sums));
-    let mut rec = gpu.recorder("rap constraints");
-    let round0 = Round0::prove(tx, &mut rec, input, &batch)?;
-    drop(span);
-
-    let _span = info_span!("prover.rap_constraints.mle_rounds").entered();
-    let lagrange = lagrange_basis(&mut rec, tx.log(), round0.r_0, input.l_skip)?;
-    let begin = BeginRounds {
-        log: tx.log(),
-        l_skip: input.l_skip,
-        xi: &xi_dense,
-        lagrange: &lagrange,
-        s_0: &round0.s_0,
-        r_0: round0.r_0,
-        degree: input.max_constraint_degree,
-    };
-    let state = begin_rounds(&mut rec, &begin)?;
-    let folded = tiles.fold_ple(&mut rec, input, &lagrange)?;
-    let mut rounds = MleRounds { input, weights: &weights, xi: &xi_dense, mu: &round0.mu_powers, tiles: folded };
-    let rounds_proof = rounds.prove(tx, &mut rec, &state)?;
-    let openings = column_openings(&mut rec, input, &rounds.tiles)?;
-    let openings = tx.observe(&mut rec, &openings, 0..openings.len())?;
-    tx.sync(rec)?;
-
-    let r = [&[round0.r_0], rounds_proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
-    Ok((gkr.proof, batch_constraint_proof(tx, input, batch, &round0, &rounds_proof, openings), r))
+    let round0 =
+        info_span!("prover.rap_constraints.round0").in_scope(|| Round0::prove(tx, rec, input, &tiles, logup))?;
+    info_span!("prover.rap_constraints.mle_rounds").in_scope(|| prove_mle_rounds(tx, input, &tiles, round0))
 }
 
 /// Where the columns of all tiles come from, by AIR.
@@ -163,12 +124,6 @@ struct Logup {
     gkr: Option<FractionalSumcheck>,
 }
 
-/// What is known of the first part at its wait.
-struct LogupProof {
-    proof: GkrProof<SC>,
-    round0_sums: Vec<EF>,
-}
-
 impl Logup {
     fn prove<TS: SpongeTranscript>(
         tx: &mut Transcript<'_, TS>,
@@ -187,37 +142,23 @@ impl Logup {
         let (sources, constants) = (&tiles.gkr_input, &tiles.constants);
         let args = LeafArgs { input, sources, constants, log: tx.log(), alpha, beta_powers: &beta_powers };
         let leaves = interaction_leaves(rec, &args)?;
-        let gkr = fractional_sumcheck(tx, rec, leaves)?;
+        let gkr = padded_fractional_sumcheck(tx, rec, leaves, alpha)?;
         rec.submit()?;
         Ok(Self { pow_witness, beta_powers, gkr: Some(gkr) })
     }
 
-    /// Waits for the fractional sumcheck and the sums of round 0.
-    fn proof<TS: SpongeTranscript>(
-        self,
-        tx: &mut Transcript<'_, TS>,
-        mut rec: Recorder,
-        sums: &Round0Sums,
-    ) -> Result<LogupProof> {
-        let ticket = rec.download(sums.buffer());
-        let completed = tx.sync(rec)?;
+    /// The proof, after the wait.
+    fn proof<TS: SpongeTranscript>(self, tx: &Transcript<'_, TS>, completed: &Completed) -> Result<GkrProof<SC>> {
         let gkr = match self.gkr {
-            Some(gkr) => gkr.proof(tx, &completed)?,
+            Some(gkr) => gkr.proof(tx, completed)?,
             None => FractionalSumcheckProof { q0: EF::ONE, claims_per_layer: vec![], sumcheck_polys: vec![] },
         };
-        let proof = GkrProof {
+        Ok(GkrProof {
             logup_pow_witness: tx.witness(self.pow_witness),
             q0_claim: gkr.q0,
             claims_per_layer: gkr.claims_per_layer,
             sumcheck_polys: gkr.sumcheck_polys,
-        };
-        Ok(LogupProof { proof, round0_sums: completed.take(ticket)? })
-    }
-}
-
-impl LogupProof {
-    fn round0(&self, input: &RapInput<'_>, sums: &Round0Sums) -> Vec<Round0Polys> {
-        sums.interpolate(input, &self.round0_sums)
+        })
     }
 }
 
@@ -235,8 +176,20 @@ fn sample_point<TS: SpongeTranscript>(
     Ok((xi, tx.sample_ext(rec)?))
 }
 
-/// Round 0 from the AIRs' polynomials on.
+/// Everything up to the challenge of round 0.
 struct Round0 {
+    gkr_proof: GkrProof<SC>,
+    /// The point of the logup claim, on the device.
+    xi: DeviceBuffer<EF>,
+    weights: Weights,
+    batch: Round0Batch,
+    batched: BatchedRound0,
+    /// The recording that the next rounds continue.
+    rec: Recorder,
+}
+
+/// What batching by mu adds.
+struct BatchedRound0 {
     /// Powers of mu, three per AIR.
     mu_powers: DeviceBuffer<EF>,
     /// Coefficients of `s_0`.
@@ -246,6 +199,35 @@ struct Round0 {
 }
 
 impl Round0 {
+    /// Round 0 of all AIRs; waits once, for the sums over the hypercube.
+    fn prove<TS: SpongeTranscript>(
+        tx: &mut Transcript<'_, TS>,
+        mut rec: Recorder,
+        input: &RapInput<'_>,
+        tiles: &TileSources,
+        logup: Logup,
+    ) -> Result<Self> {
+        let (point, lambda) = sample_point(tx, &mut rec, input, &logup)?;
+        let xi = tx.gather(&mut rec, &point)?;
+        let (constants, beta_powers) = (tiles.constants.clone(), &logup.beta_powers);
+        let weights = WeightArgs { input, constants, log: tx.log(), xi: &xi, lambda, beta_powers };
+        let weights = Weights::new(&mut rec, weights)?;
+        let sums = evaluate_round0(&mut rec, input, &tiles.round0, &weights)?;
+        let values = rec.download(sums.buffer());
+        let completed = tx.sync(rec)?;
+        let gkr_proof = logup.proof(tx, &completed)?;
+
+        let point: Vec<EF> = point.into_iter().map(|c| tx.challenge(c)).collect();
+        let polys = sums.interpolate(input, &completed.take(values)?);
+        let batch = Round0Batch::new(input.l_skip, input.max_constraint_degree, &point, &polys);
+        let mut rec = tx.gpu().recorder("rap constraints");
+        let batched = BatchedRound0::prove(tx, &mut rec, input, &batch)?;
+        Ok(Self { gkr_proof, xi, weights, batch, batched, rec })
+    }
+}
+
+impl BatchedRound0 {
+    /// Sends logup's sums over the skip domain, batches by mu and sends `s_0`.
     fn prove<TS: SpongeTranscript>(
         tx: &mut Transcript<'_, TS>,
         rec: &mut Recorder,
@@ -261,21 +243,47 @@ impl Round0 {
         let (coefficients, r_0) = tx.observe_then_sample(rec, &s_0, 0..batch.len)?;
         Ok(Self { mu_powers, s_0, coefficients, r_0 })
     }
+
+    /// The state of the first MLE round, and all columns with the univariate variable folded.
+    fn fold(
+        &self,
+        rec: &mut Recorder,
+        log: &DeviceBuffer<F>,
+        (input, tiles): (&RapInput<'_>, &TileSources),
+        xi: &DeviceBuffer<EF>,
+    ) -> Result<(RoundState, Vec<MleTile>)> {
+        let l_skip = input.l_skip;
+        let lagrange = lagrange_basis(rec, log, self.r_0, l_skip)?;
+        let degree = input.max_constraint_degree;
+        let begin = BeginRounds { log, l_skip, xi, lagrange: &lagrange, s_0: &self.s_0, r_0: self.r_0, degree };
+        let state = begin_rounds(rec, &begin)?;
+        Ok((state, tiles.fold_ple(rec, input, &lagrange)?))
+    }
 }
 
-fn batch_constraint_proof<TS: SpongeTranscript>(
-    tx: &Transcript<'_, TS>,
+/// The rounds of the hypercube and the openings; waits once.
+fn prove_mle_rounds<TS: SpongeTranscript>(
+    tx: &mut Transcript<'_, TS>,
     input: &RapInput<'_>,
-    batch: Round0Batch,
-    round0: &Round0,
-    rounds: &RoundsProof,
-    openings: Observed<EF>,
-) -> BatchConstraintProof<SC> {
-    BatchConstraintProof {
+    tiles: &TileSources,
+    round0: Round0,
+) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
+    let Round0 { gkr_proof, xi, weights, batch, batched, mut rec } = round0;
+    let (state, folded) = batched.fold(&mut rec, tx.log(), (input, tiles), &xi)?;
+    let mut rounds = MleRounds { input, weights: &weights, xi: &xi, mu: &batched.mu_powers, tiles: folded };
+    let proof = rounds.prove(tx, &mut rec, &state)?;
+    let openings = column_openings(&mut rec, input, &rounds.tiles)?;
+    let openings = rec.download(&openings);
+    let openings = tx.sync(rec)?.take(openings)?;
+    tx.observe_on_host(&openings)?;
+
+    let r = [&[batched.r_0], proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
+    let batch_proof = BatchConstraintProof {
         numerator_term_per_air: batch.numerator_claims,
         denominator_term_per_air: batch.denominator_claims,
-        univariate_round_coeffs: tx.values(round0.coefficients),
-        sumcheck_round_polys: rounds.polys.iter().map(|poly| tx.values(*poly)).collect(),
-        column_openings: proof_openings(input, &tx.values(openings)),
-    }
+        univariate_round_coeffs: tx.values(batched.coefficients),
+        sumcheck_round_polys: proof.polys.iter().map(|poly| tx.values(*poly)).collect(),
+        column_openings: proof_openings(input, &openings),
+    };
+    Ok((gkr_proof, batch_proof, r))
 }

@@ -90,9 +90,9 @@ fn with_input<R>(pk: &MultiStarkProvingKey<SC>, ctx: &HostContext, body: impl Fn
             common: &air.common,
             public_values: &trace.public_values,
         };
-        AirInput::new(*index, &pk.per_air[*index].vk, &air.evaluator, traces)
+        AirInput::new(&pk.per_air[*index].vk, &air.evaluator, traces)
     });
-    let input = inputs.collect::<Result<Vec<_>>>().and_then(|airs| RapInput::new(rap_params(pk), airs));
+    let input = RapInput::new(rap_params(pk), inputs.collect());
     body(input)
 }
 
@@ -196,26 +196,24 @@ proptest! {
 }
 
 #[test]
-fn wrong_inputs_are_errors() {
-    let engine = BabyBearPoseidon2RefEngine::<SmallestWitness>::new(test_system_params_small(2, 6, 2));
-    let fixture = FibFixture::new(1, 1, 8);
-    let (pk, _) = TestFixture::<SC>::keygen(&fixture, &engine);
-    let mut ctx: HostContext = fixture.generate_proving_ctx();
-    let is_invalid = |ctx: &HostContext| {
-        with_input(&pk, ctx, |input| match input {
-            Err(Error::InvalidInput(_)) => true,
-            Err(error) => panic!("{error}"),
-            Ok(_) => false,
-        })
+fn what_has_no_sumcheck_is_an_error() {
+    let invalid = |pk: &MultiStarkProvingKey<SC>, ctx: &HostContext| match with_input(pk, ctx, |input| input.err()) {
+        Some(Error::InvalidInput(message)) => message,
+        other => panic!("{other:?}"),
     };
-    assert!(!is_invalid(&ctx));
-    ctx.per_trace[0].1.public_values.pop();
-    assert!(is_invalid(&ctx));
-    ctx = fixture.generate_proving_ctx();
-    let common = &mut ctx.per_trace[0].1.common_main;
-    *common = ColMajorMatrix::new(common.values[..8].to_vec(), 1);
-    assert!(is_invalid(&ctx));
-    assert!(is_invalid(&ProvingContext::new(vec![])));
+    let heights = |log_heights: [usize; 2]| -> (MultiStarkProvingKey<SC>, HostContext) {
+        let engine = BabyBearPoseidon2RefEngine::<SmallestWitness>::new(test_system_params_small(0, 6, 2));
+        let (pk, _) = TestFixture::<SC>::keygen(&FibFixture::new_with_num_airs(1, 1, 1, 2), &engine);
+        let airs = log_heights.map(|log_height| {
+            let ctx: HostContext = FibFixture::new(1, 1, 1 << log_height).generate_proving_ctx();
+            ctx.per_trace.into_iter().next().unwrap().1
+        });
+        (pk, ProvingContext::new(airs.into_iter().enumerate().collect()))
+    };
+    let (pk, ctx) = heights([0, 0]);
+    assert!(invalid(&pk, &ctx).contains("no variable"));
+    let (pk, ctx) = heights([1, 2]);
+    assert!(invalid(&pk, &ctx).contains("sorted"));
 }
 
 #[test]

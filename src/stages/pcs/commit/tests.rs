@@ -118,7 +118,7 @@ fn what_cannot_be_committed_is_named() {
         ([0, 3, 25, 1], "2^28"),
         ([10, 0, 1, 1], "l_skip = 10"),
         ([0, 3, 1, 5], "rows a query"),
-        ([0, 2, 1, 1], "height"),
+        ([0, 2, 1, 1], "stacked matrix only 4"),
     ] {
         let error = commit(&gpu, params(values), &[&trace]).err().unwrap().to_string();
         assert!(error.contains(what), "{error}");
