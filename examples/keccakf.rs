@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use eyre::{ensure, Result, WrapErr};
@@ -43,6 +43,9 @@ struct Args {
     /// Proofs to make before those that count
     #[arg(long, default_value_t = 0, value_name = "N")]
     warmup: usize,
+    /// Keep the GPU busy for so long before each proof, so that its clocks are up
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    warm_up_ms: u64,
     /// What to prove
     #[arg(long, value_enum, default_value = "keccak")]
     workload: WorkloadKind,
@@ -133,8 +136,13 @@ fn run(args: &Args) -> Result<()> {
         if i == 0 {
             print_dimensions(&keys, &last_traces);
         }
-        engine.device().reset_metrics();
-        let outcome = runner.prove(&last_traces)?;
+        let device = engine.device();
+        let ready = || {
+            device.warm_up(Duration::from_millis(args.warm_up_ms))?;
+            device.reset_metrics();
+            Ok(())
+        };
+        let outcome = runner.prove(&last_traces, || Ok(device.synchronize()?), ready)?;
         let record = record(&adapter.name, &workload, &engine, &outcome);
         if i < args.warmup {
             outcome.verification?;
@@ -256,7 +264,7 @@ fn compare_cpu(
     spans: &SpanCollector,
 ) -> Result<()> {
     let engine: BabyBearPoseidon2CpuEngine = StarkEngine::new(params.clone());
-    let outcome = Runner::new(&engine, keys, "cpu", progress, spans).prove(traces)?;
+    let outcome = Runner::new(&engine, keys, "cpu", progress, spans).prove(traces, || Ok(()), || Ok(()))?;
     outcome.verification?;
     let cpu_ms = outcome.prove.as_secs_f64() * 1e3;
     let wgpu_ms = median_prove_ms(records).unwrap_or_default();

@@ -1,6 +1,9 @@
 //! The device that upstream's prover drives: commits, proves constraints, proves openings.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use openvm_stark_backend::{
     proof::{BatchConstraintProof, GkrProof, StackingProof, WhirProof},
@@ -8,6 +11,7 @@ use openvm_stark_backend::{
     StarkProtocolConfig, SystemParams,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, EF, F};
+use p3_field::PrimeCharacteristicRing;
 
 use crate::{
     backend::{CommittedData, WgpuBackend},
@@ -198,6 +202,30 @@ impl WgpuDevice {
     /// Name, driver and kind of the adapter.
     pub fn adapter_info(&self) -> &AdapterSummary {
         self.gpu.adapter()
+    }
+
+    /// Waits until everything that was submitted, uploads included, has run.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports.
+    pub fn synchronize(&self) -> Result<()> {
+        self.gpu.synchronize()
+    }
+
+    /// Keeps the device busy for a while, for measurements: an H200 runs several times slower for 300 ms after an idle spell.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports.
+    pub fn warm_up(&self, duration: Duration) -> Result<()> {
+        let params = CommitParams { l_skip: 0, n_stack: 14, log_blowup: 1, k_whir: 0, cache_rs_code_matrix: false };
+        let zeros = DeviceMatrix::upload(&self.gpu, &F::zero_vec(64 << 14), 1 << 14, 64, "warm-up")?;
+        let start = Instant::now();
+        while start.elapsed() < duration {
+            let _root = pcs::commit(&self.gpu, params, &[&zeros])?.0;
+        }
+        Ok(())
     }
 
     /// Host waits and memory since the last [`WgpuDevice::reset_metrics`].

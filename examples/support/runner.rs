@@ -62,12 +62,22 @@ impl<'a, E: StarkEngine<SC = SC>> Runner<'a, E> {
         Self { engine, vk: &keys.vk, device_pk, name, progress, spans }
     }
 
-    /// Uploads the traces, proves, and has upstream's verifier check the proof.
-    pub fn prove(&self, traces: &[ColMajorMatrix<F>]) -> Result<Outcome> {
+    /// Uploads the traces, proves, and has upstream's verifier check the proof. `uploaded` waits for the upload, so that its time does
+    /// not count as the proof's; `ready` runs between the two.
+    pub fn prove(
+        &self,
+        traces: &[ColMajorMatrix<F>],
+        uploaded: impl FnOnce() -> Result<()>,
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<Outcome> {
         let (engine, name) = (self.engine, self.name);
         let at = Instant::now();
-        let ctx = self.progress.step(format!("{name}: trace upload"), || self.upload(traces));
+        let ctx = self.progress.step(format!("{name}: trace upload"), || {
+            let ctx = self.upload(traces);
+            uploaded().map(|()| ctx)
+        })?;
         let upload = at.elapsed();
+        ready()?;
 
         self.spans.take();
         let at = Instant::now();

@@ -174,6 +174,15 @@ impl Gpu {
         self.shared.kernel_times.lock().unwrap_or_else(|p| p.into_inner()).clear();
     }
 
+    /// Waits until everything that was submitted, uploads included, has run.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports.
+    pub fn synchronize(&self) -> Result<()> {
+        self.recorder("synchronize").wait().map(|_| ())
+    }
+
     /// Device time by kernel since [`Gpu::reset_metrics`]; empty unless the device was opened with
     /// [`GpuOptions::kernel_times`](super::GpuOptions).
     pub fn kernel_times(&self) -> KernelTimes {

@@ -97,7 +97,7 @@ pub fn raw<T: Element>(buffer: &DeviceBuffer<T>) -> &RawBuffer {
 
 /// Declares a kernel: a struct whose fields are its bindings, parameters, overrides and flags.
 ///
-/// ```ignore
+/// ```text
 /// kernel! {
 ///     /// dst[i] = src[2 i] + r (src[2 i + 1] - src[2 i])
 ///     pub struct FoldMle("sumcheck/fold.wgsl", workgroup = 256) {

@@ -38,13 +38,13 @@ fn main(
 ) {
     let log_thread_z = min(params.log_z, 8u);
     let log_slices = params.log_z - log_thread_z;
-    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
-    let group = workgroup >> log_slices;
+    let linear = linear_workgroup(workgroup_id, num_workgroups);
+    let group = linear >> log_slices;
     if group >= params.workgroups {
         return;
     }
     let rot = params.rot != 0u;
-    let first_z = (workgroup & ((1u << log_slices) - 1u)) << 8u;
+    let first_z = (linear & ((1u << log_slices) - 1u)) << 8u;
     let z = first_z + (local & ((1u << log_thread_z) - 1u));
     let lane = local >> log_thread_z;
     let lanes = 256u >> log_thread_z;
