@@ -10,8 +10,7 @@ use openvm_wgpu_backend::{
     gpu::{DeviceBuffer, DeviceMatrix, Element, Gpu, GpuOptions, Recorder},
     kernels::{
         merkle::{MerkleTree, Panel, RowSponges},
-        ntt::{self, Direction, Shape},
-        stack::Run,
+        ntt::{self, Direction, Run, Shape},
     },
     stages::pcs::{commit, CommitParams},
 };
@@ -59,9 +58,6 @@ fn transforms(c: &mut Criterion) {
         b.iter(|| run(&gpu, |rec| ntt::encode_chunks(rec, &trace, &work[1], L_SKIP).expect("chunks")));
     });
     let poly: DeviceBuffer<EF> = filled(&gpu, 1 << log_in);
-    group.bench_function("subset sums of an extension vector", |b| {
-        b.iter(|| run(&gpu, |rec| ntt::coeffs_to_evals(rec, &poly).expect("zeta")));
-    });
     group.bench_function("dft of an extension vector, blowup 2", |b| {
         b.iter(|| run(&gpu, |rec| drop(black_box(ntt::dft_ext(rec, &poly, log_in + 1).expect("dft")))));
     });

@@ -11,7 +11,6 @@ pub(crate) mod openings;
 pub mod poseidon2;
 pub mod powers;
 pub mod rap;
-pub mod stack;
 pub(crate) mod stacked_reduction;
 pub mod sum_rows;
 pub mod transcript;

@@ -85,12 +85,15 @@ pub fn sources_after_proofs() -> Vec<Source> {
         let engine = engine(SmallParams::new(l_skip, n_stack).build());
         prove_fixture(&engine, &MixtureFixture::standard(log_height, engine.config().clone()));
     }
-    let engine = engine(SmallParams::new(2, 10).build());
-    prove_fixture(&engine, &FibFixture::new(0, 1, 1 << 12));
+    prove_fixture(&engine(SmallParams::new(0, 2).build()), &FibFixture::new(0, 1, 4));
+    let engine = engine(SmallParams::new(4, 10).build());
+    prove_fixture(&engine, &FibFixture::new(0, 1, 1 << 14));
     prove_fixture(&engine, &CachedFixture11::new(engine.config().clone()));
     let alternating = (0..64).map(|row| row % 2 == 0).collect();
     prove_fixture(&engine, &PreprocessedAndCachedFixture::new(alternating, engine.config().clone(), 2));
-    prove_entangled(&engine);
+    prove_airs(&engine, &[Arc::new(EntangledAir)], vec![ColMajorMatrix::new(F::zero_vec(64 * 2 * SUMS), 2 * SUMS)]);
+    let keccak = Workload { kind: WorkloadKind::Keccak, log_n: 3 };
+    prove_airs(&engine, &keccak.airs(), keccak.traces(0));
     engine.device().gpu().compiled_kernels().into_iter().map(Source::from).collect()
 }
 
@@ -112,6 +115,12 @@ pub fn generated_sources(gpu: &Gpu, kind: WorkloadKind) -> Vec<Source> {
 fn prove_fixture<X: TestFixture<SC>>(engine: &Engine, fixture: &X) {
     let (pk, _) = fixture.keygen(engine);
     prove_on(engine, &pk, &fixture.generate_proving_ctx()).expect("fixtures prove");
+}
+
+fn prove_airs(engine: &Engine, airs: &[AirRef<SC>], traces: Vec<ColMajorMatrix<F>>) {
+    let (pk, _) = engine.keygen(airs);
+    let contexts = traces.into_iter().map(AirProvingContext::simple_no_pis).enumerate();
+    prove_on(engine, &pk, &ProvingContext::new(contexts.collect())).expect("the traces satisfy the constraints");
 }
 
 /// An AIR whose only value keeps more intermediates alive than the interpreter has registers: `(s_0 + s_1 + ..)(s_0 - s_1 - ..)` with
@@ -137,12 +146,4 @@ impl<AB: AirBuilder + InteractionBuilder> Air<AB> for EntangledAir {
         builder.assert_zero(all.clone() * other.clone());
         builder.push_interaction(0, [all * other], AB::Expr::ZERO, 0);
     }
-}
-
-fn prove_entangled(engine: &Engine) {
-    let air: AirRef<SC> = Arc::new(EntangledAir);
-    let (pk, _) = engine.keygen(&[air]);
-    let trace = ColMajorMatrix::new(F::zero_vec(8 * 2 * SUMS), 2 * SUMS);
-    let context = ProvingContext::new(vec![(0, AirProvingContext::simple_no_pis(trace))]);
-    prove_on(engine, &pk, &context).expect("zeros satisfy the constraint");
 }

@@ -118,20 +118,20 @@ fn block_dft(x: Block, log_radix: u32) -> Block {
     return x;
 }
 
-/// Adds (or subtracts) into every value those whose index is the same but for one bit less: sums over subsets of the bits of u.
-fn block_zeta(x: Block, log_radix: u32, subtract: bool) -> Block {
+/// Adds to every value those whose index is the same but for one bit less: sums over subsets of the bits of u.
+fn block_zeta(x: Block, log_radix: u32) -> Block {
     var y = x;
     if log_radix >= 1u {
-        y.c = zeta_add(y.c, y.a, subtract);
-        y.d = zeta_add(y.d, y.b, subtract);
+        y.c = v_add(y.c, y.a);
+        y.d = v_add(y.d, y.b);
     }
     if log_radix >= 2u {
-        y.b = zeta_add(y.b, y.a, subtract);
-        y.d = zeta_add(y.d, y.c, subtract);
+        y.b = v_add(y.b, y.a);
+        y.d = v_add(y.d, y.c);
     }
     if log_radix >= 3u {
-        let h0 = zeta_add(vec4<u32>(y.a.zw, y.b.zw), vec4<u32>(y.a.xy, y.b.xy), subtract);
-        let h1 = zeta_add(vec4<u32>(y.c.zw, y.d.zw), vec4<u32>(y.c.xy, y.d.xy), subtract);
+        let h0 = v_add(vec4<u32>(y.a.zw, y.b.zw), vec4<u32>(y.a.xy, y.b.xy));
+        let h1 = v_add(vec4<u32>(y.c.zw, y.d.zw), vec4<u32>(y.c.xy, y.d.xy));
         y = Block(
             vec4<u32>(y.a.xy, h0.xy),
             vec4<u32>(y.b.xy, h0.zw),
@@ -140,8 +140,8 @@ fn block_zeta(x: Block, log_radix: u32, subtract: bool) -> Block {
         );
     }
     if log_radix == 4u {
-        let h0 = zeta_add(vec4<u32>(y.a.yw, y.b.yw), vec4<u32>(y.a.xz, y.b.xz), subtract);
-        let h1 = zeta_add(vec4<u32>(y.c.yw, y.d.yw), vec4<u32>(y.c.xz, y.d.xz), subtract);
+        let h0 = v_add(vec4<u32>(y.a.yw, y.b.yw), vec4<u32>(y.a.xz, y.b.xz));
+        let h1 = v_add(vec4<u32>(y.c.yw, y.d.yw), vec4<u32>(y.c.xz, y.d.xz));
         y = Block(
             vec4<u32>(y.a.x, h0.x, y.a.z, h0.y),
             vec4<u32>(y.b.x, h0.z, y.b.z, h0.w),
@@ -150,13 +150,6 @@ fn block_zeta(x: Block, log_radix: u32, subtract: bool) -> Block {
         );
     }
     return y;
-}
-
-fn zeta_add(a: vec4<u32>, b: vec4<u32>, subtract: bool) -> vec4<u32> {
-    if subtract {
-        return v_sub(a, b);
-    }
-    return v_add(a, b);
 }
 
 /// w^e for the root w of order 2^27 (its inverse with INVERSE) and e < 2^27, from a table of two levels.

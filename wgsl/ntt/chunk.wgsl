@@ -1,8 +1,7 @@
 // The map from evaluations to Reed-Solomon coefficients, chunk by chunk: the inverse DFT of each chunk of 2^l consecutive elements, then
 // the sum over subsets of the index's bits: c[k] = sum_{j subset of k} iDFT(chunk)[j].
 //
-// Values come from `src` as in stack/gather.wgsl (a run of trace cells, strided when short, then zeros), or from `data` itself with
-// IN_PLACE. Elements are 2^log_ext words; l <= 9.
+// Values come from `src`, a run of trace cells (strided when short) and then zeros, or from `data` itself with IN_PLACE. Elements are 2^log_ext words; l <= 9.
 //
 // A workgroup of 256 threads takes 4,096 consecutive words in workgroup memory, sixteen a thread. Up to four bits of the index from the
 // top at a time: inverse DFT of those bits (decimation in frequency), the roots, the subset sums over them, which commute with all later
@@ -63,7 +62,7 @@ fn transform_digit(thread: u32, low: u32, log_radix: u32) {
         let rest = (thread & ((1u << bit) - 1u)) >> params.log_ext;
         x = block_mul(x, block_roots(log_radix, rest << (27u - low - log_radix), 0u));
     }
-    put_block(base, slots, block_zeta(x, log_radix, false));
+    put_block(base, slots, block_zeta(x, log_radix));
 }
 
 @compute @workgroup_size(256)

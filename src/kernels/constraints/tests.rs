@@ -402,28 +402,3 @@ fn automatic_policy_switches_to_generated_kernels() {
     assert!(few.iter().all(|dispatch| dispatch.kernel.is_none()));
     assert_eq!(evaluate(program), interpreted);
 }
-
-/// Metal runs the MSL that naga writes, Vulkan its SPIR-V: both must be able to take every generated kernel of keccak, with both
-/// forms of the field product.
-#[test]
-fn keccak_kernels_translate() {
-    let (_, programs) = keccak();
-    let gpu = gpu();
-    let evaluator = AirEvaluator::new(&gpu, &programs, EvaluatorPolicy::Interpreter, "keccak").unwrap();
-    let round0 = evaluator.round0_zerocheck.generated_kernels().step_by(9);
-    let mle = evaluator.mle_zerocheck.generated_kernels().step_by(60);
-    for kernel in round0.chain(mle) {
-        for int64 in [true, false] {
-            let capabilities = crate::gpu::Capabilities { int64, ..gpu.capabilities().clone() };
-            let wgsl = capabilities.link(&kernel.wgsl, &[], kernel.bindings.len()).unwrap();
-            let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}: {e}", kernel.name));
-            let all = naga::valid::Capabilities::all();
-            let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), all).validate(&module).unwrap();
-            naga::back::spv::write_vec(&module, &info, &naga::back::spv::Options::default(), None).unwrap();
-            let msl =
-                naga::back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
-            let pipeline = naga::back::msl::PipelineOptions::default();
-            naga::back::msl::write_string(&module, &info, &msl, &pipeline).unwrap();
-        }
-    }
-}

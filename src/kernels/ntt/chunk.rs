@@ -7,7 +7,6 @@ use crate::{
     error::{Error, Result},
     gpu::{DeviceBuffer, Element, Grid, Recorder},
     kernel,
-    kernels::stack::Run,
 };
 
 kernel! {
@@ -25,6 +24,36 @@ kernel! {
         buffers { write data: u32, read roots: F }
         params { source, target_offset, filled, len, log_stride, log_chunk, log_ext }
         flags { INVERSE, IN_PLACE }
+    }
+}
+
+/// Consecutive cells of the stacked matrix that come from consecutive cells of one trace segment, then zeros.
+pub struct Run<'a> {
+    /// A segment of a trace.
+    pub source: &'a DeviceBuffer<F>,
+    /// First cell in the segment.
+    pub source_start: usize,
+    /// log2 of the distance of the segment's cells in the stacked matrix.
+    pub log_stride: usize,
+    /// First cell in the panel.
+    pub target_start: usize,
+    /// Cells of the panel that the segment fills (its own cells times the stride).
+    pub filled: usize,
+    /// Zero cells of the panel behind them.
+    pub padding: usize,
+}
+
+impl Run<'_> {
+    /// Cells of the panel that are written.
+    pub fn cells(&self) -> usize {
+        self.filled + self.padding
+    }
+
+    fn check(&self, panel: &DeviceBuffer<F>) {
+        let stride_mask = (1 << self.log_stride) - 1;
+        assert_eq!(self.filled & stride_mask, 0, "a run ends between strides");
+        assert!(self.source_start + (self.filled >> self.log_stride) <= self.source.len(), "run past its segment");
+        assert!(self.target_start + self.cells() <= panel.len(), "run past its panel");
     }
 }
 

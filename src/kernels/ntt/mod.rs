@@ -1,14 +1,12 @@
-//! Number-theoretic and subset-sum transforms (`wgsl/ntt/*`).
+//! Number-theoretic transforms and the encoding of chunks (`wgsl/ntt/*`).
 //!
 //! All work on words: an extension element is four coordinates side by side, and every transform here is linear over the base field.
 
 mod chunk;
 mod dft;
-mod zeta;
 
-pub use chunk::{encode_chunks, eval_to_coeff_rs_message, MAX_L_SKIP};
+pub use chunk::{encode_chunks, eval_to_coeff_rs_message, Run, MAX_L_SKIP};
 pub use dft::{dft, dft_ext, inverse_dft, transform, Direction, Shape};
-pub use zeta::{coeffs_to_evals, evals_to_coeffs};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use p3_field::{PrimeCharacteristicRing, TwoAdicField};

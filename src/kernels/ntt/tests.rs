@@ -1,13 +1,13 @@
 //! The transforms against p3-dft and upstream's polynomial functions.
 
-use openvm_stark_backend::prover::poly::{eval_to_coeff_rs_message as host_rs_message, Mle};
+use openvm_stark_backend::prover::poly::eval_to_coeff_rs_message as host_rs_message;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_dft::{Radix2DitParallel, TwoAdicSubgroupDft};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, TwoAdicField};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use super::*;
-use crate::{gpu::testing, kernels::stack::Run};
+use crate::gpu::testing;
 
 fn random_base(rng: &mut StdRng, len: usize) -> Vec<F> {
     (0..len).map(|_| F::from_u32(rng.random())).collect()
@@ -133,29 +133,5 @@ fn runs_are_gathered_and_encoded() {
         let found = gpu.download(&panel).unwrap();
         assert_eq!(found[target_start..target_start + expected.len()], expected);
         assert!(found[..target_start].iter().chain(found.last()).all(|x| *x == F::TWO));
-    }
-}
-
-#[test]
-fn multilinear_coefficients_and_evaluations() {
-    let gpu = testing::gpu();
-    let mut rng = StdRng::seed_from_u64(6);
-    for log_len in (0..=16).chain([19]) {
-        let base = random_base(&mut rng, 1 << log_len);
-        let ext = random_ext(&mut rng, 1 << log_len.min(17));
-        let mut rec = gpu.recorder("test");
-        let (b, e) = (rec.upload(&base, "base").unwrap(), rec.upload(&ext, "ext").unwrap());
-        coeffs_to_evals(&mut rec, &b).unwrap();
-        coeffs_to_evals(&mut rec, &e).unwrap();
-        let (b_evals, e_evals) = (rec.download(&b), rec.download(&e));
-        evals_to_coeffs(&mut rec, &b).unwrap();
-        evals_to_coeffs(&mut rec, &e).unwrap();
-        let (b, e) = (rec.download(&b), rec.download(&e));
-        let done = rec.wait().unwrap();
-        assert!(done.take(b).unwrap() == base && done.take(e).unwrap() == ext, "back and forth, 2^{log_len}");
-        let (mut base, mut ext) = (base, ext);
-        Mle::coeffs_to_evals_inplace(&mut base);
-        Mle::coeffs_to_evals_inplace(&mut ext);
-        assert!(done.take(b_evals).unwrap() == base && done.take(e_evals).unwrap() == ext, "2^{log_len}");
     }
 }

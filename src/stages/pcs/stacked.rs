@@ -7,8 +7,8 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use crate::{
     error::{Error, Result},
-    gpu::{DeviceBuffer, DeviceMatrix, Gpu, Recorder, Segment},
-    kernels::stack::{self, Run},
+    gpu::{DeviceMatrix, Gpu, Segment},
+    kernels::ntt::Run,
 };
 
 /// Bytes that a panel aims at: enough work for a dispatch on the largest card, little beside a trace that needs panels at all.
@@ -121,29 +121,6 @@ impl StackedMatrix {
         self.pieces.iter().flat_map(|piece| piece.matrix.segments()).map(|segment| segment.buffer.bytes()).sum()
     }
 
-    /// How many columns a panel should have: a multiple of eight, unless one buffer does not hold eight columns.
-    pub fn panel_width(&self, gpu: &Gpu) -> usize {
-        panel_width(gpu, self.height).min(self.width.next_multiple_of(RATE))
-    }
-
-    /// Columns `columns`, column-major, padding included.
-    ///
-    /// # Errors
-    ///
-    /// As [`Gpu::alloc`].
-    pub fn panel(&self, rec: &mut Recorder, columns: Range<usize>) -> Result<DeviceBuffer<F>> {
-        let panel = rec.gpu().alloc(columns.len() * self.height, "panel of the stacked matrix")?;
-        self.gather(rec, columns, &panel);
-        Ok(panel)
-    }
-
-    /// Writes columns `columns` to the start of `panel`.
-    pub fn gather(&self, rec: &mut Recorder, columns: Range<usize>, panel: &DeviceBuffer<F>) {
-        for run in self.runs(columns) {
-            stack::gather(rec, &run, panel);
-        }
-    }
-
     /// The runs of trace cells that make up columns `columns`, in order and without gaps.
     pub(super) fn runs(&self, columns: Range<usize>) -> Vec<Run<'_>> {
         assert!(columns.end <= self.width && !columns.is_empty(), "columns {columns:?} of {}", self.width);
@@ -237,8 +214,23 @@ mod tests {
         ColMajorMatrix::new((0..height * width).map(|_| F::from_u32(rng.random())).collect(), width)
     }
 
+    /// The columns that the runs describe.
+    fn panel(gpu: &Gpu, stacked: &StackedMatrix, columns: Range<usize>) -> Vec<F> {
+        let mut panel = vec![];
+        for run in stacked.runs(columns) {
+            assert_eq!(panel.len(), run.target_start, "runs follow one another");
+            let source = gpu.download(run.source).unwrap();
+            panel.resize(run.target_start + run.cells(), F::ZERO);
+            let cells = &source[run.source_start..run.source_start + (run.filled >> run.log_stride)];
+            for (i, cell) in cells.iter().enumerate() {
+                panel[run.target_start + (i << run.log_stride)] = *cell;
+            }
+        }
+        panel
+    }
+
     #[test]
-    fn panels_hold_the_columns_of_the_stacked_matrix() {
+    fn runs_make_up_the_columns_of_the_stacked_matrix() {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(1);
         // (l_skip, n_stack, (height, width) of each trace)
@@ -266,11 +258,11 @@ mod tests {
             let whole = StackedMatrix::from_stacked(layout, whole).unwrap();
             for columns in [0..width, 0..1, width / 2..width, width - 1..width] {
                 for stacked in [&stacked, &whole] {
-                    let mut rec = gpu.recorder("test");
-                    let panel = stacked.panel(&mut rec, columns.clone()).unwrap();
-                    rec.submit().unwrap();
-                    let found = gpu.download(&panel).unwrap();
-                    assert_eq!(found, expected.values[columns.start * height..columns.end * height], "{shapes:?}");
+                    assert_eq!(
+                        panel(&gpu, stacked, columns.clone()),
+                        expected.values[columns.start * height..columns.end * height],
+                        "{shapes:?}"
+                    );
                 }
             }
         }
