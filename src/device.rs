@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     gpu::{AdapterSummary, DeviceMatrix, DeviceMetrics, Gpu, GpuOptions, LimitProfile},
     input,
-    kernels::{self, ntt::MAX_LOG_SIZE, rap::MAX_L_SKIP},
+    kernels::{self, ntt::MAX_LOG_SIZE, MAX_L_SKIP},
     stages::{
         pcs::{self, CommitParams, PcsData},
         rap, stacked_reduction,
