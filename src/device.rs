@@ -1,7 +1,7 @@
 //! The device that upstream's prover drives: commits, proves constraints, proves openings.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     gpu::{AdapterSummary, DeviceMatrix, DeviceMetrics, Gpu, GpuOptions, LimitProfile},
     input,
-    kernels::{self, ntt::MAX_LOG_SIZE, rap::MAX_L_SKIP},
+    kernels::{self, ntt::MAX_LOG_SIZE, MAX_L_SKIP},
     stages::{
         pcs::{self, CommitParams, PcsData},
         rap, stacked_reduction,
@@ -164,19 +164,16 @@ fn check_params(params: &SystemParams) -> Result<()> {
 }
 
 impl WgpuDevice {
-    /// The process-wide default GPU, opened at the first call.
+    /// The process-wide default GPU, opened at the first call and again when it was lost.
     pub(crate) fn shared(params: SystemParams) -> Result<Self> {
-        static SHARED: OnceLock<Gpu> = OnceLock::new();
+        static SHARED: Mutex<Option<Gpu>> = Mutex::new(None);
         let builder = WgpuDeviceBuilder::new();
-        let gpu = match SHARED.get() {
-            Some(gpu) => gpu.clone(),
-            // two threads may both open one; the first one stays
-            None => {
-                let opened = Gpu::new(&builder.gpu)?;
-                SHARED.get_or_init(|| opened).clone()
-            }
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let gpu = match shared.take_if(|gpu| !gpu.is_lost()) {
+            Some(gpu) => gpu,
+            None => Gpu::new(&builder.gpu)?,
         };
-        builder.build_on(gpu, params)
+        builder.build_on(shared.insert(gpu).clone(), params)
     }
 
     /// The GPU underneath, to build another device on it.
@@ -325,4 +322,32 @@ fn committed_parts(
         }
     }
     (data, need_rot)
+}
+
+#[cfg(test)]
+mod tests {
+    use openvm_stark_backend::test_utils::default_test_params_small;
+
+    use super::*;
+
+    /// The root of a small commitment.
+    fn commit(device: &WgpuDevice) -> Result<Digest> {
+        let matrix = DeviceMatrix::upload(device.gpu(), &[F::TWO; 8], 8, 1, "test")?;
+        Ok(device.commit(&[&matrix])?.0)
+    }
+
+    #[test]
+    fn a_lost_shared_device_is_replaced() {
+        let shared = || WgpuDevice::shared(default_test_params_small()).unwrap();
+        let (device, other) = (shared(), shared());
+        let root = commit(&device).unwrap();
+        other.gpu().lose();
+        assert!(device.gpu().is_lost(), "engines share a device");
+        assert!(matches!(commit(&device), Err(Error::DeviceLost(_))));
+        let fresh = shared();
+        assert!(!fresh.gpu().is_lost() && device.gpu().is_lost());
+        assert_eq!(commit(&fresh).unwrap(), root);
+        fresh.gpu().lose();
+        assert_eq!(commit(&shared()).unwrap(), root);
+    }
 }

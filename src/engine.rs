@@ -45,7 +45,7 @@ where
     type PD = WgpuDevice;
     type TS = TS;
 
-    /// An engine on the process-wide default GPU.
+    /// An engine on the process-wide default GPU, which is opened at the first call and anew after it was lost.
     ///
     /// # Panics
     ///

@@ -204,7 +204,11 @@ impl Recorder {
         waited.map_err(|error| self.gpu_error(error.to_string()))?;
         match completed.take(word)?[0] {
             found if found == number => Ok(completed),
-            found => Err(Error::StaleSequence { expected: number, found }),
+            found => {
+                let error = Error::StaleSequence { expected: number, found };
+                self.gpu.shared.faults.record_lost(error.to_string());
+                Err(error)
+            }
         }
     }
 
@@ -232,6 +236,8 @@ impl Recorder {
         let ticket = self.download(&word);
         if let Some(error) = self.error.take() {
             self.discard();
+            // what fails on a lost device fails for that
+            gpu.shared.faults.check_lost()?;
             return Err(error);
         }
         self.pass = None;

@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use cells::{CellDots, ColumnRun, LambdaPowers, RowWeights};
 pub(crate) use cube::{CubeRound, CubeTables, EqTables};
 pub(crate) use nodes::{NodeRound, NodeTables, ViewSums};
-pub(crate) use round0::{skip_domain, CombinedPiece, Point, Round0, MAX_L_SKIP, RECORD_ELEMENTS};
+pub(crate) use round0::{skip_domain, CombinedPiece, Point, Round0, RECORD_ELEMENTS};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 

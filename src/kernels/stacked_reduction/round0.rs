@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
+    kernels::MAX_L_SKIP,
 };
 
 kernel! {
@@ -53,8 +54,10 @@ kernel! {
     }
 }
 
-/// Largest `l_skip`: two polynomials of N coefficients fit 16 KiB of workgroup memory.
-pub(crate) const MAX_L_SKIP: usize = 9;
+/// Extension elements in the workgroup memory of `wgsl/stacked_reduction/round0_kinds.wgsl`.
+const KIND_VALUES: usize = 1024;
+
+const _: () = assert!(2 << MAX_L_SKIP <= KIND_VALUES, "two polynomials of N coefficients fit the workgroup memory");
 
 /// log2 of the threads of these kernels' workgroups.
 const WORKGROUP_LOG: usize = 8;

@@ -64,9 +64,12 @@ use super::{
 use crate::{
     error::{Error, Result},
     gpu::{DeviceBuffer, Recorder},
-    kernels::stacked_reduction::{
-        skip_domain, sum_partials, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, NodeRound,
-        NodeTables, Point, Round0, RowWeights, ViewSums, MAX_L_SKIP, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+    kernels::{
+        stacked_reduction::{
+            skip_domain, sum_partials, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers,
+            NodeRound, NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+        },
+        MAX_L_SKIP,
     },
 };
 
