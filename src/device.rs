@@ -21,7 +21,8 @@ use crate::{
     kernels::{self, ntt::MAX_LOG_SIZE, MAX_L_SKIP},
     stages::{
         pcs::{self, CommitParams, PcsData},
-        rap, stacked_reduction,
+        rap,
+        stacked_reduction::StackedReduction,
         transcript::{SpongeTranscript, Transcript},
         whir,
     },
@@ -266,13 +267,14 @@ impl<TS: SpongeTranscript> MultiRapProver<WgpuBackend, TS> for WgpuDevice {
         transcript: &mut TS,
         mpk: &DeviceMultiStarkProvingKey<WgpuBackend>,
         ctx: &ProvingContext<WgpuBackend>,
-        _common_main_pcs_data: &CommittedData,
+        common_main_pcs_data: &CommittedData,
     ) -> Result<(Self::PartialProof, Vec<EF>)> {
         // again for who calls the stages by himself: `StarkEngine::prove` has, before the commitment
         input::check(self.params(), mpk, ctx)?;
         let input = input::rap_input(mpk, ctx)?;
         let mut tx = Transcript::new(&self.gpu, transcript)?;
-        let (gkr, batch, r) = rap::prove_rap(&mut tx, &input)?;
+        let (gkr, batch, r) = rap::prove_rap(&mut tx, &input, || common_main_pcs_data.get()?.encode_ahead(&self.gpu))?;
+        tx.finish()?;
         Ok(((gkr, batch), r))
     }
 }
@@ -295,13 +297,14 @@ impl<TS: SpongeTranscript> OpeningProver<WgpuBackend, TS> for WgpuDevice {
         let commits: Vec<&PcsData> = commits.map(CommittedData::get).collect::<Result<_>>()?;
         let stacked: Vec<_> = commits.iter().map(|data| &data.stacked).collect();
         let mut tx = Transcript::new(&self.gpu, transcript)?;
-        let (stacking_proof, u) =
-            stacked_reduction::prove_stacked_opening_reduction(&mut tx, self.params(), &stacked, &need_rot, &r)?;
-        let mut rec = self.gpu.recorder("whir point");
-        let words: Vec<u32> = u.iter().map(|u_i| u_i.word()).collect();
+        let mut rec = self.gpu.recorder("openings");
+        let reduction = StackedReduction::record(&mut tx, &mut rec, self.params(), &stacked, &need_rot, &r)?;
+        let words: Vec<u32> = reduction.u.iter().map(|u_i| u_i.word()).collect();
         let u_cube = kernels::openings::u_cube(&mut rec, tx.log(), &words, self.params().l_skip)?;
         rec.submit()?;
         let whir_proof = whir::prove_whir(&mut tx, self.params(), &commits, &u_cube)?;
+        let stacking_proof = reduction.proof(&tx);
+        tx.finish()?;
         Ok((stacking_proof, whir_proof))
     }
 }

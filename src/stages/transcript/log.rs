@@ -97,8 +97,10 @@ pub(super) struct Log {
     end: usize,
     /// What happened since the last [`Log::replay`].
     entries: Vec<Entry>,
-    /// The words up to the last [`Log::replay`].
+    /// The words that were read back.
     known: Vec<F>,
+    /// Words that were replayed.
+    replayed: usize,
 }
 
 impl Log {
@@ -106,7 +108,7 @@ impl Log {
     ///
     /// As [`Gpu::alloc`].
     pub fn new(gpu: &Gpu) -> Result<Self> {
-        Ok(Self { words: gpu.alloc(LOG_WORDS, "transcript log")?, end: 0, entries: vec![], known: vec![] })
+        Ok(Self { words: gpu.alloc(LOG_WORDS, "transcript log")?, end: 0, entries: vec![], known: vec![], replayed: 0 })
     }
 
     /// The words on the device.
@@ -162,16 +164,24 @@ impl Log {
         self.known.len()..self.end
     }
 
-    /// Takes the unread words and repeats what they are on `host`.
+    /// Takes the first of the unread words.
+    pub fn receive(&mut self, words: Vec<F>) {
+        self.known.extend(words);
+    }
+
+    /// Repeats on `host` what was read back since the last call.
     ///
     /// # Errors
     ///
     /// [`Error::TranscriptMismatch`] when it samples something else.
-    pub fn replay(&mut self, words: Vec<F>, host: &mut impl FiatShamirTranscript<SC>) -> Result<()> {
-        let mut at = self.known.len();
-        self.known.extend(words);
-        for entry in std::mem::take(&mut self.entries) {
-            let len = match entry {
+    pub fn replay(&mut self, host: &mut impl FiatShamirTranscript<SC>) -> Result<()> {
+        let mut done = 0;
+        for entry in &self.entries {
+            let at = self.replayed;
+            if at == self.known.len() {
+                break;
+            }
+            self.replayed += match *entry {
                 Entry::Observe(len) => {
                     self.known[at..at + len].iter().for_each(|word| host.observe(*word));
                     len
@@ -191,8 +201,9 @@ impl Log {
                     2
                 }
             };
-            at += len;
+            done += 1;
         }
+        self.entries.drain(..done);
         Ok(())
     }
 

@@ -112,6 +112,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// When something was recorded since the last [`Transcript::sync`].
     pub fn observe_on_host<T: Element>(&mut self, values: &[T]) -> Result<()> {
         assert!(self.log.unread().is_empty(), "observations since the last synchronisation");
+        self.log.replay(self.host)?;
         crate::gpu::to_words(values).into_iter().for_each(|word| self.host.observe(word));
         self.sponge = self.host.sponge().upload(&self.gpu)?;
         Ok(())
@@ -203,17 +204,33 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         gather(rec, self.log.words(), &words)
     }
 
-    /// Runs the recording, waits, and replays everything since the last call into the caller's transcript. Afterwards
-    /// [`Transcript::challenge`] and [`Transcript::values`] know everything so far.
+    /// Runs the recording and waits. Afterwards [`Transcript::challenge`] and [`Transcript::values`] know everything so far.
+    ///
+    /// What this brings back is replayed into the caller's transcript while the device is busy with the next recording, or by
+    /// [`Transcript::finish`].
     ///
     /// # Errors
     ///
     /// What the device reports; [`Error::TranscriptMismatch`] when host and device disagree.
     pub fn sync(&mut self, mut rec: Recorder) -> Result<Completed> {
         let ticket = rec.download_range(self.log.words(), self.log.unread());
-        let completed = rec.wait()?;
-        self.log.replay(completed.take(ticket)?, self.host)?;
+        let completed = rec.wait_while(|| self.log.replay(self.host))?;
+        self.log.receive(completed.take(ticket)?);
         Ok(completed)
+    }
+
+    /// Ends with the caller's transcript where the device's is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TranscriptMismatch`] when host and device disagree.
+    ///
+    /// # Panics
+    ///
+    /// When something was recorded since the last [`Transcript::sync`].
+    pub fn finish(mut self) -> Result<()> {
+        assert!(self.log.unread().is_empty(), "observations since the last synchronisation");
+        self.log.replay(self.host)
     }
 
     /// A challenge's value.

@@ -35,6 +35,7 @@ fn observations_and_samples_of_all_lengths_match_the_host() {
         assert_eq!(tx.values(observed), values[start..start + observed.len()]);
         assert_eq!(tx.values(sampled), words);
     }
+    tx.finish().unwrap();
     sponges_agree(&host, &expected);
 }
 
@@ -49,6 +50,7 @@ fn long_observations_are_absorbed_to_their_end() {
     tx.sync(rec).unwrap();
     values.iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
     assert_eq!(tx.values(observed), values);
+    tx.finish().unwrap();
     sponges_agree(&host, &expected);
 }
 
@@ -69,6 +71,7 @@ fn the_host_may_observe_between_recordings() {
         values[..3].iter().for_each(|v| FiatShamirTranscript::<SC>::observe_ext(&mut expected, *v));
         assert_eq!(tx.values(observed), values[..3]);
     }
+    tx.finish().unwrap();
     sponges_agree(&host, &expected);
 }
 
@@ -112,6 +115,7 @@ fn grinding_finds_the_smallest_witness() {
         let smallest = (0..).map(F::from_u32).find(passes).unwrap();
         assert_eq!(tx.witness(witness), smallest);
         assert!(FiatShamirTranscript::<SC>::check_witness(&mut expected, bits, smallest));
+        tx.finish().unwrap();
         sponges_agree(&host, &expected);
     }
 }
