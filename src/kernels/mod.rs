@@ -11,7 +11,7 @@ pub(crate) mod openings;
 pub mod poseidon2;
 pub mod powers;
 pub mod rap;
-pub(crate) mod stacked_reduction;
+pub mod stacked_reduction;
 pub mod sum_rows;
 pub mod transcript;
 pub mod whir;
