@@ -107,7 +107,7 @@ impl Gpu {
         match reservation {
             Reservation::Reused(buffer) => Ok((buffer, class)),
             Reservation::Create { bytes, evicted } => {
-                evicted.iter().for_each(wgpu::Buffer::destroy);
+                self.destroy(&evicted);
                 let size = bytes.min(self.capabilities().max_buffer_bytes);
                 let created = self.create_buffer(size, what).or_else(|_| {
                     // what other classes hold may be what is missing
@@ -122,7 +122,10 @@ impl Gpu {
     fn create_buffer(&self, size: u64, what: &str) -> Result<wgpu::Buffer> {
         let mut usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         usage.set(wgpu::BufferUsages::MAP_WRITE, self.capabilities().direct_upload());
-        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        // the memory is the machine's where there is one
+        let on_device = if self.shared.machine.is_some() { 4 } else { size };
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(what), size: on_device, usage, mapped_at_creation: false };
         let (held, in_use) = {
             let pool = self.pool();
             (pool.held(), pool.in_use())
@@ -131,9 +134,18 @@ impl Gpu {
             let scope = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
             let buffer = self.device().create_buffer(&descriptor);
             if pollster::block_on(scope.pop()).is_none() {
+                self.shared.machine.iter().for_each(|machine| machine.create(&buffer, size));
                 return Ok(buffer);
             }
         }
         Err(Error::OutOfMemory { what: what.into(), requested: size, in_use: in_use - size.min(in_use) })
+    }
+
+    /// Gives buffers back to the driver.
+    pub(super) fn destroy(&self, buffers: &[wgpu::Buffer]) {
+        for buffer in buffers {
+            self.shared.machine.iter().for_each(|machine| machine.destroy(buffer));
+            buffer.destroy();
+        }
     }
 }

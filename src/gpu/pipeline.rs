@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{adapter::AdapterSummary, Access, Capabilities, Gpu, KernelDecl, Variant};
+use super::{adapter::AdapterSummary, machine::LinkedKernel, Access, Capabilities, Gpu, KernelDecl, Variant};
 use crate::error::{Error, Result};
 
 /// A compiled kernel variant.
@@ -17,6 +17,8 @@ pub(super) struct Pipeline {
     pub name: String,
     pub pipeline: wgpu::ComputePipeline,
     pub bind_group_layout: wgpu::BindGroupLayout,
+    /// Only where a machine stands in for the device.
+    pub linked: Option<Arc<LinkedKernel>>,
 }
 
 /// A kernel given as generated text rather than as a file.
@@ -64,6 +66,19 @@ struct Description<'a> {
     overrides: &'a [(&'static str, u32)],
     bindings: Vec<Access>,
     params: usize,
+}
+
+impl Description<'_> {
+    fn linked(&self, runtime_checks: bool) -> LinkedKernel {
+        LinkedKernel {
+            name: self.name.into(),
+            wgsl: self.wgsl.into(),
+            overrides: self.overrides.to_vec(),
+            bindings: self.bindings.clone(),
+            params: self.params,
+            runtime_checks,
+        }
+    }
 }
 
 impl PipelineCache {
@@ -208,7 +223,8 @@ impl Gpu {
         if let Some(disk) = &self.shared.pipelines.disk {
             disk.changed.store(true, Ordering::Relaxed);
         }
-        Ok(Arc::new(Pipeline { name: kernel.name.into(), pipeline, bind_group_layout }))
+        let linked = self.shared.machine.is_some().then(|| Arc::new(kernel.linked(self.capabilities().runtime_checks)));
+        Ok(Arc::new(Pipeline { name: kernel.name.into(), pipeline, bind_group_layout, linked }))
     }
 
     fn shader_module(&self, name: &str, wgsl: &str) -> wgpu::ShaderModule {
