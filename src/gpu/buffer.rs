@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 /// A buffer from the pool, without an element type.
 pub struct Allocation {
     pub(super) buffer: wgpu::Buffer,
+    /// What was asked for; the buffer may be larger.
+    pub(super) bytes: u64,
     class: u64,
     // weak, because the device keeps tables itself
     shared: Weak<Shared>,
@@ -90,7 +92,7 @@ impl Gpu {
         }
         let (buffer, class) = self.reserve(bytes.min(limit), what)?;
         Ok(DeviceBuffer {
-            allocation: Arc::new(Allocation { buffer, class, shared: Arc::downgrade(&self.shared) }),
+            allocation: Arc::new(Allocation { buffer, bytes, class, shared: Arc::downgrade(&self.shared) }),
             len,
             element: PhantomData,
         })

@@ -23,6 +23,9 @@ const MAX_BUFFER_BYTES: u64 = 4 << 30;
 /// Names a buffer of a [`Machine`].
 pub type MemoryId = u64;
 
+/// Names a kernel that a [`Machine`] has compiled.
+pub type KernelId = usize;
+
 /// Executes kernels on memory of its own. Offsets and sizes are in bytes, multiples of four.
 pub trait Machine: std::fmt::Debug + Send + Sync {
     /// New memory with undefined contents.
@@ -37,29 +40,45 @@ pub trait Machine: std::fmt::Debug + Send + Sync {
     /// Memory to host.
     fn read(&self, memory: MemoryId, range: Range<u64>) -> Vec<u8>;
 
+    /// Prepares a kernel; the same one may come several times, and several threads at once.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be compiled.
+    fn compile(&self, kernel: LinkedKernel) -> Result<KernelId, String>;
+
     /// Runs a kernel to its end.
     ///
     /// # Errors
     ///
-    /// What is wrong with the kernel or with what it did; it becomes the error of the recording.
+    /// What is wrong with the arguments or with what the kernel did; it becomes the error of the recording.
     fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<(), String>;
 }
 
 /// A kernel with its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatch<'a> {
-    /// The kernel, the same `Arc` for every dispatch of one pipeline.
-    pub kernel: &'a Arc<LinkedKernel>,
-    /// Memory for each binding.
-    pub buffers: &'a [MemoryId],
+    /// The kernel.
+    pub kernel: KernelId,
+    /// What each binding is bound to.
+    pub buffers: &'a [Binding],
     /// Parameter words.
     pub params: &'a [u32],
     /// Workgroups.
     pub grid: [u32; 3],
 }
 
+/// Memory with the size that was asked for, which the pool rounds up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The memory.
+    pub memory: MemoryId,
+    /// How much of it holds something, from the start.
+    pub bytes: u64,
+}
+
 /// A kernel variant as the shader compiler gets it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LinkedKernel {
     /// Path below `wgsl/`, or the name of a generated kernel.
     pub name: String,
@@ -69,8 +88,10 @@ pub struct LinkedKernel {
     pub overrides: Vec<(&'static str, u32)>,
     /// Access of `@group(0) @binding(0..)`, in order.
     pub bindings: Vec<Access>,
-    /// Number of parameter words.
+    /// Number of parameter words; they are immediates where the device has those, else in a uniform buffer behind the bindings.
     pub params: usize,
+    /// Threads per workgroup.
+    pub workgroup: u32,
     /// Whether the device compiles with bounds checks, loop bounds and zeroed workgroup memory.
     pub runtime_checks: bool,
 }
@@ -89,12 +110,12 @@ pub(super) enum Command {
     Clear { target: wgpu::Buffer, bytes: u64 },
     Copy { source: (wgpu::Buffer, u64), target: (wgpu::Buffer, u64), bytes: u64 },
     Download { source: (wgpu::Buffer, u64), staging: (wgpu::Buffer, u64), bytes: u64 },
-    Dispatch { kernel: Arc<LinkedKernel>, buffers: Vec<RawBuffer>, params: Vec<u32>, grid: [u32; 3] },
+    Dispatch { kernel: KernelId, buffers: Vec<RawBuffer>, params: Vec<u32>, grid: [u32; 3] },
 }
 
 impl Command {
     pub fn dispatch(pipeline: &Pipeline, buffers: &[&RawBuffer], params: &[u32], grid: [u32; 3]) -> Self {
-        let kernel = pipeline.linked.clone().expect("pipelines of a machine keep their kernel");
+        let kernel = pipeline.on_machine.expect("compiled on the machine, too");
         let buffers = buffers.iter().map(|buffer| (*buffer).clone()).collect();
         Self::Dispatch { kernel, buffers, params: params.to_vec(), grid }
     }
@@ -103,6 +124,12 @@ impl Command {
 impl Installed {
     pub fn new(machine: Arc<dyn Machine>) -> Self {
         Self { machine, memory: Mutex::default(), next: AtomicU64::new(0) }
+    }
+
+    /// Compiles a kernel that the device has accepted.
+    pub fn compile(&self, kernel: LinkedKernel) -> Result<KernelId> {
+        let context = kernel.name.clone();
+        self.machine.compile(kernel).map_err(|message| Error::Gpu { context, message })
     }
 
     /// Gives the memory of `buffer` to the machine. The buffer itself may be of any size.
@@ -122,7 +149,7 @@ impl Installed {
     }
 
     /// Executes a recording. The caller makes sure that no other one runs.
-    pub fn execute(&self, gpu: &Gpu, commands: impl Iterator<Item = Command>) -> Result<()> {
+    pub fn execute(&self, gpu: &Gpu, commands: impl Iterator<Item = Command>) -> Result<(), String> {
         let read = |(source, from): (wgpu::Buffer, u64), bytes| self.machine.read(self.id(&source), from..from + bytes);
         for command in commands {
             match command {
@@ -133,10 +160,9 @@ impl Installed {
                     gpu.queue().write_buffer(&staging, to, &read(source, bytes));
                 }
                 Command::Dispatch { kernel, buffers, params, grid } => {
-                    let buffers: Vec<_> = buffers.iter().map(|buffer| self.id(&buffer.buffer)).collect();
-                    let dispatch = Dispatch { kernel: &kernel, buffers: &buffers, params: &params, grid };
-                    let failed = |message| Error::Gpu { context: kernel.name.clone(), message };
-                    self.machine.dispatch(&dispatch).map_err(failed)?;
+                    let binding = |buffer: &RawBuffer| Binding { memory: self.id(&buffer.buffer), bytes: buffer.bytes };
+                    let buffers: Vec<_> = buffers.iter().map(binding).collect();
+                    self.machine.dispatch(&Dispatch { kernel, buffers: &buffers, params: &params, grid })?;
                 }
             }
         }
@@ -209,12 +235,17 @@ mod tests {
             self.memory.lock().unwrap()[&memory][range.start as usize..range.end as usize].to_vec()
         }
 
+        fn compile(&self, kernel: LinkedKernel) -> Result<KernelId, String> {
+            Ok(usize::from(kernel.name == "sequence.wgsl"))
+        }
+
         fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<(), String> {
-            if dispatch.kernel.name != "sequence.wgsl" {
+            if dispatch.kernel == 0 {
                 return Err("unknown kernel".into());
             }
             if !self.idle {
-                self.write(dispatch.buffers[0], 0, &dispatch.params[0].to_le_bytes());
+                assert_eq!(dispatch.buffers[0].bytes, 4);
+                self.write(dispatch.buffers[0].memory, 0, &dispatch.params[0].to_le_bytes());
             }
             Ok(())
         }
@@ -256,7 +287,7 @@ mod tests {
         let sum = gpu.alloc(1, "sum").unwrap();
         sum_rows(&mut rec, &values, 1, 2, &sum);
         let error = rec.submit().unwrap_err().to_string();
-        assert!(error.contains("sum_rows.wgsl: unknown kernel"), "{error}");
+        assert!(error.contains("unknown kernel"), "{error}");
         gpu.synchronize().unwrap();
     }
 

@@ -275,7 +275,8 @@ impl Recorder {
     /// Where a machine stands in for the device, submission is execution.
     fn execute_on_machine(&mut self) {
         if let (Some(machine), Some(commands), None) = (&self.gpu.shared.machine, &mut self.commands, &self.error) {
-            self.error = machine.execute(&self.gpu, commands.drain(..)).err();
+            let executed = machine.execute(&self.gpu, commands.drain(..));
+            self.error = executed.map_err(|message| self.gpu_error(message)).err();
         }
     }
 
