@@ -45,7 +45,6 @@ mod transport;
 extern crate self as openvm_wgpu_backend;
 #[cfg(test)]
 #[path = "../tests/machine/mod.rs"]
-#[allow(dead_code)] // integration tests use the rest
 mod metal_on_cpu_machine;
 
 pub use backend::{AirData, CommittedData, WgpuBackend};

@@ -3,6 +3,9 @@
 //! Unit tests of the library use it when [`VARIABLE`] asks for it, integration tests open devices with it. With checks on, small
 //! dispatches are run again on copies of their buffers, in several orders of threads and workgroups and with every access checked;
 //! whatever is found fails the recording, and so does a result that depends on the order.
+//!
+//! Each user takes its own part of this module.
+#![allow(dead_code)]
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -82,6 +85,11 @@ impl MetalOnCpu {
         let kernels = lock(&self.kernels);
         let unchecked = |compiled: &&Arc<Compiled>| compiled.checker.as_ref().is_none_or(|c| lock(&c.done).is_empty());
         kernels.compiled.iter().filter(unchecked).map(|compiled| compiled.kernel.clone()).collect()
+    }
+
+    /// A kernel that was compiled.
+    pub fn kernel(&self, id: KernelId) -> LinkedKernel {
+        lock(&self.kernels).compiled[id].kernel.clone()
     }
 
     /// How many kernel variants were compiled.
