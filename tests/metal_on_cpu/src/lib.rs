@@ -6,6 +6,7 @@
 mod buffer;
 mod error;
 mod finding;
+mod price;
 mod program;
 
 pub use buffer::Buffer;
