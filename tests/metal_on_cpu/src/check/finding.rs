@@ -39,9 +39,22 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    pub(crate) fn new(kind: FindingKind, kernel: &str, metal: &str, metal_line: u32, message: String) -> Self {
+        let metal_text = line_of(metal, metal_line).to_owned();
+        Self { kind, kernel: kernel.to_owned(), metal_line, metal_text, message }
+    }
+}
+
+/// A line, from 1; empty if there is none.
+pub(super) fn line_of(metal: &str, line: u32) -> &str {
+    let index = (line as usize).checked_sub(1);
+    index.and_then(|index| metal.lines().nth(index)).unwrap_or_default().trim()
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, kernel, metal_line, metal_text, message } = self;
-        write!(f, "{kernel}: {kind:?}: {message} at .metal:{metal_line}: `{metal_text}`")
+        write!(f, "{kernel}, .metal:{metal_line}: `{metal_text}`: {kind:?}: {message}")
     }
 }
