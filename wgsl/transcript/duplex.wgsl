@@ -87,7 +87,11 @@ fn duplex_permute(lane: u32) {
     if lane != DUPLEX_IDLE {
         let i = lane & 3u;
         let at = 4u * i;
-        var x = vec4<u32>(duplex_words[at], duplex_words[at + 1u], duplex_words[at + 2u], duplex_words[at + 3u]);
+        // the other lanes take part in the shuffles only: no barrier is between what they would read and what is written below
+        var x = vec4<u32>();
+        if lane < 4u {
+            x = vec4<u32>(duplex_words[at], duplex_words[at + 1u], duplex_words[at + 2u], duplex_words[at + 3u]);
+        }
         x = duplex_external(x);
         for (var r = 0u; r < 8u; r++) {
             if r == 4u {
