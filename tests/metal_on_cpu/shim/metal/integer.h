@@ -4,6 +4,7 @@
 #include "vector.h"
 
 namespace metal {
+// Operands of different types do not compile: Metal calls them ambiguous (wgpu #10277).
 namespace scalar {
 
 template <class T> constexpr int width = 8 * sizeof(T);
@@ -16,10 +17,7 @@ template <class T> SHIM T min(T a, T b) { return b < a ? b : a; }
 template <class T> SHIM T max(T a, T b) { return a < b ? b : a; }
 template <class T> SHIM T clamp(T a, T low, T high) { return min(max(a, low), high); }
 template <class T> SHIM T abs(T a) { return a < 0 ? -a : a; }
-template <class T> SHIM T select(T a, T b, bool second) {
-  static_assert(sizeof(T) <= 4, "Metal's select is ambiguous for 64-bit integers (wgpu #10277)");
-  return second ? b : a;
-}
+template <class T> SHIM T select(T a, T b, bool second) { return second ? b : a; }
 template <class T> SHIM T popcount(T a) { return __builtin_popcountll(bits(a)); }
 template <class T> SHIM T clz(T a) { return a == 0 ? width<T> : __builtin_clzll(bits(a)) - (64 - width<T>); }
 template <class T> SHIM T ctz(T a) { return a == 0 ? width<T> : __builtin_ctzll(bits(a)); }

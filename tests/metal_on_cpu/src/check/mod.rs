@@ -12,7 +12,10 @@ use crate::execute::{
     image, Dispatch, Divergence, Fiber, Observer, State,
 };
 
-use self::monitor::{Monitor, Observation, Place};
+use self::{
+    monitor::{Monitor, Observation, Place},
+    site::Lines,
+};
 pub use self::{
     finding::{Finding, FindingKind},
     monitor::{Memory, Region},
@@ -134,27 +137,22 @@ pub fn run(dispatch: &Dispatch<'_>, regions: Vec<Region>, kernel: &str) -> Vec<F
         variables.poison()
     });
     let found = MONITOR.take().expect("set above").into_found();
-    if !found.is_empty() {
-        site::refresh();
+    if found.is_empty() {
+        return vec![];
     }
-    found.into_iter().map(|observation| finding(observation, kernel, &dispatch.metal.text)).collect()
+    let lines = Lines::new(&dispatch.image.path, code);
+    found.into_iter().map(|observation| finding(observation, kernel, &dispatch.metal.text, &lines)).collect()
 }
 
-fn finding(observation: Observation, kernel: &str, metal: &str) -> Finding {
+fn finding(observation: Observation, kernel: &str, metal: &str, lines: &Lines) -> Finding {
+    // 0 where it is not known
+    let line = |place| match place {
+        Place::Code(address) => lines.line(address).unwrap_or(0),
+        Place::Line(line) => line,
+    };
     let mut message = observation.message;
     if let Some((earlier, place)) = observation.earlier {
-        let line = place.line();
-        message = format!("{message}; {earlier}, at .metal:{line}: `{}`", finding::line_of(metal, line));
+        message = format!("{message}; {earlier}, at .metal:{}: `{}`", line(place), finding::line_of(metal, line(place)));
     }
-    Finding::new(observation.kind, kernel, metal, observation.place.line(), message)
-}
-
-impl Place {
-    /// The line of Metal, 0 where it is not known.
-    fn line(self) -> u32 {
-        match self {
-            Self::Code(address) => site::line(address).unwrap_or(0),
-            Self::Line(line) => line,
-        }
-    }
+    Finding::new(observation.kind, kernel, metal, line(observation.place), message)
 }

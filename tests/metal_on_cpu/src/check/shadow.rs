@@ -126,9 +126,12 @@ impl Word {
     /// thread does not arrive while it waits for what it loads.
     pub fn conflict(&self, access: &Access, writes: bool, space: Space, clock: &Clock) -> Option<(Access, bool)> {
         let concurrent = |earlier: &Access, fence: &dyn Fn(&Fences) -> u32| {
-            let same_thread = earlier.thread == access.thread && earlier.group == access.group;
+            let same_group = earlier.group == access.group;
+            let same_thread = same_group && earlier.thread == access.thread;
+            // each workgroup has its own workgroup memory
+            let same_memory = same_group || space == Space::Storage;
             let both_atomic = earlier.atomic && access.atomic;
-            earlier.time != 0 && !same_thread && !both_atomic && !clock.between(earlier, access, fence)
+            earlier.time != 0 && same_memory && !same_thread && !both_atomic && !clock.between(earlier, access, fence)
         };
         if concurrent(&self.write, &|fences| fences.of(space)) {
             return Some((self.write, true));
@@ -238,6 +241,16 @@ mod tests {
         assert!(word.conflict(&later, true, Space::Storage, &clock).is_some(), "the first workgroup's read is remembered");
         later.atomic = true;
         assert!(word.conflict(&later, true, Space::Storage, &clock).is_some());
+    }
+
+    #[test]
+    fn workgroup_memory_is_each_workgroups_own() {
+        let (clock, mut word) = (Clock::default(), Word::default());
+        word.record_write(&Access { time: 1, ..Access::default() });
+        let other = Access { time: 1, group: 1, ..Access::default() };
+        assert!(word.conflict(&other, true, Space::Workgroup, &clock).is_none());
+        assert!(!word.is_written_by(1));
+        assert!(word.conflict(&other, true, Space::Storage, &clock).is_some());
     }
 
     #[test]

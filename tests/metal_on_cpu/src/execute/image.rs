@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     ffi::{c_int, c_void},
-    path::Path,
+    path::{Path, PathBuf},
     ptr,
 };
 
@@ -19,6 +19,7 @@ use crate::Error;
 pub struct Image {
     pub run_thread: RunThread,
     pub run_group: RunGroup,
+    pub path: PathBuf,
     /// Holds the code in memory.
     _library: Library,
 }
@@ -35,7 +36,7 @@ impl Image {
             place.write_volatile(runtime);
             let run_thread = *library.get(b"metal_thread\0").map_err(failed)?;
             let run_group = *library.get(b"metal_group\0").map_err(failed)?;
-            Ok(Self { run_thread, run_group, _library: library })
+            Ok(Self { run_thread, run_group, path: path.to_owned(), _library: library })
         }
     }
 }
