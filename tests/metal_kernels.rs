@@ -80,11 +80,10 @@ proptest! {
 
     #[test]
     fn generated_kernels_of_random_airs(shape in air_sets(2, 5)) {
-        let (machine, gpu) = open();
+        let (_, gpu) = open();
         let engine = engine(&gpu, EvaluatorPolicy::Generated, shape.params.build());
         let set = shape.build();
         let pk = set.keygen(engine.config()).map_err(|e| TestCaseError::fail(e.to_string()))?;
         check_parity(&engine, &pk, &set.proving_ctx(engine.config())).map_err(TestCaseError::fail)?;
-        assert_all_checked(&machine);
     }
 }
