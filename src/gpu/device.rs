@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    adapter::AdapterSummary, pipeline::PipelineCache, pool::Pool, staging::FreeChunks, timing::KernelTimes,
-    Capabilities, DeviceBuffer, Element, Recorder,
+    adapter::AdapterSummary, machine::Installed, pipeline::PipelineCache, pool::Pool, staging::FreeChunks,
+    timing::KernelTimes, Capabilities, DeviceBuffer, Element, Recorder,
 };
 use crate::error::{Error, Result};
 
@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub capabilities: Capabilities,
     pub pool: Mutex<Pool<wgpu::Buffer>>,
     pub device_memory: Option<u64>,
+    /// What executes in place of the device, for tests.
+    pub machine: Option<Installed>,
     pub pipelines: PipelineCache,
     pub faults: Arc<Faults>,
     pub host_waits: AtomicU64,
@@ -116,6 +118,7 @@ impl Gpu {
         capabilities: Capabilities,
         memory: Memory,
         time_kernels: bool,
+        machine: Option<Installed>,
     ) -> Self {
         let faults = Arc::new(Faults::default());
         let (on_error, on_lost) = (faults.clone(), faults.clone());
@@ -130,6 +133,7 @@ impl Gpu {
                 capabilities,
                 pool: Mutex::new(Pool::new(memory.budget)),
                 device_memory: memory.device,
+                machine,
                 pipelines,
                 faults,
                 host_waits: AtomicU64::new(0),
@@ -209,7 +213,8 @@ impl Gpu {
 
     /// Gives all cached free memory back to the driver.
     pub fn trim_memory(&self) {
-        self.pool().trim().iter().for_each(wgpu::Buffer::destroy);
+        let free = self.pool().trim();
+        self.destroy(&free);
     }
 
     /// A constant table that is made once per device and kept, found again by `key`.

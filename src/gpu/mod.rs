@@ -9,6 +9,8 @@ mod device;
 mod element;
 mod kernel;
 mod linker;
+#[doc(hidden)]
+pub mod machine;
 mod matrix;
 mod pipeline;
 mod pool;
@@ -46,7 +48,9 @@ impl Gpu {
     pub fn upload<T: Element>(&self, values: &[T], what: &str) -> Result<DeviceBuffer<T>> {
         let buffer = self.alloc(values.len(), what)?;
         let bytes: &[u8] = bytemuck::cast_slice(as_words(values));
-        if bytes.len() >= BULK_THRESHOLD {
+        if let Some(machine) = &self.shared.machine {
+            machine.write(&buffer.raw().buffer, 0, bytes);
+        } else if bytes.len() >= BULK_THRESHOLD {
             staging::upload_bulk(self, &buffer.raw().buffer, bytes)?;
         } else if !bytes.is_empty() {
             self.queue().write_buffer(&buffer.raw().buffer, 0, bytes);

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     element,
+    machine::Command,
     pipeline::Pipeline,
     staging::{Completed, Downloads, Ticket, Uploads},
     timing::Timer,
@@ -48,6 +49,8 @@ pub struct Recorder {
     error: Option<Error>,
     /// Only when kernels are timed.
     timer: Option<Timer>,
+    /// Only where a machine stands in for the device: what is recorded, in place of the encoder.
+    commands: Option<Vec<Command>>,
 }
 
 #[derive(Default)]
@@ -58,8 +61,10 @@ struct Uniforms {
 impl Recorder {
     pub(super) fn new(gpu: Gpu, stage: &'static str) -> Self {
         let timer = gpu.shared.time_kernels.then(Timer::new);
+        let commands = gpu.shared.machine.is_some().then(Vec::new);
         Self {
             timer,
+            commands,
             gpu,
             stage,
             encoder: None,
@@ -131,6 +136,9 @@ impl Recorder {
         let bytes: &[u8] = bytemuck::cast_slice(element::as_words(values));
         let at = (offset * T::WORDS * 4) as u64;
         let target = self.keep(buffer);
+        if let Some(commands) = &mut self.commands {
+            return commands.push(Command::Write { target, offset: at, bytes: bytes.to_vec() });
+        }
         match self.uploads.push(&self.gpu, bytes) {
             Ok((staging, from)) => {
                 self.encoder().copy_buffer_to_buffer(&staging, from, &target, at, bytes.len() as u64);
@@ -143,6 +151,9 @@ impl Recorder {
     pub fn clear<T: Element>(&mut self, buffer: &DeviceBuffer<T>) {
         if !buffer.is_empty() {
             let target = self.keep(buffer);
+            if let Some(commands) = &mut self.commands {
+                return commands.push(Command::Clear { target, bytes: buffer.bytes() });
+            }
             self.encoder().clear_buffer(&target, 0, Some(buffer.bytes()));
         }
     }
@@ -157,8 +168,12 @@ impl Recorder {
         assert!(from + len <= source.len() && to + len <= target.len(), "copy past the end");
         if len > 0 {
             let size = (T::WORDS * 4) as u64;
-            let (a, b) = (self.keep(source), self.keep(target));
-            self.encoder().copy_buffer_to_buffer(&a, from as u64 * size, &b, to as u64 * size, len as u64 * size);
+            let (from, to, bytes) = (from as u64 * size, to as u64 * size, len as u64 * size);
+            let (source, target) = (self.keep(source), self.keep(target));
+            if let Some(commands) = &mut self.commands {
+                return commands.push(Command::Copy { source: (source, from), target: (target, to), bytes });
+            }
+            self.encoder().copy_buffer_to_buffer(&source, from, &target, to, bytes);
         }
     }
 
@@ -176,7 +191,13 @@ impl Recorder {
         if bytes > 0 {
             let source = self.keep(buffer);
             let from = range.start as u64 * size;
-            self.encoder().copy_buffer_to_buffer(&source, from, &staging, ticket.offset(), bytes);
+            let to = ticket.offset();
+            match &mut self.commands {
+                Some(commands) => {
+                    commands.push(Command::Download { source: (source, from), staging: (staging, to), bytes })
+                }
+                None => self.encoder().copy_buffer_to_buffer(&source, from, &staging, to, bytes),
+            }
         }
         ticket
     }
@@ -245,6 +266,7 @@ impl Recorder {
         let number = sequence.submitted.wrapping_add(1);
         self.dispatch(&AdvanceSequence { word: &word, number }, Grid::threads(1));
         let ticket = self.download(&word);
+        self.execute_on_machine();
         if let Some(error) = self.error.take() {
             self.discard();
             // what fails on a lost device fails for that
@@ -267,12 +289,21 @@ impl Recorder {
         Ok((number, index, ticket))
     }
 
+    /// Where a machine stands in for the device, submission is execution.
+    fn execute_on_machine(&mut self) {
+        if let (Some(machine), Some(commands), None) = (&self.gpu.shared.machine, &mut self.commands, &self.error) {
+            let executed = machine.execute(&self.gpu, commands.drain(..));
+            self.error = executed.map_err(|message| self.gpu_error(message)).err();
+        }
+    }
+
     fn discard(&mut self) {
         self.pass = None;
         self.encoder = None;
         self.uploads.close();
         self.downloads.clear();
         self.uniforms.buffers.clear();
+        self.commands.iter_mut().for_each(Vec::clear);
         self.used.clear();
     }
 
@@ -306,6 +337,9 @@ impl Recorder {
         params: &[u32],
         [x, y, z]: [u32; 3],
     ) {
+        if let Some(commands) = &mut self.commands {
+            return commands.push(Command::dispatch(pipeline, buffers, params, [x, y, z]));
+        }
         let immediates = self.gpu.capabilities().immediates;
         let uniform = (!immediates && !params.is_empty()).then(|| self.uniforms.push(&self.gpu, params));
         let mut entries: Vec<_> = buffers

@@ -70,7 +70,7 @@ impl Generated {
             return;
         }
         let (this, gpu, source) = (self.clone(), gpu.clone(), source.clone());
-        let compile = move || match this.compile(&gpu, &source) {
+        let compile = move || match this.compile(&gpu, &source, |_| true) {
             Ok(()) => gpu.store_pipelines(),
             Err(error) => tracing::warn!(%error, program = source.name, "generated kernels unavailable, interpreting"),
         };
@@ -90,12 +90,12 @@ impl Generated {
         }
     }
 
-    /// Compiles every chunk that is not too large, several at a time.
-    pub(super) fn compile(&self, gpu: &Gpu, source: &Source) -> Result<()> {
+    /// Compiles every chunk that is wanted and not too large, several at a time.
+    pub(super) fn compile(&self, gpu: &Gpu, source: &Source, wanted: impl Fn(usize) -> bool + Sync) -> Result<()> {
         let chunks = source.program.chunks.par_iter().zip(&self.kernels).enumerate();
         let compile = |(c, (chunk, kernel)): (usize, (&Chunk, &OnceLock<CompiledKernel>))| {
             let stopped = self.stopped.load(Ordering::Relaxed);
-            if !stopped && is_compilable(chunk) && kernel.get().is_none() {
+            if !stopped && wanted(c) && is_compilable(chunk) && kernel.get().is_none() {
                 // another thread may have been first: both kernels are the same
                 let _ = kernel.set(gpu.compile_generated(&kernel_text(source, c))?);
             }

@@ -126,7 +126,7 @@ impl DeviceProgram {
         let source = Arc::new(Source { program: program.clone(), layout: layout.clone(), kind, name: name.to_owned() });
         let generated = Arc::new(Generated::new(program));
         if policy == EvaluatorPolicy::Generated {
-            generated.compile(gpu, &source)?;
+            generated.compile(gpu, &source, |_| true)?;
         }
         let spilled = program.chunks.iter().map(Chunk::spilled_registers).max().unwrap_or(0);
         Ok(Self {
@@ -164,6 +164,13 @@ impl DeviceProgram {
     /// Chunks whose generated kernel is compiled.
     pub fn generated_chunks(&self) -> usize {
         self.generated.num_ready()
+    }
+
+    /// Compiles the generated kernels of some chunks, and runs those from now on; the others stay interpreted.
+    #[cfg(test)]
+    pub(super) fn generate_some(&mut self, gpu: &Gpu, wanted: impl Fn(usize) -> bool + Sync) -> Result<()> {
+        self.policy = EvaluatorPolicy::Generated;
+        self.generated.compile(gpu, &self.source, wanted)
     }
 
     /// The text of every kernel that can be generated from this program, whether or not it is compiled.

@@ -354,6 +354,22 @@ fn keccak_interpreted() {
     check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
 }
 
+/// A sample of keccak's 306 generated kernels amid interpreted chunks: compiling them all takes minutes.
+#[test]
+fn keccak_generated_in_part() {
+    let (dag, programs) = keccak();
+    let shape = DagShape { widths: programs.widths.clone(), public_values: 0, ..DagShape::small() };
+    let mut fixture = Fixture::new(&dag, &shape, EvaluatorPolicy::Interpreter);
+    let gpu = fixture.gpu.clone();
+    for (program, sample) in [(&mut fixture.evaluator.round0_zerocheck, 15), (&mut fixture.evaluator.mle_zerocheck, 87)]
+    {
+        program.generate_some(&gpu, |chunk| chunk % sample == 1).unwrap();
+        assert_eq!(program.generated_chunks(), 3);
+    }
+    check_sums::<F>(&mut fixture, false, (2, 32, false), random_base);
+    check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
+}
+
 /// A software adapter starts compiling after 2^20 rows; before and after, the sums are the same.
 #[test]
 fn automatic_policy_switches_to_generated_kernels() {

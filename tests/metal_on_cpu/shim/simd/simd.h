@@ -1,0 +1,2 @@
+// naga includes this header and uses nothing of it.
+#pragma once
