@@ -12,13 +12,13 @@ use crate::execute::{
     image, Dispatch, Divergence, Fiber, Observer, State,
 };
 
-use self::{
-    monitor::{Monitor, Observation, Place},
-    site::Lines,
-};
 pub use self::{
     finding::{Finding, FindingKind},
     monitor::{Memory, Region},
+};
+use self::{
+    monitor::{Monitor, Observation, Place},
+    site::Lines,
 };
 
 /// What workgroup memory holds before a kernel writes to it.
@@ -114,7 +114,9 @@ impl Variables {
 
     fn regions(&self) -> impl Iterator<Item = Region> + '_ {
         let base = self.memory.as_ptr() as usize;
-        let region = move |(i, (offset, bytes)): (usize, &(usize, usize))| Region::new(Memory::Variable(i), base + offset, *bytes);
+        let region = move |(i, (offset, bytes)): (usize, &(usize, usize))| {
+            Region::new(Memory::Variable(i), base + offset, *bytes)
+        };
         self.places.iter().enumerate().map(region)
     }
 
@@ -152,7 +154,8 @@ fn finding(observation: Observation, kernel: &str, metal: &str, lines: &Lines) -
     };
     let mut message = observation.message;
     if let Some((earlier, place)) = observation.earlier {
-        message = format!("{message}; {earlier}, at .metal:{}: `{}`", line(place), finding::line_of(metal, line(place)));
+        message =
+            format!("{message}; {earlier}, at .metal:{}: `{}`", line(place), finding::line_of(metal, line(place)));
     }
     Finding::new(observation.kind, kernel, metal, line(observation.place), message)
 }

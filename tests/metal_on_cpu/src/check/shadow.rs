@@ -145,7 +145,10 @@ impl Word {
         if self.read.time != 0 && self.read.group != access.group {
             self.foreign = self.read;
             self.second = Access::default();
-        } else if self.read.time != 0 && self.read.thread != access.thread && !clock.executed_between(&self.read, access) {
+        } else if self.read.time != 0
+            && self.read.thread != access.thread
+            && !clock.executed_between(&self.read, access)
+        {
             self.second = self.read;
         }
         self.read = *access;
@@ -238,7 +241,10 @@ mod tests {
         let mut later = Access { time: clock.now(), group: 1, ..Access::default() };
         assert!(word.conflict(&later, true, Space::Storage, &clock).is_some());
         word.record_read(&later, &clock);
-        assert!(word.conflict(&later, true, Space::Storage, &clock).is_some(), "the first workgroup's read is remembered");
+        assert!(
+            word.conflict(&later, true, Space::Storage, &clock).is_some(),
+            "the first workgroup's read is remembered"
+        );
         later.atomic = true;
         assert!(word.conflict(&later, true, Space::Storage, &clock).is_some());
     }

@@ -68,7 +68,8 @@ impl Compiler {
     }
 
     fn find() -> Result<Self, Error> {
-        let output = Command::new(CLANG).arg("--version").output().map_err(|error| Error::NoCompiler(error.to_string()))?;
+        let output =
+            Command::new(CLANG).arg("--version").output().map_err(|error| Error::NoCompiler(error.to_string()))?;
         if !output.status.success() {
             return Err(Error::NoCompiler(message(&output)));
         }
