@@ -147,13 +147,13 @@ impl Metal {
         let constants: PipelineConstants =
             kernel.overrides.iter().map(|(name, value)| ((*name).to_owned(), f64::from(*value))).collect();
         let entry = Some((ShaderStage::Compute, ENTRY));
-        let (module, info) =
-            process_overrides(&parsed, &info, entry, &constants).map_err(|error| error.to_string())?;
+        let (module, info) = process_overrides(&parsed, &info, entry, &constants).map_err(|error| error.to_string())?;
 
         let interface =
             Interface { writable: kernel.writable, has_params: kernel.params > 0, immediates: kernel.immediates };
         let (text, entry) = to_msl((&module, &info), &interface, VERSION, checked)?;
-        let waits = ["metal::threadgroup_barrier(", "metal::simd", "metal::quad_"].iter().any(|call| text.contains(call));
+        let waits =
+            ["metal::threadgroup_barrier(", "metal::simd", "metal::quad_"].iter().any(|call| text.contains(call));
         let mut metal = Self {
             text,
             waits,

@@ -174,9 +174,8 @@ struct Arguments {
 impl Arguments {
     fn new(metal: &Metal, bindings: &[&Buffer], params: &[u32]) -> Self {
         let slots = &metal.slots;
-        let buffer = |(i, (slot, buffer)): (usize, (&u8, &&Buffer))| {
-            (*slot, Memory::Binding(i), buffer.pointer(), buffer.len())
-        };
+        let buffer =
+            |(i, (slot, buffer)): (usize, (&u8, &&Buffer))| (*slot, Memory::Binding(i), buffer.pointer(), buffer.len());
         let mut places: Vec<_> = slots.storage.iter().zip(bindings).enumerate().map(buffer).collect();
         let size = |binding: &usize| u32::try_from(bindings[*binding].len()).unwrap_or(u32::MAX);
         let sizes: Vec<u32> = metal.sized.iter().map(size).collect();

@@ -49,7 +49,12 @@ impl Case<'_> {
                     let found: Vec<_> = found.iter().map(ToString::to_string).collect();
                     assert!(found.is_empty(), "{mode:?} {order:?}:\n{}", found.join("\n"));
                     let result = buffers.last().expect("a result").words();
-                    assert_eq!(result, expected, "{mode:?}, bounds checks {bounds_checks}, {order:?}\n{}", program.msl());
+                    assert_eq!(
+                        result,
+                        expected,
+                        "{mode:?}, bounds checks {bounds_checks}, {order:?}\n{}",
+                        program.msl()
+                    );
                 }
             }
         }
@@ -75,7 +80,12 @@ fn vectors() {
             let dot = x.wrapping_mul(y).wrapping_add(z.wrapping_mul(w));
             let a = (0..4).map(|i| shifted[i] ^ low[i]).collect::<Vec<_>>();
             let b = (0..4).map(|i| if less[i] { v[i] } else { !v[i] }).collect::<Vec<_>>();
-            [a[0].wrapping_add(b[0]), a[1].wrapping_sub(b[1]), (a[2] | b[2]).wrapping_add(all), a[3].wrapping_add(dot) / (b[3] | 1)]
+            [
+                a[0].wrapping_add(b[0]),
+                a[1].wrapping_sub(b[1]),
+                (a[2] | b[2]).wrapping_add(all),
+                a[3].wrapping_add(dot) / (b[3] | 1),
+            ]
         })
         .collect();
     let wgsl = "
@@ -134,7 +144,8 @@ fn integers() {
             let bits = x.count_ones() + x.leading_zeros() * 64 + x.trailing_zeros() * 4096;
             let bits = bits.wrapping_add(x.reverse_bits()).wrapping_add((31 - x.leading_zeros()) << 20);
             let field = (x >> 5 & 0x1ff) ^ (x & !(0xf << 9) | (v[1] & 0xf) << 9);
-            let signed = (i / 7) ^ (i % 1000) ^ i.min(j) ^ i.clamp(-50, 60) ^ (i >> 3) ^ i.wrapping_neg() ^ i.wrapping_abs();
+            let signed =
+                (i / 7) ^ (i % 1000) ^ i.min(j) ^ i.clamp(-50, 60) ^ (i >> 3) ^ i.wrapping_neg() ^ i.wrapping_abs();
             let signed = signed ^ i.signum() ^ (i << 11 >> 25);
             let product = u64::from(x) * u64::from(v[1]) + 0xff_ffff_fff1;
             let wide = product ^ (product >> 9).wrapping_mul(1_000_003) ^ (product << 3);
@@ -259,8 +270,12 @@ fn subgroup_operations() {
             let sum = |words: &[u32]| words.iter().fold(0, |a: u32, b| a.wrapping_add(*b));
             let ballot = lanes.iter().enumerate().fold(0, |a, (j, word)| a | (word & 1) << j);
             let reduced = lanes.iter().copied().max().unwrap() ^ lanes.iter().copied().min().unwrap();
-            let shuffled = lanes[lane ^ 5].wrapping_add(lanes[3]).wrapping_add(lanes[(lane * 7) % 16]).wrapping_add(lanes[lane ^ 1]);
-            let votes = u32::from(lanes.iter().any(|word| word & 0xff == 7)) + 2 * u32::from(lanes.iter().all(|word| *word > 9));
+            let shuffled = lanes[lane ^ 5]
+                .wrapping_add(lanes[3])
+                .wrapping_add(lanes[(lane * 7) % 16])
+                .wrapping_add(lanes[lane ^ 1]);
+            let votes = u32::from(lanes.iter().any(|word| word & 0xff == 7))
+                + 2 * u32::from(lanes.iter().all(|word| *word > 9));
             let pair = sum(&lanes.iter().map(|word| word & 0xff).collect::<Vec<_>>()) + lanes.len() as u32;
             [sum(lanes) ^ sum(&lanes[..lane]), reduced ^ ballot, shuffled, pair * 4 + votes]
         })
@@ -389,7 +404,9 @@ var<workgroup> turn: array<u32, 64>;
     dst[64u * group.x + local] = 64u * turn[63u - local] + local;
 }";
     let expected: Vec<u32> = (0..64 * 1000).collect();
-    let program = Case { wgsl, buffers: &[(&[], true)], ..Case::default() }.build(Options { bounds_checks: false, mode: Mode::Fast }).unwrap();
+    let program = Case { wgsl, buffers: &[(&[], true)], ..Case::default() }
+        .build(Options { bounds_checks: false, mode: Mode::Fast })
+        .unwrap();
     let buffer = Buffer::new(4 * 64 * 1000);
     for order in ORDERS {
         buffer.fill_zero(0..buffer.len());

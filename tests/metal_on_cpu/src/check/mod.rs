@@ -5,20 +5,20 @@ mod monitor;
 mod shadow;
 mod site;
 
-use std::{cell::RefCell, ffi::c_void};
+use std::{cell::RefCell, collections::HashSet, ffi::c_void};
 
 use crate::execute::{
     abi::{Runtime, UNDEFINED_DIVISION, UNDEFINED_INDEX, UNDEFINED_SHIFT},
     image, Dispatch, Divergence, Fiber, Observer, State,
 };
 
-use self::{
-    monitor::{Monitor, Observation, Place},
-    site::Lines,
-};
 pub use self::{
     finding::{Finding, FindingKind},
     monitor::{Memory, Region},
+};
+use self::{
+    monitor::{Monitor, Observation},
+    site::Lines,
 };
 
 /// What workgroup memory holds before a kernel writes to it.
@@ -114,7 +114,9 @@ impl Variables {
 
     fn regions(&self) -> impl Iterator<Item = Region> + '_ {
         let base = self.memory.as_ptr() as usize;
-        let region = move |(i, (offset, bytes)): (usize, &(usize, usize))| Region::new(Memory::Variable(i), base + offset, *bytes);
+        let region = move |(i, (offset, bytes)): (usize, &(usize, usize))| {
+            Region::new(Memory::Variable(i), base + offset, *bytes)
+        };
         self.places.iter().enumerate().map(region)
     }
 
@@ -141,18 +143,23 @@ pub fn run(dispatch: &Dispatch<'_>, regions: Vec<Region>, kernel: &str) -> Vec<F
         return vec![];
     }
     let lines = Lines::new(&dispatch.image.path, code);
-    found.into_iter().map(|observation| finding(observation, kernel, &dispatch.metal.text, &lines)).collect()
+    let mut findings: Vec<Finding> = vec![];
+    let mut seen = HashSet::new();
+    for observation in found {
+        let earlier = observation.earlier.as_ref().map(|(_, place)| lines.of(*place));
+        // a line is compiled to several places
+        if seen.insert((observation.kind, lines.of(observation.place), earlier)) {
+            findings.push(finding(observation, kernel, &dispatch.metal.text, &lines));
+        }
+    }
+    findings
 }
 
 fn finding(observation: Observation, kernel: &str, metal: &str, lines: &Lines) -> Finding {
-    // 0 where it is not known
-    let line = |place| match place {
-        Place::Code(address) => lines.line(address).unwrap_or(0),
-        Place::Line(line) => line,
-    };
     let mut message = observation.message;
     if let Some((earlier, place)) = observation.earlier {
-        message = format!("{message}; {earlier}, at .metal:{}: `{}`", line(place), finding::line_of(metal, line(place)));
+        let line = lines.of(place);
+        message = format!("{message}; {earlier}, at .metal:{line}: `{}`", finding::line_of(metal, line));
     }
-    Finding::new(observation.kind, kernel, metal, line(observation.place), message)
+    Finding::new(observation.kind, kernel, metal, lines.of(observation.place), message)
 }

@@ -124,8 +124,7 @@ impl Monitor {
     }
 
     pub fn diverged(&mut self, divergence: Divergence) {
-        let kind =
-            if divergence.simdgroup { FindingKind::DivergentSubgroup } else { FindingKind::DivergentBarrier };
+        let kind = if divergence.simdgroup { FindingKind::DivergentSubgroup } else { FindingKind::DivergentBarrier };
         let message = format!("in workgroup {}, {}", self.group, divergence.message);
         self.observe(Observation { kind, place: Place::Line(divergence.line), message, earlier: None });
     }
@@ -189,12 +188,19 @@ impl Monitor {
         }
     }
 
-    fn race(&mut self, (memory, word): (Memory, usize), (earlier, wrote): (Access, bool), (access, kinds): (&Access, u32)) {
-        let unfenced = memory.space() == Space::Storage && self.clock.executed_between(&earlier, access);
+    fn race(
+        &mut self,
+        (memory, word): (Memory, usize),
+        (earlier, wrote): (Access, bool),
+        (access, kinds): (&Access, u32),
+    ) {
+        let unfenced =
+            memory.space() == Space::Storage && earlier.group == access.group && self.clock.met_since(&earlier);
         let kind = if unfenced { FindingKind::MissingStorageBarrier } else { FindingKind::Race };
         let thread = self.name(access.thread, access.group);
         let what = verb(kinds);
-        let between = if unfenced { "with only a barrier for workgroup memory between" } else { "with no barrier between" };
+        let between =
+            if unfenced { "with only a barrier for workgroup memory between" } else { "with no barrier between" };
         let message = format!("{thread} {what} byte {} of {memory}, {between}", 4 * word);
         let before = format!(
             "{} {} it before",
@@ -212,7 +218,8 @@ impl Monitor {
             let (by, side) = (distance.unsigned_abs(), if distance < 0 { "before" } else { "past the end of" });
             format!(", {by} bytes {side} {} ({} bytes)", region.memory, region.bytes)
         });
-        let message = format!("{} {} {bytes} bytes outside of all memory{place}", self.name(thread, self.group), verb(kinds));
+        let message =
+            format!("{} {} {bytes} bytes outside of all memory{place}", self.name(thread, self.group), verb(kinds));
         let kind = FindingKind::OutOfBounds;
         self.observe(Observation { kind, place: Place::Code(site), message, earlier: None });
     }

@@ -21,6 +21,7 @@ const SHIM: &[(&str, &str)] = &[
     ("metal_stdlib", include_str!("../../shim/metal_stdlib")),
     ("runtime.h", include_str!("../../shim/runtime.h")),
     ("simd/simd.h", include_str!("../../shim/simd/simd.h")),
+    ("metal/array.h", include_str!("../../shim/metal/array.h")),
     ("metal/atomic.h", include_str!("../../shim/metal/atomic.h")),
     ("metal/group.h", include_str!("../../shim/metal/group.h")),
     ("metal/integer.h", include_str!("../../shim/metal/integer.h")),
@@ -39,7 +40,7 @@ const CHECK: &[&str] = &[
     "-O1",
     "-gline-tables-only",
     "-DMETAL_CHECK",
-    "-fsanitize=thread,array-bounds,integer-divide-by-zero,shift-exponent",
+    "-fsanitize=thread,integer-divide-by-zero,shift-exponent",
     "-mllvm",
     "-tsan-instrument-atomics=0",
     "-mllvm",
@@ -68,7 +69,8 @@ impl Compiler {
     }
 
     fn find() -> Result<Self, Error> {
-        let output = Command::new(CLANG).arg("--version").output().map_err(|error| Error::NoCompiler(error.to_string()))?;
+        let output =
+            Command::new(CLANG).arg("--version").output().map_err(|error| Error::NoCompiler(error.to_string()))?;
         if !output.status.success() {
             return Err(Error::NoCompiler(message(&output)));
         }

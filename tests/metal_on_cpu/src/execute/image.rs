@@ -27,7 +27,8 @@ pub struct Image {
 impl Image {
     /// Loads the shared object, and gives it what it calls.
     pub fn load(kernel: &str, path: &Path, runtime: &'static Runtime) -> Result<Self, Error> {
-        let failed = |error: libloading::Error| Error::Compilation { kernel: kernel.to_owned(), message: error.to_string() };
+        let failed =
+            |error: libloading::Error| Error::Compilation { kernel: kernel.to_owned(), message: error.to_string() };
         // SAFETY: the file is what clang++ made of `source::cpp`: nothing runs when it is loaded, and the symbols have these types
         unsafe {
             let library = Library::new(path).map_err(failed)?;

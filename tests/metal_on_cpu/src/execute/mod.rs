@@ -132,7 +132,9 @@ impl Dispatch<'_> {
         let threads = self.metal.workgroup.iter().product::<u32>() as usize;
         let mut turns = Turns::new(self.order, u64::from(group) + 1);
         // SAFETY: the launch is complete, and the kernel is the caller's to vouch for
-        unsafe { workgroup.run((self.image.run_thread, &self.launch(group, variables)), threads, &mut turns, observer) };
+        unsafe {
+            workgroup.run((self.image.run_thread, &self.launch(group, variables)), threads, &mut turns, observer)
+        };
     }
 
     fn set_spurious(&self) {

@@ -13,7 +13,7 @@ pub trait Observer {
     /// All threads have arrived at a barrier with these `mem_flags`.
     fn barrier(&mut self, flags: u32);
 
-    /// All threads of a SIMD group have arrived at a barrier of theirs with these `mem_flags`.
+    /// Threads of a SIMD group have arrived at a barrier of theirs with these `mem_flags`, or (0) at another SIMD-group function.
     fn simdgroup_barrier(&mut self, simdgroup: usize, flags: u32);
 
     /// Not all threads arrive together.
@@ -111,12 +111,13 @@ impl Workgroup {
                 observer.diverged(Divergence {
                     simdgroup: true,
                     line: call.line,
-                    message: format!("of {} threads of SIMD group {simdgroup}, those of mask {active:#x} arrive", lanes.len()),
+                    message: format!(
+                        "of {} threads of SIMD group {simdgroup}, those of mask {active:#x} arrive",
+                        lanes.len()
+                    ),
                 });
             }
-            if call.flags != 0 {
-                observer.simdgroup_barrier(simdgroup, call.flags);
-            }
+            observer.simdgroup_barrier(simdgroup, call.flags);
         }
         progress
     }
@@ -124,7 +125,8 @@ impl Workgroup {
     /// Gives the lanes that wait at `call` what they handed in, and returns their mask.
     fn exchange(&mut self, simdgroup: usize, lanes: Range<usize>, call: Call) -> u32 {
         let slots = &self.slots[lanes];
-        let arrived = || slots.iter().map(Slot::fiber).enumerate().filter(|(_, f)| f.state.get() == State::AtSimdgroup(call));
+        let arrived =
+            || slots.iter().map(Slot::fiber).enumerate().filter(|(_, f)| f.state.get() == State::AtSimdgroup(call));
         let values = &mut self.values[simdgroup];
         let mut active = 0;
         for (lane, fiber) in arrived() {
@@ -150,7 +152,9 @@ impl Workgroup {
         if arrived != threads {
             let returned = calls.iter().filter(|call| call.is_none()).count();
             let elsewhere = threads - arrived - returned;
-            let message = format!("{arrived} of {threads} threads wait, {returned} returned, {elsewhere} wait at another barrier");
+            let message = format!(
+                "{arrived} of {threads} threads wait, {returned} returned, {elsewhere} wait at another barrier"
+            );
             observer.diverged(Divergence { simdgroup: false, line: first.line, message });
             return false;
         }
