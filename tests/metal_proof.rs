@@ -27,6 +27,9 @@ use common::{
 use device::Engine;
 use machine::MetalOnCpu;
 
+/// For the commitment's root, the sums of round 0, the column openings, and the proof; whatever the workload.
+const HOST_WAITS: u64 = 4;
+
 fn engine(machine: Arc<dyn Machine>, params: SmallParams) -> Engine {
     let options = GpuOptions { machine: Some(machine), profile: Some(LimitProfile::Native), ..GpuOptions::default() };
     let gpu = Gpu::new(&options).expect("the machine opens");
@@ -36,15 +39,19 @@ fn engine(machine: Arc<dyn Machine>, params: SmallParams) -> Engine {
 #[test]
 fn fibonacci() {
     let machine = Arc::new(MetalOnCpu::checked());
-    assert_fixture_parity(&engine(machine.clone(), SmallParams::new(2, 4)), &FibFixture::new(3, 5, 1 << 5));
+    let engine = engine(machine.clone(), SmallParams::new(2, 4));
+    assert_fixture_parity(&engine, &FibFixture::new(3, 5, 1 << 5));
     assert!(machine.compiled() > 30);
+    assert_eq!(engine.device().metrics().host_waits, HOST_WAITS);
 }
 
 #[test]
 fn interactions() {
     let machine = Arc::new(MetalOnCpu::checked());
-    assert_fixture_parity(&engine(machine.clone(), SmallParams::new(2, 4)), &InteractionsFixture11);
+    let engine = engine(machine.clone(), SmallParams::new(2, 4));
+    assert_fixture_parity(&engine, &InteractionsFixture11);
     assert!(machine.compiled() > 40);
+    assert_eq!(engine.device().metrics().host_waits, HOST_WAITS);
 }
 
 /// A machine that leaves one kernel out, as a GPU does whose command buffer failed.

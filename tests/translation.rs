@@ -20,8 +20,9 @@ use std::{
     path::Path,
 };
 
+use metal_on_cpu::emit::{self, Interface, Slots};
 use naga::{
-    back::{msl, pipeline_constants::process_overrides, spv, PipelineConstants},
+    back::{pipeline_constants::process_overrides, spv, PipelineConstants},
     proc::{BoundsCheckPolicies, BoundsCheckPolicy},
     valid::{Capabilities as Naga, ModuleInfo, ValidationFlags, Validator},
     AddressSpace, Expression, Function, Module, ResourceBinding, Scalar, ShaderStage, StorageAccess, TypeInner,
@@ -33,7 +34,7 @@ use kernels::{generated_sources, sources_after_proofs, Params, Source};
 use workloads::WorkloadKind;
 
 /// Metal's argument table has 31 buffers; wgpu-hal keeps two for vertex data.
-const METAL_BUFFERS: u8 = 29;
+const METAL_BUFFERS: usize = 29;
 /// The oldest Metal with 64-bit integers on all Apple GPUs that wgpu runs on, and the newest one that wgpu-hal asks for.
 const METAL_VERSIONS: [(u8, u8); 2] = [(2, 4), (4, 0)];
 /// Vulkan 1.1 and 1.3.
@@ -216,47 +217,16 @@ impl Kernel<'_> {
         Ok(())
     }
 
-    fn to_msl(&self, (module, info): (&Module, &ModuleInfo), version: (u8, u8), checked: bool) -> Check<String> {
-        let slots = self.metal_slots();
-        ensure(slots.sizes_buffer < Some(METAL_BUFFERS), || format!("slots {slots:?}"))?;
-        let options = msl::Options {
-            lang_version: version,
-            per_entry_point_map: [("main".to_owned(), slots)].into(),
-            fake_missing_bindings: false,
-            bounds_check_policies: bounds_checks(checked),
-            zero_initialize_workgroup_memory: checked,
-            force_loop_bounding: checked,
-            emit_int_div_checks: checked,
-            ..msl::Options::default()
+    fn to_msl(&self, module: (&Module, &ModuleInfo), version: (u8, u8), checked: bool) -> Check<String> {
+        let writable: Vec<bool> = self.source.bindings.iter().map(|access| *access == Access::ReadWrite).collect();
+        let interface = Interface {
+            writable: &writable,
+            has_params: self.source.params.count() > 0,
+            immediates: self.device.immediates,
         };
-        let pipeline = msl::PipelineOptions {
-            entry_point: Some((ShaderStage::Compute, "main".to_owned())),
-            vertex_pulling_transform: true,
-            ..msl::PipelineOptions::default()
-        };
-        let (text, translation) =
-            msl::write_string(module, info, &options, &pipeline).map_err(|error| error.to_string())?;
-        translation.entry_point_names[0].as_ref().map_err(|error| error.to_string())?;
-        Ok(text)
-    }
-
-    /// wgpu-hal's slots: immediates first, then the bindings in order, the sizes of runtime arrays last.
-    fn metal_slots(&self) -> msl::EntryPointResources {
-        let (source, mut next) = (self.source, 0u8);
-        let mut take = || {
-            next += 1;
-            next - 1
-        };
-        let has_params = source.params.count() > 0;
-        let immediates_buffer = (has_params && self.device.immediates).then(&mut take);
-        let uniform = (has_params && !self.device.immediates).then_some(false);
-        let mutable = source.bindings.iter().map(|access| *access == Access::ReadWrite).chain(uniform);
-        let target = |(binding, mutable)| {
-            let target = msl::BindTarget { buffer: Some(take()), mutable, ..msl::BindTarget::default() };
-            (ResourceBinding { group: 0, binding }, target)
-        };
-        let resources = (0..).zip(mutable).map(target).collect();
-        msl::EntryPointResources { resources, immediates_buffer, sizes_buffer: Some(take()) }
+        let slots = Slots::of(&interface);
+        ensure(slots.count() <= METAL_BUFFERS, || format!("slots {slots:?}"))?;
+        emit::to_msl(module, &interface, version, checked).map(|(text, _)| text)
     }
 
     fn to_spirv(&self, (module, info): (&Module, &ModuleInfo), version: (u8, u8), checked: bool) -> Check<Vec<u32>> {

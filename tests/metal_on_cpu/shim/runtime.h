@@ -5,10 +5,10 @@
 
 #define METAL_INLINE __attribute__((always_inline))
 // All of the shim that touches the kernel's memory is inlined, so that an access belongs to the line of Metal that makes it.
-#define SHIM inline METAL_INLINE __attribute__((no_sanitize("array-bounds")))
+#define SHIM inline METAL_INLINE
 // What touches the runtime's memory stays outside of the kernel's code, where check mode does not look.
 #ifdef METAL_CHECK
-#define SHIM_RUNTIME inline __attribute__((noinline, no_sanitize("thread", "array-bounds")))
+#define SHIM_RUNTIME inline __attribute__((noinline, no_sanitize("thread")))
 #else
 #define SHIM_RUNTIME SHIM
 #endif

@@ -9,6 +9,9 @@ namespace metal_on_cpu {
 METAL_HOOK static void observe(const void *at, size_t bytes, uint32_t kinds) {
   metal_runtime->access(at, bytes, kinds, __builtin_return_address(0));
 }
+METAL_HOOK static void index_out_of_bounds(size_t index) {
+  metal_runtime->undefined(undefined_index, index, __builtin_return_address(0));
+}
 } // namespace metal_on_cpu
 
 extern "C" {
@@ -37,12 +40,11 @@ METAL_HOOK void __tsan_init() {}
 METAL_COPY(memcpy) METAL_COPY(memmove) METAL_COPY(__tsan_memcpy) METAL_COPY(__tsan_memmove)
 METAL_FILL(memset) METAL_FILL(__tsan_memset)
 
-// -fsanitize=array-bounds,integer-divide-by-zero,shift-exponent
+// -fsanitize=integer-divide-by-zero,shift-exponent
 #define METAL_UNDEFINED(name, kind, operand, ...) \
   METAL_HOOK void __ubsan_handle_##name(void *, ##__VA_ARGS__) { \
     metal_runtime->undefined(metal_on_cpu::kind, uint64_t(operand), __builtin_return_address(0)); \
   }
-METAL_UNDEFINED(out_of_bounds, undefined_index, index, uintptr_t index)
 METAL_UNDEFINED(divrem_overflow, undefined_division, divisor, uintptr_t, uintptr_t divisor)
 METAL_UNDEFINED(shift_out_of_bounds, undefined_shift, shift, uintptr_t, uintptr_t shift)
 

@@ -1,19 +1,10 @@
 // Vectors of 2 to 4 components and the operators on them.
 #pragma once
 #include "../runtime.h"
+#include "array.h"
 #include "../swizzles.h" // generated: METAL_SWIZZLES_2 to _4, a member `xy`, `xyz`, ... for every choice of components
 
-// Unlike all else of the shim, indices are checked.
-#define METAL_SUBSCRIPT \
-  METAL_INLINE T &operator[](uint i) { return d[i]; } \
-  METAL_INLINE const T &operator[](uint i) const { return d[i]; }
-
 namespace metal {
-
-using uchar = unsigned char;
-using ushort = unsigned short;
-using uint = unsigned int;
-using ulong = unsigned long;
 
 // What clang's vectors have in place of T: they know no bool.
 template <class T> struct stored { using type = T; };
@@ -83,7 +74,8 @@ template <class T, int N> struct vec : components<T, N> {
   SHIM explicit vec(const A &...a) { int i = 0; (append(i, a), ...); }
   SHIM static vec from(native<T, N> value) { vec r; r.v = value; return r; }
 
-  METAL_SUBSCRIPT
+  SHIM T &operator[](uint i) { return d[index(i, N)]; }
+  SHIM const T &operator[](uint i) const { return d[index(i, N)]; }
 
 #define METAL_BINARY(op) \
   SHIM friend vec operator op(const vec &a, const vec &b) { return from(a.v op b.v); } \
@@ -124,7 +116,8 @@ template <class T, int N> struct packed {
   packed() = default;
   template <class A> SHIM packed(const A &a) { for (int i = 0; i < N; i++) d[i] = static_cast<T>(at(a, i)); }
   SHIM operator vec<T, N>() const { return vec<T, N>(*this); }
-  METAL_SUBSCRIPT
+  SHIM T &operator[](uint i) { return d[index(i, N)]; }
+  SHIM const T &operator[](uint i) const { return d[index(i, N)]; }
 };
 
 #define METAL_VECTORS(T) \

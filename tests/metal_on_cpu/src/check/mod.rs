@@ -5,7 +5,7 @@ mod monitor;
 mod shadow;
 mod site;
 
-use std::{cell::RefCell, ffi::c_void};
+use std::{cell::RefCell, collections::HashSet, ffi::c_void};
 
 use crate::execute::{
     abi::{Runtime, UNDEFINED_DIVISION, UNDEFINED_INDEX, UNDEFINED_SHIFT},
@@ -17,7 +17,11 @@ pub use self::{
     monitor::{Memory, Region},
 };
 use self::{
+<<<<<<< HEAD
     monitor::{Monitor, Observation, Place},
+=======
+    monitor::{Monitor, Observation},
+>>>>>>> machine
     site::Lines,
 };
 
@@ -143,19 +147,28 @@ pub fn run(dispatch: &Dispatch<'_>, regions: Vec<Region>, kernel: &str) -> Vec<F
         return vec![];
     }
     let lines = Lines::new(&dispatch.image.path, code);
-    found.into_iter().map(|observation| finding(observation, kernel, &dispatch.metal.text, &lines)).collect()
+    let mut findings: Vec<Finding> = vec![];
+    let mut seen = HashSet::new();
+    for observation in found {
+        let earlier = observation.earlier.as_ref().map(|(_, place)| lines.of(*place));
+        // a line is compiled to several places
+        if seen.insert((observation.kind, lines.of(observation.place), earlier)) {
+            findings.push(finding(observation, kernel, &dispatch.metal.text, &lines));
+        }
+    }
+    findings
 }
 
 fn finding(observation: Observation, kernel: &str, metal: &str, lines: &Lines) -> Finding {
-    // 0 where it is not known
-    let line = |place| match place {
-        Place::Code(address) => lines.line(address).unwrap_or(0),
-        Place::Line(line) => line,
-    };
     let mut message = observation.message;
     if let Some((earlier, place)) = observation.earlier {
+<<<<<<< HEAD
         message =
             format!("{message}; {earlier}, at .metal:{}: `{}`", line(place), finding::line_of(metal, line(place)));
+=======
+        let line = lines.of(place);
+        message = format!("{message}; {earlier}, at .metal:{line}: `{}`", finding::line_of(metal, line));
+>>>>>>> machine
     }
-    Finding::new(observation.kind, kernel, metal, line(observation.place), message)
+    Finding::new(observation.kind, kernel, metal, lines.of(observation.place), message)
 }

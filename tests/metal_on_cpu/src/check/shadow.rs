@@ -83,13 +83,13 @@ impl Clock {
         self.workgroup.set(self.now, flags);
     }
 
-    /// All threads of a SIMD group have met at a barrier of theirs.
+    /// All threads of a SIMD group have met at a barrier of theirs, or (no flags) at another SIMD-group function.
     pub fn simdgroup_barrier(&mut self, simdgroup: usize, flags: u32) {
         self.now += 1;
         self.simdgroups[simdgroup].set(self.now, flags);
     }
 
-    /// Whether barriers that both threads took part in lie between two accesses, and what `fence` picks of them.
+    /// Whether barriers that both threads took part in lie between two accesses; `fence` picks those that count.
     fn between(&self, earlier: &Access, later: &Access, fence: impl Fn(&Fences) -> u32) -> bool {
         let same_simdgroup = earlier.simdgroup() == later.simdgroup();
         earlier.group == later.group
@@ -97,9 +97,9 @@ impl Clock {
                 || same_simdgroup && earlier.time < fence(&self.simdgroups[later.simdgroup()]))
     }
 
-    /// Whether any barrier lies between two accesses.
-    pub fn executed_between(&self, earlier: &Access, later: &Access) -> bool {
-        self.between(earlier, later, |fences| fences.any)
+    /// Whether the workgroup has met at any barrier since an access of one of its threads.
+    pub fn met_since(&self, earlier: &Access) -> bool {
+        earlier.time < self.workgroup.any
     }
 }
 
@@ -108,7 +108,8 @@ impl Clock {
 pub struct Word {
     write: Access,
     read: Access,
-    /// A read by another thread of the workgroup of `read` since the last barrier: of two readers, one is not the writer to come.
+    /// A read by another thread of that workgroup since the last barrier, of another SIMD group if there was one: of two readers, one
+    /// is not the writer to come.
     second: Access,
     /// A read by an earlier workgroup. Workgroups run one after the other here, so that one is enough.
     foreign: Access,
@@ -123,7 +124,8 @@ impl Word {
     /// An access before that nothing orders before this one, and whether it wrote.
     ///
     /// A barrier orders the writes before it for the memory that its flags name, and no other. Reads before it are over in any case: a
-    /// thread does not arrive while it waits for what it loads.
+    /// thread does not arrive while it waits for what it loads. The same holds in a SIMD group for reads before any SIMD-group function,
+    /// since its threads run in lockstep (the sponge of `transcript/duplex.wgsl` counts on it).
     pub fn conflict(&self, access: &Access, writes: bool, space: Space, clock: &Clock) -> Option<(Access, bool)> {
         let concurrent = |earlier: &Access, fence: &dyn Fn(&Fences) -> u32| {
             let same_group = earlier.group == access.group;
@@ -142,14 +144,24 @@ impl Word {
     }
 
     pub fn record_read(&mut self, access: &Access, clock: &Clock) {
-        if self.read.time != 0 && self.read.group != access.group {
-            self.foreign = self.read;
+        let (last, second) = (self.read, self.second);
+        if last.time != 0 && last.group != access.group {
+            self.foreign = last;
             self.second = Access::default();
+<<<<<<< HEAD
         } else if self.read.time != 0
             && self.read.thread != access.thread
             && !clock.executed_between(&self.read, access)
         {
             self.second = self.read;
+=======
+        } else if last.time != 0 && last.thread != access.thread {
+            let counts = second.time != 0 && !clock.met_since(&second);
+            let elsewhere = second.simdgroup() != access.simdgroup() && last.simdgroup() == access.simdgroup();
+            if !(counts && elsewhere) {
+                self.second = last;
+            }
+>>>>>>> machine
         }
         self.read = *access;
     }
@@ -223,9 +235,9 @@ mod tests {
     #[test]
     fn every_reader_counts() {
         let clock = Clock::default();
-        for writer in 0..3 {
+        for writer in [0, 1, 2, 32, 33] {
             let mut word = Word::default();
-            for thread in [0, 1, 2, 1, 0] {
+            for thread in [0, 33, 1, 2, 1, 0] {
                 word.record_read(&Access { time: 1, thread, ..Access::default() }, &clock);
             }
             let write = Access { time: 1, thread: writer, ..Access::default() };
@@ -268,5 +280,26 @@ mod tests {
         assert!(word.conflict(&later(31), false, Space::Workgroup, &clock).is_none());
         assert!(word.conflict(&later(32), false, Space::Workgroup, &clock).is_some());
         assert!(word.conflict(&later(31), false, Space::Storage, &clock).is_some());
+    }
+
+    #[test]
+    fn lockstep_ends_reads_but_orders_no_writes() {
+        let (mut clock, mut read, mut written) = (Clock::default(), Word::default(), Word::default());
+        let access = |clock: &Clock, thread| Access { time: clock.now(), thread, ..Access::default() };
+        read.record_read(&access(&clock, 5), &clock);
+        written.record_write(&access(&clock, 5));
+        clock.simdgroup_barrier(0, 0);
+        let conflicts = |word: &Word, clock: &Clock, thread, writes| {
+            word.conflict(&access(clock, thread), writes, Space::Workgroup, clock).is_some()
+        };
+        assert!(!conflicts(&read, &clock, 0, true));
+        assert!(conflicts(&written, &clock, 0, false));
+        assert!(conflicts(&read, &clock, 32, true));
+        // reads of other SIMD groups are not forgotten over those of this one
+        for thread in [40, 1, 2] {
+            read.record_read(&access(&clock, thread), &clock);
+        }
+        clock.simdgroup_barrier(0, 0);
+        assert!(conflicts(&read, &clock, 0, true));
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use addr2line::Loader;
 
+use super::monitor::Place;
 use crate::execute::FILE;
 
 /// The lines of a kernel's code.
@@ -19,8 +20,16 @@ impl Lines {
         Self { debug: Loader::new(path).ok(), base: image(code).unwrap_or(0) }
     }
 
+    /// The line of Metal of a place, 0 where it is not known.
+    pub fn of(&self, place: Place) -> u32 {
+        match place {
+            Place::Code(address) => self.line(address).unwrap_or(0),
+            Place::Line(line) => line,
+        }
+    }
+
     /// The line of Metal that the call before this return address belongs to; of inlined functions, the innermost that is Metal.
-    pub fn line(&self, return_address: usize) -> Option<u32> {
+    fn line(&self, return_address: usize) -> Option<u32> {
         let loader = self.debug.as_ref()?;
         let address = loader.relative_address_base() + (return_address - 1 - self.base) as u64;
         let mut frames = loader.find_frames(address).ok()?;

@@ -1,4 +1,4 @@
-//! The C++ file of a kernel: naga's text, line by line as it is but for two rewrites, and the functions that the runtime calls.
+//! The C++ file of a kernel: naga's text, line by line as it is but for three rewrites, and the functions that the runtime calls.
 
 use crate::emit::Metal;
 
@@ -12,7 +12,7 @@ pub const FILE: &str = "kernel.metal";
 /// Names an argument of the entry point that this module does not know.
 pub fn cpp(metal: &Metal) -> Result<String, String> {
     let arguments = arguments(metal)?.join(", ");
-    let text = open_arrays(&one_address_space(&metal.text));
+    let text = arrays(&one_address_space(&metal.text));
     let (entry, [x, y, z]) = (&metal.entry, metal.workgroup);
     // in a namespace without a name, what the entry point does not use is not compiled
     Ok(format!(
@@ -54,13 +54,20 @@ fn one_address_space(text: &str) -> String {
     text
 }
 
-/// naga writes runtime-sized arrays as `typedef T name[1];`, of which C++ has element 0 only.
-fn open_arrays(text: &str) -> String {
-    let open = |line: &str| match line.strip_suffix("[1];") {
-        Some(array) if line.starts_with("typedef ") => format!("{array}[];"),
-        _ => line.to_owned(),
+/// naga writes runtime-sized arrays as `typedef T name[1];`, of which C++ has element 0 only, and others as a struct with the member
+/// `T inner[N];`, which the shim's `array` checks.
+fn arrays(text: &str) -> String {
+    let rewritten = |line: &str| {
+        if let Some(array) = line.strip_suffix("[1];").filter(|line| line.starts_with("typedef ")) {
+            return format!("{array}[];");
+        }
+        let member = line.strip_prefix("    ").and_then(|line| line.strip_suffix("];")?.split_once(" inner["));
+        match member {
+            Some((element, count)) => format!("    metal::array<{element}, {count}> inner;"),
+            None => line.to_owned(),
+        }
     };
-    text.lines().map(open).collect::<Vec<_>>().join("\n")
+    text.lines().map(rewritten).collect::<Vec<_>>().join("\n")
 }
 
 /// What `call` passes for the entry point's arguments, one of which naga writes per line.
@@ -105,12 +112,12 @@ mod tests {
     #[test]
     fn rewrites_keep_lines() {
         let text = "template <typename A>\nR f(\n    device A *atomic_ptr,\n) {\n}\ntemplate <typename A>\nR f(\n    threadgroup A \
-                    *atomic_ptr,\n) {\n    x;\n}\ntypedef uint type_1[1];\nstruct S { uint inner[1]; };";
-        let rewritten = open_arrays(&one_address_space(text));
+                    *atomic_ptr,\n) {\n    x;\n}\ntypedef uint type_1[1];\nstruct S {\n    metal::uint4 inner[8];\n};";
+        let rewritten = arrays(&one_address_space(text));
         assert_eq!(rewritten.lines().count(), text.lines().count());
         assert_eq!(rewritten.matches("atomic_ptr").count(), 1);
         assert_eq!(rewritten.lines().nth(11), Some("typedef uint type_1[];"));
-        assert!(rewritten.ends_with("inner[1]; };"));
+        assert_eq!(rewritten.lines().nth(13), Some("    metal::array<metal::uint4, 8> inner;"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub trait Observer {
     /// All threads have arrived at a barrier with these `mem_flags`.
     fn barrier(&mut self, flags: u32);
 
-    /// All threads of a SIMD group have arrived at a barrier of theirs with these `mem_flags`.
+    /// Threads of a SIMD group have arrived at a barrier of theirs with these `mem_flags`, or (0) at another SIMD-group function.
     fn simdgroup_barrier(&mut self, simdgroup: usize, flags: u32);
 
     /// Not all threads arrive together.
@@ -117,9 +117,7 @@ impl Workgroup {
                     ),
                 });
             }
-            if call.flags != 0 {
-                observer.simdgroup_barrier(simdgroup, call.flags);
-            }
+            observer.simdgroup_barrier(simdgroup, call.flags);
         }
         progress
     }

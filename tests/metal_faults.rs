@@ -1,0 +1,380 @@
+//! Faults planted into copies of real kernels: check mode of `metal-on-cpu` has to find each, and nothing in the kernels as they are.
+//!
+//! The kernels are those with most to get wrong: workgroup memory passed between threads, subgroup operations, a sponge within a
+//! sumcheck. Their inputs are random words: what is found depends on which words are accessed when, not on their values.
+
+use std::fmt;
+
+use metal_on_cpu::{Buffer, Finding, FindingKind, Kernel, Mode, Options, Order, Program};
+use openvm_wgpu_backend::gpu::Capabilities;
+use rayon::prelude::*;
+
+const ORDERS: [Order; 4] = [Order::Ascending, Order::Descending, Order::Random(1), Order::Random(2)];
+
+/// A kernel of `wgsl/` on small buffers.
+#[derive(Clone)]
+struct Case {
+    path: &'static str,
+    wgsl: String,
+    workgroup: u32,
+    params: Vec<u32>,
+    /// Words of each binding, and whether the kernel writes it.
+    bindings: Vec<(usize, bool)>,
+    grid: [u32; 3],
+    bounds_checks: bool,
+}
+
+/// An Apple GPU under Metal.
+fn metal() -> Capabilities {
+    Capabilities {
+        int64: true,
+        min_subgroup_size: 32,
+        immediates: true,
+        pipeline_cache: false,
+        mappable_storage: true,
+        timestamps: false,
+        software: false,
+        unified_memory: true,
+        max_buffer_bytes: 4 << 30,
+        max_segment_bytes: 4 << 30,
+        workgroup_bytes: 32 << 10,
+        storage_buffers: 29,
+        runtime_checks: false,
+    }
+}
+
+impl Case {
+    fn new(path: &'static str, workgroup: u32, params: &[u32], bindings: &[(usize, bool)], workgroups: u32) -> Self {
+        let file = format!("{}/wgsl/{path}", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let wgsl = metal().link(&source, &[], bindings.len()).expect("kernels link");
+        let (params, bindings, grid) = (params.to_vec(), bindings.to_vec(), [workgroups, 1, 1]);
+        Self { path, wgsl, workgroup, params, bindings, grid, bounds_checks: false }
+    }
+
+    /// Two workgroups of two groups of columns each, of length 2^8.
+    fn ntt_pass() -> Self {
+        let words = 64 << 8;
+        let params = [8, 8, 0, 0, 8, 64, 2, 0];
+        Self::new("ntt/pass.wgsl", 256, &params, &[(words, false), (words, true), (ROOTS, false)], 2)
+    }
+
+    /// All layers above 1,024 leaves but the root, in two workgroups.
+    fn merkle_tree() -> Self {
+        let nodes = 1024 + 512 + 256 + 128 + 64 + 32 + 16 + 8 + 4 + 2;
+        let bindings = [(8 * nodes, true), (8, true), (ROUND_CONSTANTS, false)];
+        Self::new("merkle/tree.wgsl", 256, &[0, 1024, 9], &bindings, 2)
+    }
+
+    /// The layers of a sumcheck over 2^8 fractions that one workgroup proves.
+    fn gkr_rounds() -> Self {
+        let (levels, layer) = (8, 6);
+        let heap = (8 << levels, true);
+        let (unused, log) = ((4, false), (1000, true));
+        let state = (4 * 68, true);
+        let bindings =
+            [heap, heap, unused, unused, unused, state, (16, true), log, (ROUND_CONSTANTS, false), (4 * 9, false)];
+        let params = [0, 0, 0, 0, 0, layer, levels, levels, 0, 0, 0, 0, 0];
+        Self::new("gkr/rounds.wgsl", 256, &params, &bindings, 1)
+    }
+
+    /// 21 words absorbed, 11 squeezed, in the middle of a rate.
+    fn transcript_step() -> Self {
+        let bindings = [(50, false), (16, true), (40, true), (ROUND_CONSTANTS, false)];
+        Self::new("transcript/step.wgsl", 32, &[3, 21, 11, 2, 5, 0, 1], &bindings, 1)
+    }
+
+    /// Sums of 333 pairs.
+    fn sum_partials() -> Self {
+        let bindings = [(2 * 333 * 4, false), (4 * 4, true)];
+        Self::new("stacked_reduction/sum_partials.wgsl", 256, &[333, 1], &bindings, 1)
+    }
+
+    fn all() -> Vec<Self> {
+        let cases =
+            [Self::ntt_pass(), Self::merkle_tree(), Self::gkr_rounds(), Self::transcript_step(), Self::sum_partials()];
+        let checked = cases.clone().map(|case| Self { bounds_checks: true, ..case });
+        cases.into_iter().chain(checked).collect()
+    }
+
+    /// Replaces text that occurs once.
+    fn edit(mut self, from: &str, to: &str) -> Self {
+        assert_eq!(self.wgsl.matches(from).count(), 1, "`{from}` in {}", self.path);
+        self.wgsl = self.wgsl.replace(from, to);
+        self
+    }
+
+    fn build(&self) -> Program {
+        let writable: Vec<bool> = self.bindings.iter().map(|(_, writable)| *writable).collect();
+        let kernel = Kernel {
+            name: self.path,
+            wgsl: &self.wgsl,
+            overrides: &[],
+            writable: &writable,
+            params: self.params.len(),
+            immediates: true,
+            workgroup: self.workgroup,
+        };
+        let options = Options { bounds_checks: self.bounds_checks, mode: Mode::Check };
+        Program::build(&kernel, options).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn run(&self, program: &Program, order: Order) -> Vec<Finding> {
+        let words = |(i, (len, _)): (usize, &(usize, bool))| {
+            (0..*len as u32).map(|j| (j ^ (i as u32) << 20).wrapping_mul(0x9e37_79b9) % P).collect::<Vec<_>>()
+        };
+        let buffers: Vec<_> =
+            self.bindings.iter().enumerate().map(|binding| Buffer::from_words(&words(binding))).collect();
+        let bindings: Vec<_> = buffers.iter().collect();
+        program.run(&bindings, &self.params, self.grid, order).expect("the arguments fit")
+    }
+
+    /// Checks that a fault of this kind is found, in any order, and named by the kernel and a line of Metal.
+    fn expect(&self, kind: FindingKind) {
+        self.expect_any(&[kind]);
+    }
+
+    fn expect_any(&self, kinds: &[FindingKind]) {
+        let program = self.build();
+        let found = self.run(&program, Order::Ascending);
+        let meant = found.iter().find(|finding| kinds.contains(&finding.kind));
+        let meant = meant.unwrap_or_else(|| panic!("{}: {kinds:?} not among {}", self.path, List(&found)));
+        let line = program.msl().lines().nth(meant.metal_line as usize - 1).expect("a line of the text").trim();
+        let named = format!("{}, .metal:{}: `{line}`", self.path, meant.metal_line);
+        assert!(meant.to_string().starts_with(&named), "{meant}");
+    }
+}
+
+/// Montgomery forms are below BabyBear's modulus.
+const P: u32 = 0x7800_0001;
+/// Words of the two levels of roots of unity.
+const ROOTS: usize = (1 << 14) + (1 << 13);
+/// Words of Poseidon2's constants: 8 rounds of 16, 13 of one in a vector each.
+const ROUND_CONSTANTS: usize = 4 * (8 * 4 + 13);
+
+struct List<'a>(&'a [Finding]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} findings", self.0.len())?;
+        self.0.iter().try_for_each(|finding| write!(f, "\n{finding}"))
+    }
+}
+
+#[test]
+fn kernels_as_they_are_have_no_faults() {
+    Case::all().par_iter().for_each(|case| {
+        let program = case.build();
+        for order in ORDERS {
+            let found = case.run(&program, order);
+            assert!(found.is_empty(), "{order:?}: {}", List(&found));
+        }
+    });
+}
+
+// ---- memory ----
+
+#[test]
+fn a_grid_one_workgroup_too_large() {
+    let mut case = Case::merkle_tree();
+    case.params = vec![0, 1024, 1];
+    case.bindings[0].0 = 8 * (1024 + 512);
+    assert!(case.run(&case.build(), Order::Ascending).is_empty());
+    let unbounded = case.edit("&& node < len", "");
+    let case = Case { grid: [3, 1, 1], ..unbounded };
+    case.expect(FindingKind::OutOfBounds);
+}
+
+#[test]
+fn a_table_one_short() {
+    let mut case = Case::merkle_tree();
+    case.bindings[2].0 -= 4;
+    case.expect(FindingKind::OutOfBounds);
+}
+
+#[test]
+fn a_wild_index() {
+    let case = Case::sum_partials().edit("partials[i]", "partials[i - 1u]");
+    case.expect(FindingKind::OutOfBounds);
+}
+
+#[test]
+fn an_output_past_the_end() {
+    let mut case = Case::sum_partials();
+    case.params[1] = 3;
+    case.expect(FindingKind::OutOfBounds);
+}
+
+/// With bounds checks the index is clamped, so that several threads meet at the last word.
+#[test]
+fn clamped_indices_collide() {
+    let mut case = Case::ntt_pass();
+    case.bounds_checks = true;
+    case.bindings[1].0 -= 100;
+    case.expect(FindingKind::Race);
+}
+
+#[test]
+fn a_private_array_overrun() {
+    let case = Case::merkle_tree()
+        .edit("p2_compress(children[0], children[1]", "p2_compress(children[(thread >> 5u) + 1u], children[1]");
+    case.expect(FindingKind::ArrayOverrun);
+}
+
+#[test]
+fn a_workgroup_array_overrun() {
+    let case = Case::sum_partials().edit("sums[local] = sum;", "sums[local + 1u] = sum;");
+    case.expect(FindingKind::ArrayOverrun);
+}
+
+#[test]
+fn workgroup_memory_that_nobody_wrote() {
+    let case = Case::sum_partials().edit("sums[local] = sum;", "if local < 255u { sums[local] = sum; }");
+    case.expect(FindingKind::Uninitialized);
+    // wgpu's checks zero it
+    let zeroed = Case { bounds_checks: true, ..case };
+    assert!(zeroed.run(&zeroed.build(), Order::Ascending).is_empty());
+}
+
+// ---- races ----
+
+#[test]
+fn two_workgroups_write_a_word() {
+    let case = Case::merkle_tree().edit("if len == 1u {", "if len <= 2u {");
+    case.expect(FindingKind::Race);
+}
+
+#[test]
+fn a_workgroup_reads_what_another_writes() {
+    let case = Case::ntt_pass()
+        .edit("return src[start + offset];", "return src[start + offset] + dst[16383u - start - offset];");
+    case.expect(FindingKind::Race);
+}
+
+#[test]
+fn two_threads_write_a_word() {
+    let case = Case::merkle_tree().edit("below[2u * thread] = digest[0];", "below[thread] = digest[0];");
+    case.expect(FindingKind::Race);
+}
+
+/// Metal's barrier for workgroup memory orders no storage.
+#[test]
+fn storage_passed_over_a_barrier_for_workgroup_memory() {
+    let case = Case::gkr_rounds().edit("        storageBarrier();\n", "");
+    case.expect(FindingKind::MissingStorageBarrier);
+}
+
+/// A barrier of a kernel, by the order of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Barrier {
+    /// Without it, threads see what they should not.
+    Needed,
+    /// Only keeps writes behind reads, which any barrier does, whatever memory it is for.
+    AfterReads,
+    /// Another one is between the same accesses, or the case at hand does not come by.
+    Spare,
+}
+
+/// Every barrier removed, and made one for storage only.
+fn each_barrier(case: &Case, barriers: &[Barrier]) {
+    const BARRIER: &str = "workgroupBarrier();";
+    let places: Vec<usize> = case.wgsl.match_indices(BARRIER).map(|(at, _)| at).collect();
+    let found: Vec<Barrier> = places
+        .par_iter()
+        .map(|at| {
+            let is_missed = |replacement| {
+                let mut planted = case.clone();
+                planted.wgsl.replace_range(*at..at + BARRIER.len(), replacement);
+                let found = planted.run(&planted.build(), Order::Ascending);
+                let order = |finding: &Finding| {
+                    matches!(
+                        finding.kind,
+                        FindingKind::Race | FindingKind::MissingStorageBarrier | FindingKind::Uninitialized
+                    )
+                };
+                assert!(found.iter().all(order), "{}", List(&found));
+                !found.is_empty()
+            };
+            match (is_missed(""), is_missed("storageBarrier();")) {
+                (true, true) => Barrier::Needed,
+                (true, false) => Barrier::AfterReads,
+                (false, _) => Barrier::Spare,
+            }
+        })
+        .collect();
+    assert_eq!(found, barriers, "{}", case.path);
+}
+
+use Barrier::{AfterReads, Needed, Spare};
+
+#[test]
+fn barriers_of_the_transform() {
+    each_barrier(&Case::ntt_pass(), &[Needed, AfterReads]);
+}
+
+#[test]
+fn barriers_of_the_merkle_tree() {
+    each_barrier(&Case::merkle_tree(), &[AfterReads, Needed]);
+}
+
+#[test]
+fn barriers_of_the_sum() {
+    each_barrier(&Case::sum_partials(), &[Needed, Needed]);
+}
+
+/// The sponge's functions keep a barrier on either side, for whatever comes before and after.
+#[test]
+fn barriers_of_the_sponge() {
+    each_barrier(&Case::transcript_step(), &[Needed, Needed, Spare, Spare, Spare, Spare, Spare]);
+}
+
+#[test]
+fn barriers_of_the_rounds() {
+    let sponge = [Needed, Needed, Spare, Spare, Needed, Needed];
+    // the heap's also order storage; sums of a window and padding are for later invocations
+    let tables = [Spare, AfterReads, Needed, Spare, Needed, Needed, Needed, Spare];
+    each_barrier(&Case::gkr_rounds(), &[&sponge[..], &tables, &[Needed; 3]].concat());
+}
+
+// ---- control flow ----
+
+#[test]
+fn a_barrier_that_some_threads_skip() {
+    let case = Case::merkle_tree().edit(
+        "let node = per_workgroup * workgroup + thread;",
+        "let node = per_workgroup * workgroup + thread; if node >= len { return; }",
+    );
+    case.expect(FindingKind::DivergentBarrier);
+}
+
+#[test]
+fn threads_at_different_barriers() {
+    let case = Case::sum_partials().edit(
+        "sums[local] = sum;",
+        "sums[local] = sum; if partials[local].x > 1000000000u { workgroupBarrier(); } else { storageBarrier(); }",
+    );
+    case.expect(FindingKind::DivergentBarrier);
+}
+
+#[test]
+fn a_subgroup_operation_that_some_threads_skip() {
+    let case = Case::transcript_step().edit("if lane != DUPLEX_IDLE {", "if lane < 5u {");
+    case.expect(FindingKind::DivergentSubgroup);
+}
+
+// ---- arithmetic ----
+
+#[test]
+fn division_by_zero() {
+    let case = Case::sum_partials().edit("sums[local] = sum;", "sums[local] = sum / (params.count >> (local & 15u));");
+    case.expect(FindingKind::DivisionByZero);
+}
+
+#[test]
+fn a_shift_by_the_width() {
+    let case =
+        Case::sum_partials().edit("sums[local] = sum;", "sums[local] = sum; sums[local].x = sum.x >> (local >> 2u);");
+    case.expect(FindingKind::WideShift);
+    let vector = Case::sum_partials().edit("sums[local] = sum;", "sums[local] = sum << vec4<u32>(local >> 2u);");
+    vector.expect(FindingKind::WideShift);
+}
