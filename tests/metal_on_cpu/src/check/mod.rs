@@ -17,11 +17,7 @@ pub use self::{
     monitor::{Memory, Region},
 };
 use self::{
-<<<<<<< HEAD
-    monitor::{Monitor, Observation, Place},
-=======
     monitor::{Monitor, Observation},
->>>>>>> machine
     site::Lines,
 };
 
@@ -162,13 +158,8 @@ pub fn run(dispatch: &Dispatch<'_>, regions: Vec<Region>, kernel: &str) -> Vec<F
 fn finding(observation: Observation, kernel: &str, metal: &str, lines: &Lines) -> Finding {
     let mut message = observation.message;
     if let Some((earlier, place)) = observation.earlier {
-<<<<<<< HEAD
-        message =
-            format!("{message}; {earlier}, at .metal:{}: `{}`", line(place), finding::line_of(metal, line(place)));
-=======
         let line = lines.of(place);
         message = format!("{message}; {earlier}, at .metal:{line}: `{}`", finding::line_of(metal, line));
->>>>>>> machine
     }
     Finding::new(observation.kind, kernel, metal, lines.of(observation.place), message)
 }

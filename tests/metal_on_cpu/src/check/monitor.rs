@@ -194,12 +194,8 @@ impl Monitor {
         (earlier, wrote): (Access, bool),
         (access, kinds): (&Access, u32),
     ) {
-<<<<<<< HEAD
-        let unfenced = memory.space() == Space::Storage && self.clock.executed_between(&earlier, access);
-=======
         let unfenced =
             memory.space() == Space::Storage && earlier.group == access.group && self.clock.met_since(&earlier);
->>>>>>> machine
         let kind = if unfenced { FindingKind::MissingStorageBarrier } else { FindingKind::Race };
         let thread = self.name(access.thread, access.group);
         let what = verb(kinds);

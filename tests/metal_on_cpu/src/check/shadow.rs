@@ -148,20 +148,12 @@ impl Word {
         if last.time != 0 && last.group != access.group {
             self.foreign = last;
             self.second = Access::default();
-<<<<<<< HEAD
-        } else if self.read.time != 0
-            && self.read.thread != access.thread
-            && !clock.executed_between(&self.read, access)
-        {
-            self.second = self.read;
-=======
         } else if last.time != 0 && last.thread != access.thread {
             let counts = second.time != 0 && !clock.met_since(&second);
             let elsewhere = second.simdgroup() != access.simdgroup() && last.simdgroup() == access.simdgroup();
             if !(counts && elsewhere) {
                 self.second = last;
             }
->>>>>>> machine
         }
         self.read = *access;
     }
