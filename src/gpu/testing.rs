@@ -18,6 +18,12 @@ pub fn gpu() -> Gpu {
     .clone()
 }
 
+/// Whether a machine executes unit tests in place of an adapter.
+#[cfg(test)]
+pub(crate) fn on_machine() -> bool {
+    gpu().shared.machine.is_some()
+}
+
 /// What executes unit tests in place of the adapter, if the environment asks for it.
 #[cfg(test)]
 fn machine() -> Option<Arc<dyn Machine>> {

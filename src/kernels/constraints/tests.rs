@@ -13,7 +13,10 @@ use crate::{
         testing::*,
         AirPrograms, Program, TileLayout,
     },
-    gpu::{testing::gpu, DeviceBuffer, Element, Gpu},
+    gpu::{
+        testing::{self, gpu},
+        DeviceBuffer, Element, Gpu,
+    },
 };
 
 /// A tile on the host: columns of equal length.
@@ -354,17 +357,19 @@ fn keccak_interpreted() {
     check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
 }
 
-/// A sample of keccak's 306 generated kernels amid interpreted chunks: compiling them all takes minutes.
+/// keccak's generated kernels amid interpreted chunks. There are 306, and a software driver takes a second for each: a sample of six. As
+/// Metal text they are more.
 #[test]
 fn keccak_generated_in_part() {
     let (dag, programs) = keccak();
     let shape = DagShape { widths: programs.widths.clone(), public_values: 0, ..DagShape::small() };
     let mut fixture = Fixture::new(&dag, &shape, EvaluatorPolicy::Interpreter);
     let gpu = fixture.gpu.clone();
-    for (program, sample) in [(&mut fixture.evaluator.round0_zerocheck, 15), (&mut fixture.evaluator.mle_zerocheck, 87)]
-    {
-        program.generate_some(&gpu, |chunk| chunk % sample == 1).unwrap();
-        assert_eq!(program.generated_chunks(), 3);
+    let parts = if testing::on_machine() { 102 } else { 3 };
+    for program in [&mut fixture.evaluator.round0_zerocheck, &mut fixture.evaluator.mle_zerocheck] {
+        let chunks = program.program().chunks.len();
+        program.generate_some(&gpu, |chunk| chunk % chunks.div_ceil(parts) == 0).unwrap();
+        assert!(program.generated_chunks() >= parts.min(chunks) / 2);
     }
     check_sums::<F>(&mut fixture, false, (2, 32, false), random_base);
     check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
