@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    adapter::AdapterSummary, pipeline::PipelineCache, pool::Pool, staging::FreeChunks, timing::KernelTimes,
+    adapter::AdapterSummary, background::Background, pipeline::PipelineCache, pool::Pool, staging::FreeChunks, timing::KernelTimes,
     Capabilities, DeviceBuffer, Element, Recorder,
 };
 use crate::error::{Error, Result};
@@ -35,6 +35,7 @@ pub(super) struct Shared {
     pub time_kernels: bool,
     pub kernel_times: Mutex<KernelTimes>,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
+    pub background: Background,
 }
 
 /// How much memory there is, bytes.
@@ -138,6 +139,7 @@ impl Gpu {
                 time_kernels,
                 kernel_times: Mutex::default(),
                 tables: Mutex::default(),
+                background: Background::default(),
             }),
         }
     }
@@ -217,6 +219,15 @@ impl Gpu {
     /// Stores the compiled pipelines on disk where the device supports it, so that the next process starts fast.
     pub fn store_pipelines(&self) {
         self.shared.pipelines.store();
+    }
+
+    /// Waits until all kernels are compiled whose compilation was started in the background.
+    pub fn wait_for_kernels(&self) {
+        self.background().wait();
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        &self.shared.background
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {

@@ -4,6 +4,7 @@
 //! submitted in one go; kernels are declared by [`kernel!`](crate::kernel) next to their WGSL file.
 
 mod adapter;
+mod background;
 mod buffer;
 mod device;
 mod element;
@@ -19,6 +20,7 @@ mod staging;
 pub mod testing;
 mod timing;
 
+pub(crate) use background::Background;
 pub use adapter::{adapters, required, AdapterReport, AdapterSummary, GpuOptions};
 pub use buffer::DeviceBuffer;
 pub use device::{DeviceMetrics, Gpu};

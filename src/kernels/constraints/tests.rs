@@ -27,14 +27,17 @@ impl<V: Element + ExtensionField<F>> Tile<V> {
         Self { columns: (0..layout.num_columns()).map(column).collect() }
     }
 
-    /// Rows `range` with a stride beyond them; the gap holds what no kernel should read.
+    /// Rows `range` with room for `stride`; the gap holds what no kernel should read. Over F in blocks of 64 rows.
     fn upload(&self, gpu: &Gpu, range: std::ops::Range<usize>, stride: usize) -> DeviceBuffer<V> {
         let column = |column: &Vec<V>| {
             let mut values = column[range.clone()].to_vec();
             values.resize(stride, V::ONE);
             values
         };
-        let values: Vec<V> = self.columns.iter().flat_map(column).collect();
+        let columns: Vec<Vec<V>> = self.columns.iter().map(column).collect();
+        let block_rows = if V::WORDS == 1 { 64 } else { stride.max(1) };
+        let block = |b: usize| columns.iter().flat_map(move |column| column[b..b + block_rows].iter().copied());
+        let values: Vec<V> = (0..stride).step_by(block_rows).flat_map(block).collect();
         gpu.upload(&values, "tile").unwrap()
     }
 }
@@ -163,9 +166,10 @@ fn check_sums<V>(
     let mut rec = gpu.recorder("test");
     let cut = rows / 3;
     for tile_range in [0..cut, cut..rows] {
-        let stride = (tile_range.len() * per_row + 3).next_multiple_of(4);
+        let tile_rows = tile_range.len() * per_row;
+        let stride = if lines { tile_rows + 3 } else { tile_stride(tile_rows) };
         let columns = tile.upload(gpu, tile_range.start * per_row..tile_range.end * per_row, stride);
-        let partials = gpu.alloc(program.partials_len(tile_range.len() * points), "partials").unwrap();
+        let partials = gpu.alloc(program.partials_len(tile_range.len() * points, points), "partials").unwrap();
         let evaluation = SumEvaluation {
             tile: &columns,
             stride,
@@ -240,7 +244,7 @@ fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, u
     let device_offsets = gpu.upload(&offsets, "offsets").unwrap();
     for first_row in (0..height).step_by(tile_rows) {
         let rows = tile_rows.min(height - first_row);
-        let stride = (rows + 1).next_multiple_of(4);
+        let stride = tile_stride(rows);
         let evaluation = EmitEvaluation {
             tile: &tile.upload(gpu, first_row..first_row + rows, stride),
             stride,
@@ -298,12 +302,32 @@ fn interpreted_fractions() {
 fn generated_kernels_equal_the_interpreter() {
     let shape = DagShape { operations: 250, constraints: 20, ..DagShape::small() };
     let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Generated);
-    let program = &fixture.evaluator.round0_zerocheck;
-    assert_eq!(program.generated_chunks(), program.program().chunks.len());
-    check_points(&mut fixture, &[(1, 1), (7, 32), (129, 6)]);
+    assert!(fixture.evaluator.programs().into_iter().all(DeviceProgram::is_generated));
+    check_points(&mut fixture, &[(1, 1), (7, 32), (129, 6), (65, 8), (3, 512)]);
     check_lines(&mut fixture, &[(1, 1), (43, 3)]);
     check_emit(&mut fixture, (1, 1, 4), 8);
     check_emit(&mut fixture, (512, 300, 2), 4096);
+}
+
+/// A kernel that holds several chunks, each the code of some workgroups.
+#[test]
+fn chunks_share_a_kernel() {
+    let shape = DagShape { operations: 600, window: 300, constraints: 40, interactions: 12, ..DagShape::small() };
+    let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Interpreter);
+    let (gpu, programs) = (fixture.gpu.clone(), fixture.programs.clone());
+    let layout = programs.round0_layout();
+    let generated = |interpreted, small_chunks: &Program| {
+        assert!(small_chunks.chunks.len() > 1);
+        let forms = ProgramForms { interpreted, generated: Some(small_chunks) };
+        let program = DeviceProgram::new(&gpu, (forms, &layout), RowKind::Points, EvaluatorPolicy::Generated, "test");
+        let program = program.unwrap();
+        program.wait_for_kernels().unwrap();
+        assert!(program.is_generated() && program.generated_kernels().count() < small_chunks.chunks.len());
+        program
+    };
+    fixture.evaluator.round0_zerocheck = generated(&programs.zerocheck, &programs.mle_zerocheck);
+    fixture.evaluator.round0_logup = generated(&programs.logup, &programs.mle_logup);
+    check_points(&mut fixture, &[(1, 1), (129, 6), (65, 8)]);
 }
 
 #[test]
@@ -367,7 +391,7 @@ fn automatic_policy_switches_to_generated_kernels() {
     let (_, weights) = fixture.weights(false);
     let constants = fixture.constants();
     let evaluate = |program: &DeviceProgram| {
-        let partials = fixture.gpu.alloc(program.partials_len(rows), "partials").unwrap();
+        let partials = fixture.gpu.alloc(program.partials_len(rows, 1), "partials").unwrap();
         let sums = fixture.gpu.upload(&[EF::ZERO], "sums").unwrap();
         let evaluation = SumEvaluation {
             tile: &tile,
@@ -389,13 +413,10 @@ fn automatic_policy_switches_to_generated_kernels() {
         fixture.gpu.download(&sums).unwrap()
     };
     let program = &fixture.evaluator.round0_zerocheck;
-    assert_eq!(program.generated_chunks(), 0);
+    assert!(!program.is_generated());
     let interpreted = evaluate(program);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while program.generated_chunks() < program.program().chunks.len() {
-        assert!(std::time::Instant::now() < deadline, "background compilation did not finish");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    fixture.gpu.wait_for_kernels();
+    assert!(program.is_generated());
     let dispatches = program.plan(&fixture.gpu, rows, |_| true);
     assert!(dispatches.iter().all(|dispatch| dispatch.kernel.is_some()));
     let few = program.plan(&fixture.gpu, 100, |_| true);
