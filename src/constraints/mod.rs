@@ -38,7 +38,7 @@ mod tests;
 mod tile;
 pub mod wgsl;
 
-pub use chunk::{GENERATED_CHUNK_COST, MAX_CHUNK_COST, MLE_CHUNK_COST};
+pub use chunk::{MAX_CHUNK_COST, SMALL_CHUNK_COST};
 pub use program::{BinaryOp, Chunk, Instr, LogupWeights, Operand, Program};
 pub use schedule::REGISTER_FILE;
 pub use tile::{ColumnRun, PartSource, PartWidths, TileColumn, TileGroup, TileLayout};
@@ -113,14 +113,10 @@ pub struct AirPrograms {
     pub zerocheck: Program,
     /// Logup in the summed form: weights by [`LogupWeights`]. No chunk without interactions.
     pub logup: Program,
-    /// [`Self::zerocheck`] in smaller chunks, for the MLE rounds.
-    pub mle_zerocheck: Program,
-    /// [`Self::logup`] in smaller chunks, for the MLE rounds.
-    pub mle_logup: Program,
-    /// [`Self::zerocheck`] in chunks for generated kernels.
-    pub generated_zerocheck: Program,
-    /// [`Self::logup`] in chunks for generated kernels.
-    pub generated_logup: Program,
+    /// [`Self::zerocheck`] in smaller chunks, for the MLE rounds and for generated kernels.
+    pub small_zerocheck: Program,
+    /// [`Self::logup`] in smaller chunks, for the MLE rounds and for generated kernels.
+    pub small_logup: Program,
     /// Logup in the emitted form: output `i` is interaction `i`; weights by [`LogupWeights`].
     pub interactions: Program,
     /// Layout of the logup weights.
@@ -166,18 +162,15 @@ pub fn compile(
 
     let shape =
         |accumulators, weights, outputs| Shape { accumulators, weights, outputs, max_chunk_cost: MAX_CHUNK_COST };
-    let mle = |shape| Shape { max_chunk_cost: MLE_CHUNK_COST, ..shape };
-    let generated = |shape| Shape { max_chunk_cost: GENERATED_CHUNK_COST, ..shape };
+    let small = |shape| Shape { max_chunk_cost: SMALL_CHUNK_COST, ..shape };
     let zerocheck_shape = shape(1, zerocheck.len(), 0);
     let logup_shape = shape(2, logup_weights.len(), 0);
     let interactions_shape = shape(2, logup_weights.len(), dag.interactions.len());
     Ok(AirPrograms {
         zerocheck: Program::assemble(&graph, &zerocheck, zerocheck_shape),
         logup: Program::assemble(&graph, &logup, logup_shape),
-        mle_zerocheck: Program::assemble(&graph, &zerocheck, mle(zerocheck_shape)),
-        mle_logup: Program::assemble(&graph, &logup, mle(logup_shape)),
-        generated_zerocheck: Program::assemble(&graph, &zerocheck, generated(zerocheck_shape)),
-        generated_logup: Program::assemble(&graph, &logup, generated(logup_shape)),
+        small_zerocheck: Program::assemble(&graph, &zerocheck, small(zerocheck_shape)),
+        small_logup: Program::assemble(&graph, &logup, small(logup_shape)),
         interactions: Program::assemble(&graph, &interactions, interactions_shape),
         logup_weights,
         widths: widths.clone(),

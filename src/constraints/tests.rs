@@ -34,7 +34,7 @@ fn check_row<V>(
 
     let weights = challenges.zerocheck_weights(programs.zerocheck.num_weights);
     let expected = upstream_zerocheck(dag, &row, challenges.lambda);
-    for program in [&programs.zerocheck, &programs.mle_zerocheck, &programs.generated_zerocheck] {
+    for program in [&programs.zerocheck, &programs.small_zerocheck] {
         assert_eq!(eval(program, &weights).acc, [expected, EF::ZERO]);
     }
 
@@ -45,7 +45,7 @@ fn check_row<V>(
         expected[1] += eq * q;
     }
     let weights = challenges.logup_weights(&programs.logup_weights);
-    for program in [&programs.logup, &programs.mle_logup, &programs.generated_logup] {
+    for program in [&programs.logup, &programs.small_logup] {
         assert_eq!(eval(program, &weights).acc, expected);
     }
 
@@ -264,7 +264,7 @@ fn keccak_figures() {
         zerocheck.chunks.len(),
         zerocheck.num_operations(),
     );
-    let mle = &programs.mle_zerocheck;
+    let mle = &programs.small_zerocheck;
     println!("MLE rounds: {} chunks, {} operations", mle.chunks.len(), mle.num_operations());
     assert_eq!(operations, 36_410);
     assert!(zerocheck.chunks.len() <= 46);

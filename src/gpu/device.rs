@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    adapter::AdapterSummary, background::Background, pipeline::PipelineCache, pool::Pool, staging::FreeChunks, timing::KernelTimes,
-    Capabilities, DeviceBuffer, Element, Recorder,
+    adapter::AdapterSummary, background::Background, pipeline::PipelineCache, pool::Pool, staging::FreeChunks,
+    timing::KernelTimes, Capabilities, DeviceBuffer, Element, Recorder,
 };
 use crate::error::{Error, Result};
 

@@ -20,8 +20,8 @@ mod staging;
 pub mod testing;
 mod timing;
 
-pub(crate) use background::Background;
 pub use adapter::{adapters, required, AdapterReport, AdapterSummary, GpuOptions};
+pub(crate) use background::Background;
 pub use buffer::DeviceBuffer;
 pub use device::{DeviceMetrics, Gpu};
 pub use element::{as_words, from_words, to_words, Element};

@@ -42,14 +42,14 @@ impl AirEvaluator {
         };
         let alike = |interpreted| ProgramForms { interpreted, generated: None };
         let both = |interpreted, generated| ProgramForms { interpreted, generated: Some(generated) };
-        let zerocheck = both(&programs.zerocheck, &programs.generated_zerocheck);
-        let logup = both(&programs.logup, &programs.generated_logup);
+        let zerocheck = both(&programs.zerocheck, &programs.small_zerocheck);
+        let logup = both(&programs.logup, &programs.small_logup);
         let evaluator = Self {
             round0_zerocheck: program(zerocheck, &round0, RowKind::Points, "zerocheck round 0")?,
             round0_logup: program(logup, &round0, RowKind::Points, "logup round 0")?,
             gkr_input: program(alike(&programs.interactions), &gkr_input, RowKind::Emit, "interactions")?,
-            mle_zerocheck: program(alike(&programs.mle_zerocheck), &mle, RowKind::Lines, "zerocheck MLE")?,
-            mle_logup: program(alike(&programs.mle_logup), &mle, RowKind::Lines, "logup MLE")?,
+            mle_zerocheck: program(alike(&programs.small_zerocheck), &mle, RowKind::Lines, "zerocheck MLE")?,
+            mle_logup: program(alike(&programs.small_logup), &mle, RowKind::Lines, "logup MLE")?,
             widths: programs.widths.clone(),
             logup_weights: programs.logup_weights.clone(),
             logup_entries: gpu.upload(programs.logup_weights.entries().as_flattened(), "logup weights")?,

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{program::Source, RowKind};
+use super::{program::Source, EvaluatorPolicy, RowKind};
 use crate::{
     constraints::{wgsl::chunk_body, Chunk, Program, MAX_CHUNK_COST},
     error::{Error, Result},
@@ -21,7 +21,7 @@ const MAX_GENERATED_INSTRS: usize = 2 * MAX_CHUNK_COST;
 
 /// Instructions that the chunks of one kernel of round 0 have together. More chunks in a kernel fill a GPU better and hide more of the
 /// time that each multiprocessor waits for a chunk's code (H200, keccak 10, chunks of 250: kernels of 500, 1,000, 2,000 take 1.9, 1.5,
-/// 1.3 ms), but compile longer (2,000: 4 s).
+/// 1.3 ms, and 4,000 no less), but compile longer (2,000: 4 s).
 const KERNEL_INSTRS: usize = 2_000;
 
 /// Evaluations after which compiling a program of few chunks pays where it is not compiled at once: interpreting 2^15 rows costs what
@@ -84,10 +84,16 @@ impl Generated {
         self.ready.get().is_some()
     }
 
-    /// Starts compilation where the automatic policy wants it before anything was evaluated.
-    pub(super) fn begin(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>) {
+    /// Starts compilation where the policy wants it before anything was evaluated.
+    pub(super) fn begin(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>, policy: EvaluatorPolicy) {
         let base = source.kind != RowKind::Lines;
-        if base && !gpu.capabilities().software && self.groups.len() <= MAX_BASE_KERNELS {
+        let pays = self.groups.len() <= if base { MAX_BASE_KERNELS } else { MAX_EXTENSION_KERNELS };
+        let wanted = match policy {
+            EvaluatorPolicy::Auto => base && !gpu.capabilities().software,
+            EvaluatorPolicy::Interpreter => false,
+            EvaluatorPolicy::Generated => true,
+        };
+        if wanted && pays {
             self.start(gpu, source);
         }
     }
@@ -105,7 +111,7 @@ impl Generated {
     }
 
     /// Compiles the kernels in the background, several at a time; the first call counts.
-    pub(super) fn start(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>) {
+    fn start(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>) {
         if !self.compilable || self.groups.is_empty() || self.started.swap(true, Ordering::Relaxed) {
             return;
         }

@@ -19,7 +19,7 @@ pub enum EvaluatorPolicy {
     Auto,
     /// Always the interpreter.
     Interpreter,
-    /// Generated kernels wherever they can be compiled in reasonable time, compiled before the first evaluation.
+    /// Generated kernels wherever they pay, compiled before the first evaluation.
     Generated,
 }
 
@@ -153,11 +153,7 @@ impl DeviceProgram {
             name: name.to_owned(),
         });
         let generated = Arc::new(Generated::new(source.generated(), kind));
-        match policy {
-            EvaluatorPolicy::Auto => generated.begin(gpu, &source),
-            EvaluatorPolicy::Interpreter => {}
-            EvaluatorPolicy::Generated => generated.start(gpu, &source),
-        }
+        generated.begin(gpu, &source, policy);
         let spilled = program.chunks.iter().map(Chunk::spilled_registers).max().unwrap_or(0);
         Ok(Self {
             records: gpu.upload(encoded.records.as_flattened(), "constraint program")?,
@@ -257,7 +253,8 @@ impl DeviceProgram {
     /// Whether interpreted chunk `c` can follow in the same dispatch.
     fn joins(&self, last: &Dispatch, c: usize, evaluations: usize) -> bool {
         let chunks = &last.slice.chunks;
-        let longer = self.workgroup_cost(&self.source.program.chunks[chunks.start..=c]) * self.workgroups(evaluations) as u64;
+        let longer =
+            self.workgroup_cost(&self.source.program.chunks[chunks.start..=c]) * self.workgroups(evaluations) as u64;
         chunks.end == c
             && !self.spills(c)
             && !self.spills(chunks.start)

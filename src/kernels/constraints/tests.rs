@@ -312,7 +312,7 @@ fn generated_kernels_equal_the_interpreter() {
 /// A kernel that holds several chunks, each the code of some workgroups.
 #[test]
 fn chunks_share_a_kernel() {
-    let shape = DagShape { operations: 600, window: 300, constraints: 40, interactions: 12, ..DagShape::small() };
+    let shape = DagShape { operations: 700, window: 300, constraints: 40, interactions: 40, ..DagShape::small() };
     let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Interpreter);
     let (gpu, programs) = (fixture.gpu.clone(), fixture.programs.clone());
     let layout = programs.round0_layout();
@@ -325,8 +325,8 @@ fn chunks_share_a_kernel() {
         assert!(program.is_generated() && program.generated_kernels().count() < small_chunks.chunks.len());
         program
     };
-    fixture.evaluator.round0_zerocheck = generated(&programs.zerocheck, &programs.mle_zerocheck);
-    fixture.evaluator.round0_logup = generated(&programs.logup, &programs.mle_logup);
+    fixture.evaluator.round0_zerocheck = generated(&programs.zerocheck, &programs.small_zerocheck);
+    fixture.evaluator.round0_logup = generated(&programs.logup, &programs.small_logup);
     check_points(&mut fixture, &[(1, 1), (129, 6), (65, 8)]);
 }
 
