@@ -312,17 +312,18 @@ fn generated_kernels_equal_the_interpreter() {
 /// A kernel that holds several chunks, each the code of some workgroups.
 #[test]
 fn chunks_share_a_kernel() {
-    let shape = DagShape { operations: 700, window: 300, constraints: 40, interactions: 40, ..DagShape::small() };
+    let shape = DagShape { operations: 300, constraints: 300, interactions: 100, ..DagShape::small() };
     let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Interpreter);
     let (gpu, programs) = (fixture.gpu.clone(), fixture.programs.clone());
     let layout = programs.round0_layout();
     let generated = |interpreted, small_chunks: &Program| {
-        assert!(small_chunks.chunks.len() > 1);
+        let chunks = small_chunks.chunks.len();
+        assert!(chunks > 1, "{} operations in {chunks} chunks", small_chunks.num_operations());
         let forms = ProgramForms { interpreted, generated: Some(small_chunks) };
         let program = DeviceProgram::new(&gpu, (forms, &layout), RowKind::Points, EvaluatorPolicy::Generated, "test");
         let program = program.unwrap();
         program.wait_for_kernels().unwrap();
-        assert!(program.is_generated() && program.generated_kernels().count() < small_chunks.chunks.len());
+        assert!(program.is_generated() && program.generated_kernels().count() < chunks);
         program
     };
     fixture.evaluator.round0_zerocheck = generated(&programs.zerocheck, &programs.small_zerocheck);
