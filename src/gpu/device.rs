@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    adapter::AdapterSummary, machine::Installed, pipeline::PipelineCache, pool::Pool, staging::FreeChunks,
-    timing::KernelTimes, Capabilities, DeviceBuffer, Element, Recorder,
+    adapter::AdapterSummary, background::Background, machine::Installed, pipeline::PipelineCache, pool::Pool,
+    staging::FreeChunks, timing::KernelTimes, Capabilities, DeviceBuffer, Element, Recorder,
 };
 use crate::error::{Error, Result};
 
@@ -37,6 +37,7 @@ pub(super) struct Shared {
     pub time_kernels: bool,
     pub kernel_times: Mutex<KernelTimes>,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
+    pub background: Background,
 }
 
 /// How much memory there is, bytes.
@@ -142,6 +143,7 @@ impl Gpu {
                 time_kernels,
                 kernel_times: Mutex::default(),
                 tables: Mutex::default(),
+                background: Background::default(),
             }),
         }
     }
@@ -235,6 +237,15 @@ impl Gpu {
     /// Stores the compiled pipelines on disk where the device supports it, so that the next process starts fast.
     pub fn store_pipelines(&self) {
         self.shared.pipelines.store();
+    }
+
+    /// Waits until all kernels are compiled whose compilation was started in the background.
+    pub fn wait_for_kernels(&self) {
+        self.background().wait();
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        &self.shared.background
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {

@@ -4,6 +4,7 @@
 //! submitted in one go; kernels are declared by [`kernel!`](crate::kernel) next to their WGSL file.
 
 mod adapter;
+mod background;
 mod buffer;
 mod device;
 mod element;
@@ -22,6 +23,7 @@ pub mod testing;
 mod timing;
 
 pub use adapter::{adapters, required, AdapterReport, AdapterSummary, GpuOptions};
+pub(crate) use background::Background;
 pub use buffer::DeviceBuffer;
 pub use device::{DeviceMetrics, Gpu};
 pub use element::{as_words, from_words, to_words, Element};
