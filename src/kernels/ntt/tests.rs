@@ -77,6 +77,15 @@ fn workgroups_that_take_several_columns() {
 }
 
 #[test]
+fn two_wide_passes() {
+    let mut rng = StdRng::seed_from_u64(6);
+    // each fold and each order of the tiles that the first pass stores: l = 1, 2, 4, 8, 16
+    for (columns, log_in, log_out) in [(3, 20, 20), (1, 21, 21), (2, 21, 22), (1, 20, 23), (1, 21, 24), (1, 22, 22)] {
+        check_dft(&random_base(&mut rng, columns << log_in), Shape { columns, log_in, log_out });
+    }
+}
+
+#[test]
 fn beyond_the_two_adicity_is_an_error() {
     let gpu = testing::gpu();
     let mut rec = gpu.recorder("test");

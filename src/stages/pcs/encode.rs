@@ -53,7 +53,7 @@ impl<'a> Encoder<'a> {
     pub fn encode_kept(&self, rec: &mut Recorder, columns: Range<usize>) -> Result<DeviceBuffer<F>> {
         let words = columns.len() * (self.stacked.height() << self.log_blowup);
         let kept = rec.gpu().alloc(words, "codeword matrix")?;
-        match self.shape(&columns).result_at() {
+        match self.shape(&columns).result_at::<F>() {
             0 => self.encode_in(rec, columns, [&kept, &self.work[1]]),
             _ => self.encode_in(rec, columns, [&self.work[0], &kept]),
         }
@@ -71,7 +71,7 @@ impl<'a> Encoder<'a> {
         }
         let shape = self.shape(&columns);
         ntt::transform(rec, work[1], work, shape, Direction::Forward)?;
-        Ok(work[shape.result_at()].clone())
+        Ok(work[shape.result_at::<F>()].clone())
     }
 
     fn shape(&self, columns: &Range<usize>) -> Shape {
