@@ -18,7 +18,7 @@ const MODULES: &[(&str, &str)] = &[
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
     ("ntt/block", include_str!("../../wgsl/ntt/block.wgsl")),
     ("ntt/roots", include_str!("../../wgsl/ntt/roots.wgsl")),
-    ("ntt/block32", include_str!("../../wgsl/ntt/block32.wgsl")),
+    ("ntt/lazy", include_str!("../../wgsl/ntt/lazy.wgsl")),
     ("ntt/tile", include_str!("../../wgsl/ntt/tile.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
     ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),

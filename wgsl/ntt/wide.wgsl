@@ -1,33 +1,47 @@
-// A pass over ten bits of a long DFT, N = 2^log_n, of many columns of base field elements: one workgroup has 1,024 rows by 8 words.
+// A pass over ten bits of a long DFT, N = 2^log_n, of many columns of base field elements: a workgroup has 1,024 rows by 8 words of a column.
 //
-// Let `src` hold for every residue j modulo N / l the DFT of length l over the indices j, j + N / l, .., value k of it (of a column padded
-// with zeros in the first pass, where these DFTs are copies of the coefficients). The pass computes from j = r M + m, r < 1024, m < M:
+// Let `src` hold for every residue j modulo N / l the DFT of length l = 2^log_l over the indices j, j + N / l, .., value k of it (in the first
+// pass, where a column is padded with zeros, these DFTs are copies of the coefficients). The pass computes from j = r M + m, r < 1024, m < M:
 //     dst(m, k + l q) = sum_r w_1024^(r q) w_(1024 l)^(r k) src(r M + m, k).
-// With `fold`, l was l / 2 and r one bit longer before: src(j, k) stands for src(j, k mod l / 2) + w_l^k src(j + 1024 M, k mod l / 2).
+// FOLD: j has one bit more, and src(j, k) above stands for src(j, k mod l / 2) + w_l^k src(j + 1024 M, k mod l / 2).
 //
-// `first`: k is the workgroup's, its columns are words m in a row, and the results are stored so that the last pass reads its tile from
-// consecutive memory: [kb][m / 8][ki][m % 8] with kb = (k + l q) / 8 and ki a rotation of (k + l q) % 8 that keeps the workgroup's q together.
-// The last pass (M = 1) takes consecutive k and stores k + l q in natural order, or with `inverse` at N - k - l q and divided by N. With
-// `natural` it reads what ntt/pass.wgsl stores: [r][k].
+// FIRST: a workgroup has one k and 8 m in a row. It stores so that the last pass reads its tile from consecutive memory:
+// [K / 8][m / 8][K' ][m % 8], K = k + l q, with K' the place of K % 8 that keeps the workgroup's q together.
+// Else M = 1, a workgroup has 8 k in a row, and dst is in natural order; `inverse`: K goes to N - K, all divided by N. NATURAL: reads what
+// ntt/pass.wgsl stores, [r][k], of any length; the other two are compiled for a length, since constant strides need no address arithmetic.
 //
-// 256 threads, 32 values each: rows r = 32 u + v, DFT of length 32 over u in registers, an exchange through workgroup memory, DFT of length 32
-// over v. Roots come from `twiddles`: w_1024^(v q) as [v][q], then w_(32 l)^(k u) as [k][u]; w_(1024 l)^(v k), one a thread, from `roots`.
-// Bytes moved: 8 a word and pass, runs of at least 8 words; `fold` reads twice as much, of which half comes from the cache.
+// 512 threads, 16 values each: rows r = 64 u + 8 v1 + v0, DFT of length 16 over u, of length 8 over v1, of length 8 over v0, with q = q1 + 16 q2 +
+// 128 q3; an exchange through workgroup memory between them. A workgroup takes the same tile of up to `repeat` columns one after the other: the
+// powers of roots stay in registers, and the next column's values are loaded while this one's are transformed.
+// `twiddles`: w_1024^(v q1) as [v][q1], w_64^(v0 q2) as [v0][q2], w_(16 l)^(k u) as [k][u]; `roots` for w_(1024 l)^(v k).
+// Bytes moved: 8 a word, runs of at least 8 words; FOLD reads twice as much, half of it cached. Products: 5.3 a word, 6.8 with FOLD.
 // Host reference: p3_dft::Radix2DitParallel.
 #import grid
-#import ntt/block32
+#import ntt/lazy
 #import ntt/roots
 
 struct Params {
-    log_n: u32,
-    log_l: u32,
-    log_m: u32,
-    log_first_l: u32,
-    fold: u32,
-    first: u32,
-    natural: u32,
+    columns: u32,
+    repeat: u32,
     inverse: u32,
+#if NATURAL
+    log_l: u32,
+#endif
 }
+
+#if NATURAL
+const FIRST = 0u;
+const FOLD = 0u;
+const LOG_M = 3u;
+const LOG_FIRST_L = 3u;
+#else
+override FIRST: u32;
+override FOLD: u32;
+override LOG_L: u32;
+override LOG_M: u32;
+/// log_l of the first pass.
+override LOG_FIRST_L: u32;
+#endif
 
 @group(0) @binding(0) var<storage, read> src: array<u32>;
 @group(0) @binding(1) var<storage, read_write> dst: array<u32>;
@@ -35,210 +49,217 @@ struct Params {
 @group(0) @binding(3) var<storage, read> twiddles: array<vec4<u32>>;
 var<immediate> params: Params;
 
+/// 16 values q1 of 512 threads.
 var<workgroup> exchange: array<u32, 8192>;
 
-/// Where a thread's values lie: slot s at `start + s step`; the second half of a fold `fold_step` further.
-struct Strided {
+/// A thread's input in the current column: slot s at `start + s step`; the second half of a fold `fold_step` further.
+struct Source {
     start: u32,
     step: u32,
     fold_step: u32,
+}
+
+struct Loaded {
+    low: Block,
+    high: Block,
 }
 
 fn load4(at: u32, step: u32) -> vec4<u32> {
     return vec4<u32>(src[at], src[at + step], src[at + 2u * step], src[at + 3u * step]);
 }
 
-fn load32(at: u32, step: u32) -> Block32 {
-    return Block32(
+fn load16(at: u32, step: u32) -> Block {
+    return Block(
         load4(at, step),
         load4(at + 4u * step, step),
         load4(at + 8u * step, step),
         load4(at + 12u * step, step),
-        load4(at + 16u * step, step),
-        load4(at + 20u * step, step),
-        load4(at + 24u * step, step),
-        load4(at + 28u * step, step),
     );
 }
 
-fn folded4(x: vec4<u32>, at: u32, step: u32, factor: u32) -> vec4<u32> {
-    return v_add(x, v_scale(load4(at, step), factor));
+fn load(source: Source) -> Loaded {
+    var x: Loaded;
+    x.low = load16(source.start, source.step);
+    if FOLD != 0u {
+        x.high = load16(source.start + source.fold_step, source.step);
+    }
+    return x;
 }
 
-fn folded32(x: Block32, at: u32, step: u32, factor: u32) -> Block32 {
-    return Block32(
-        folded4(x.a, at, step, factor),
-        folded4(x.b, at + 4u * step, step, factor),
-        folded4(x.c, at + 8u * step, step, factor),
-        folded4(x.d, at + 12u * step, step, factor),
-        folded4(x.e, at + 16u * step, step, factor),
-        folded4(x.f, at + 20u * step, step, factor),
-        folded4(x.g, at + 24u * step, step, factor),
-        folded4(x.h, at + 28u * step, step, factor),
+fn folded(x: Loaded, factor: u32) -> Block {
+    if FOLD == 0u {
+        return x.low;
+    }
+    return Block(
+        v_add(x.low.a, v_scale(x.high.a, factor)),
+        v_add(x.low.b, v_scale(x.high.b, factor)),
+        v_add(x.low.c, v_scale(x.high.c, factor)),
+        v_add(x.low.d, v_scale(x.high.d, factor)),
     );
 }
 
-/// Eight vectors of the table of roots.
-fn twiddles32(at: u32) -> Block32 {
-    return Block32(
-        twiddles[at],
-        twiddles[at + 1u],
-        twiddles[at + 2u],
-        twiddles[at + 3u],
-        twiddles[at + 4u],
-        twiddles[at + 5u],
-        twiddles[at + 6u],
-        twiddles[at + 7u],
-    );
+/// Four vectors of the table of roots.
+fn twiddles16(at: u32) -> Block {
+    return Block(twiddles[at], twiddles[at + 1u], twiddles[at + 2u], twiddles[at + 3u]);
 }
 
-/// Value q of thread (v, t) at 256 q + 8 v + t, bits 3 and 4 of that changed by the low bits of q against bank conflicts.
-fn put4(at: u32, lanes: vec4<u32>, x: vec4<u32>) {
-    exchange[at + lanes.x] = x.x;
-    exchange[at + 256u + lanes.y] = x.y;
-    exchange[at + 512u + lanes.z] = x.z;
-    exchange[at + 768u + lanes.w] = x.w;
-}
-
-fn put32(thread: u32, x: Block32) {
-    let lanes = vec4<u32>(thread) ^ vec4<u32>(0u, 8u, 16u, 24u);
-    put4(0u, lanes, x.a);
-    put4(1024u, lanes, x.b);
-    put4(2048u, lanes, x.c);
-    put4(3072u, lanes, x.d);
-    put4(4096u, lanes, x.e);
-    put4(5120u, lanes, x.f);
-    put4(6144u, lanes, x.g);
-    put4(7168u, lanes, x.h);
+fn put4(at: vec4<u32>, x: vec4<u32>) {
+    exchange[at.x] = x.x;
+    exchange[at.y] = x.y;
+    exchange[at.z] = x.z;
+    exchange[at.w] = x.w;
 }
 
 fn get4(at: vec4<u32>) -> vec4<u32> {
     return vec4<u32>(exchange[at.x], exchange[at.y], exchange[at.z], exchange[at.w]);
 }
 
-/// Thread (q, t) gets the values of all v.
-fn get32(thread: u32) -> Block32 {
-    let q = thread >> 3u;
-    let lanes = (vec4<u32>(0u, 8u, 16u, 24u) ^ vec4<u32>((q & 3u) << 3u)) + ((q << 8u) | (thread & 7u));
-    return Block32(
-        get4(lanes),
-        get4(lanes + 32u),
-        get4(lanes + 64u),
-        get4(lanes + 96u),
-        get4(lanes + 128u),
-        get4(lanes + 160u),
-        get4(lanes + 192u),
-        get4(lanes + 224u),
-    );
+/// From thread (v1, v0, t) with slots q1 to thread (q1 % 8, v0, t) with slots (v1, q1 / 8).
+fn exchange_q1(thread: u32, x: Block) -> Block {
+    let put_at = vec4<u32>(0u, 512u, 1024u, 1536u) + thread;
+    put4(put_at, x.a);
+    put4(put_at + 2048u, x.b);
+    put4(put_at + 4096u, x.c);
+    put4(put_at + 6144u, x.d);
+    workgroupBarrier();
+    let get_at = vec4<u32>(0u, 4096u, 64u, 4160u) + (((thread >> 6u) << 9u) | (thread & 63u));
+    return Block(get4(get_at), get4(get_at + 128u), get4(get_at + 256u), get4(get_at + 384u));
 }
 
-/// The place of (k + l q) % 8 among eight: its bits from the first pass's l lead.
-fn rotated(i: u32) -> u32 {
-    let low = min(params.log_first_l, 3u);
-    return ((i & ((1u << low) - 1u)) << (3u - low)) | (i >> low);
+/// From thread (q1 % 8, v0, t) with slots (q2, q1 / 8) to thread (q1 % 8, q2, t) with slots (v0, q1 / 8). Bits 3 and 4 of the place change with
+/// q2 against bank conflicts.
+fn exchange_q2(thread: u32, x: Block) -> Block {
+    let row = (thread >> 6u) << 9u;
+    let own = vec4<u32>(thread & 63u) ^ vec4<u32>(0u, 8u, 16u, 24u);
+    let put_even = vec4<u32>(0u, 4096u, 64u, 4160u) + own.xxyy + row;
+    let put_odd = vec4<u32>(128u, 4224u, 192u, 4288u) + own.zzww + row;
+    put4(put_even, x.a);
+    put4(put_odd, x.b);
+    put4(put_even + 256u, x.c);
+    put4(put_odd + 256u, x.d);
+    workgroupBarrier();
+    let q2 = (thread >> 3u) & 7u;
+    let low = (vec4<u32>(0u, 0u, 8u, 8u) ^ vec4<u32>((q2 & 1u) << 3u)) + vec4<u32>(0u, 4096u, 0u, 4096u);
+    let high = vec4<u32>(0u, 16u, 32u, 48u) ^ vec4<u32>((q2 & 2u) << 3u);
+    let get_at = low + (row | (q2 << 6u) | (thread & 7u));
+    return Block(get4(get_at + high.x), get4(get_at + high.y), get4(get_at + high.z), get4(get_at + high.w));
 }
 
-fn store4(at: u32, step: u32, x: vec4<u32>) {
+/// The place of K % 8 among eight: its bits below the first pass's l lead.
+fn place(k: u32) -> u32 {
+    let low = min(LOG_FIRST_L, 3u);
+    return ((k & ((1u << low) - 1u)) << (3u - low)) | (k >> low);
+}
+
+/// Slots (q3, q1 / 8): `step` between the q3, `other` to the second q1.
+fn store4(at: u32, step: u32, other: u32, x: vec4<u32>) {
     dst[at] = x.x;
-    dst[at + step] = x.y;
-    dst[at + 2u * step] = x.z;
-    dst[at + 3u * step] = x.w;
+    dst[at + other] = x.y;
+    dst[at + step] = x.z;
+    dst[at + step + other] = x.w;
 }
 
-fn store32(at: u32, step: u32, x: Block32) {
-    store4(at, step, x.a);
-    store4(at + 4u * step, step, x.b);
-    store4(at + 8u * step, step, x.c);
-    store4(at + 12u * step, step, x.d);
-    store4(at + 16u * step, step, x.e);
-    store4(at + 20u * step, step, x.f);
-    store4(at + 24u * step, step, x.g);
-    store4(at + 28u * step, step, x.h);
-}
-
-fn store4_reversed(column: u32, k: u32, step: u32, x: vec4<u32>) {
-    let at = (vec4<u32>(0u - k) - vec4<u32>(0u, 1u, 2u, 3u) * step) & vec4<u32>((1u << params.log_n) - 1u);
-    let y = v_div_2exp(x, params.log_n);
+fn store4_inverse(column: u32, k: u32, log_l: u32, x: vec4<u32>) {
+    let log_n = log_l + 10u;
+    let at = (vec4<u32>(0u - k) - (vec4<u32>(0u, 8u, 128u, 136u) << vec4<u32>(log_l))) & vec4<u32>((1u << log_n) - 1u);
+    let y = v_div_2exp(x, log_n);
     dst[column + at.x] = y.x;
     dst[column + at.y] = y.y;
     dst[column + at.z] = y.z;
     dst[column + at.w] = y.w;
 }
 
-fn store32_reversed(column: u32, k: u32, step: u32, x: Block32) {
-    store4_reversed(column, k, step, x.a);
-    store4_reversed(column, k + 4u * step, step, x.b);
-    store4_reversed(column, k + 8u * step, step, x.c);
-    store4_reversed(column, k + 12u * step, step, x.d);
-    store4_reversed(column, k + 16u * step, step, x.e);
-    store4_reversed(column, k + 20u * step, step, x.f);
-    store4_reversed(column, k + 24u * step, step, x.g);
-    store4_reversed(column, k + 28u * step, step, x.h);
-}
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(512)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
+#if NATURAL
+    let log_l = params.log_l;
+#else
+    let log_l = LOG_L;
+#endif
+    let first = FIRST != 0u;
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
     let t = thread & 7u;
-    // v of the rows 32 u + v before the exchange, q % 32 behind it
     let v = thread >> 3u;
-    let first = params.first != 0u;
-    let log_l = params.log_l;
-    let log_m = params.log_m;
-    var k = workgroup & ((1u << log_l) - 1u);
-    var column: u32;
-    var tile = 0u;
-    var source: Strided;
+    let log_n = log_l + 10u + select(0u, LOG_M, first);
+    // tiles of a column: blocks of 8 m for each k, or blocks of 8 k
+    let log_blocks = select(max(log_l, 3u), max(LOG_M, 3u), first) - 3u;
+    let log_tiles = log_blocks + select(0u, log_l, first);
+    var log_input = log_n;
+    var block = workgroup & ((1u << log_blocks) - 1u);
+    var k = (block << 3u) + t;
+    var source = Source(
+        ((block & ((1u << (log_blocks - min(FOLD, log_blocks))) - 1u)) << (13u + FOLD)) + ((v >> 3u) << 6u) + (place(t) << 3u) + (v & 7u),
+        512u,
+        8192u,
+    );
     if first {
-        tile = (workgroup >> log_l) & ((1u << (log_m - 3u)) - 1u);
-        column = workgroup >> (log_l + log_m - 3u);
-        source.start = (column << (10u + log_m + params.fold)) + (v << log_m) + (tile << 3u) + t;
-        source.step = 32u << log_m;
-        source.fold_step = 1024u << log_m;
-    } else {
-        let block = workgroup & ((1u << (log_l - 3u)) - 1u);
-        column = workgroup >> (log_l - 3u);
-        k = (block << 3u) + t;
-        let from_block = block & ((1u << (log_l - 3u - params.fold)) - 1u);
-        source.start = (column << params.log_n) + (from_block << (13u + params.fold)) + ((v >> 3u) << 6u) + (rotated(t) << 3u) + (v & 7u);
-        source.step = 256u;
-        source.fold_step = 8192u;
-        if params.natural != 0u {
-            source.start = (column << params.log_n) + (v << log_l) + k;
-            source.step = 32u << log_l;
-        }
+        log_input = 10u + LOG_M + FOLD;
+        k = workgroup & ((1u << log_l) - 1u);
+        block = (workgroup >> log_l) & ((1u << log_blocks) - 1u);
+        source = Source((v << LOG_M) + (block << 3u) + t, 64u << LOG_M, 1024u << LOG_M);
+    }
+#if NATURAL
+    source = Source((v << log_l) + k, 64u << log_l, 0u);
+#endif
+    var column = (workgroup >> log_tiles) * params.repeat;
+    let end = min(params.columns, column + params.repeat);
+    source.start += column << log_input;
+
+    // thread (q1 % 8, q2, t), first of its values of K = k + l (q1 + 16 q2 + 128 q3)
+    let q = (thread >> 6u) + ((v & 7u) << 4u);
+    var target_at = k + (q << log_l);
+    var log_step = log_l;
+    if first {
+        target_at = ((target_at >> 3u) << (3u + LOG_M)) + (block << 6u) + (place(target_at & 7u) << 3u) + t;
+        log_step += LOG_M;
     }
 
-    var x = load32(source.start, source.step);
-    if params.fold != 0u {
-        x = folded32(x, source.start + source.fold_step, source.step, root(k << (27u - log_l)));
-    }
     let untwisted = first && k == 0u;
+    let fold_factor = root(k << (27u - log_l));
+    let roots_u = twiddles16(272u + (k << 2u));
+    var roots_v = twiddles16(v << 2u);
     if !untwisted {
-        x = block32_mul(x, twiddles32(256u + (k << 3u)));
+        let h = root((v * k) << (17u - log_l));
+        roots_v = Block(v_scale(roots_v.a, h), v_scale(roots_v.b, h), v_scale(roots_v.c, h), v_scale(roots_v.d, h));
     }
-    x = dft32_lazy(x);
-    if !untwisted {
-        x = block32_scale_lazy(x, root((v * k) << (17u - log_l)));
-    }
-    x = block32_mul(x, twiddles32(v << 3u));
-    put32(thread, x);
-    workgroupBarrier();
-    x = dft32(get32(thread));
+    let v0 = v & 7u;
+    let roots_low = twiddles[256u + 2u * v0];
+    let roots_high = twiddles[257u + 2u * v0];
+    let roots_v0 = Block(roots_low.xxyy, roots_low.zzww, roots_high.xxyy, roots_high.zzww);
 
-    let column_start = column << params.log_n;
-    if first {
-        // q = v + 32 s in slot s
-        let at = k + (v << log_l);
-        let block = ((at >> 3u) << (3u + log_m)) + (tile << 6u) + (rotated(at & 7u) << 3u) + t;
-        store32(column_start + block, 32u << (log_l + log_m), x);
-    } else if params.inverse != 0u {
-        store32_reversed(column_start, k + (v << log_l), 32u << log_l, x);
-    } else {
-        store32(column_start + k + (v << log_l), 32u << log_l, x);
+    var next = load(source);
+    for (; column < end; column++) {
+        var x = folded(next, fold_factor);
+        if column + 1u < end {
+            source.start += 1u << log_input;
+            next = load(source);
+        }
+        if !untwisted {
+            x = block_mul(x, roots_u);
+        }
+        x = exchange_q1(thread, block_mul(dft16_lazy(x), roots_v));
+        x = block_mul(dft8_lazy(x), roots_v0);
+        workgroupBarrier();
+        x = dft8_const(exchange_q2(thread, x));
+        workgroupBarrier();
+        let start = column << log_n;
+        if params.inverse != 0u {
+            store4_inverse(start, target_at, log_l, x.a);
+            store4_inverse(start, target_at + (256u << log_l), log_l, x.b);
+            store4_inverse(start, target_at + (512u << log_l), log_l, x.c);
+            store4_inverse(start, target_at + (768u << log_l), log_l, x.d);
+        } else {
+            let at = start + target_at;
+            let step = 128u << log_step;
+            let other = 8u << log_step;
+            store4(at, step, other, x.a);
+            store4(at + 2u * step, step, other, x.b);
+            store4(at + 4u * step, step, other, x.c);
+            store4(at + 6u * step, step, other, x.d);
+        }
     }
 }

@@ -40,8 +40,8 @@ const LOG_RADIX: usize = 8;
 /// log2 lengths of columns that two wide passes transform: ten bits each, and at most one more each while loading.
 const WIDE_PAIRS: RangeInclusive<usize> = 2 * LOG_ROWS..=2 * LOG_ROWS + 2;
 
-/// log2 of the shortest transform whose last pass is a wide one.
-const LOG_WIDE: usize = 15;
+/// log2 lengths of transforms with a wide pass after narrow ones: where that makes two passes.
+const LAST_WIDE: RangeInclusive<usize> = 15..=LOG_ROWS + LOG_RADIX;
 
 /// A workgroup repeats its tile in several columns to compute its roots once, but not so many that fewer workgroups than this remain:
 /// eight on each multiprocessor of the largest card.
@@ -95,7 +95,7 @@ impl Shape {
                 Pass::Wide { place: Place::Last { log_first_l }, fold: last_fold },
             ];
         }
-        if words == 1 && (LOG_WIDE..=LOG_ROWS + MAX_LOG_L).contains(&self.log_out) {
+        if words == 1 && LAST_WIDE.contains(&self.log_out) {
             let mut passes = narrow(self.log_out - LOG_ROWS);
             passes.push(Pass::Wide { place: Place::LastNatural, fold: false });
             return passes;

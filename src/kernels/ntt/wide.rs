@@ -11,10 +11,20 @@ use crate::{
 };
 
 kernel! {
-    /// Ten bits of a DFT
-    struct Wide("ntt/wide.wgsl", workgroup = 256) {
+    /// The first or the last of two passes of ten bits
+    struct Wide("ntt/wide.wgsl", workgroup = 512) {
         buffers { read src: u32, write dst: u32, read roots: F, read twiddles: F }
-        params { log_n, log_l, log_m, log_first_l, fold, first, natural, inverse }
+        params { columns, repeat, inverse }
+        overrides { FIRST, FOLD, LOG_L, LOG_M, LOG_FIRST_L }
+    }
+}
+
+kernel! {
+    /// A last pass of ten bits after narrow ones
+    struct WideNatural("ntt/wide.wgsl", workgroup = 512) {
+        buffers { read src: u32, write dst: u32, read roots: F, read twiddles: F }
+        params { columns, repeat, inverse, log_l }
+        flags { NATURAL }
     }
 }
 
@@ -24,8 +34,13 @@ pub const LOG_ROWS: usize = 10;
 /// log2 of the words of a workgroup's tile.
 const LOG_TILE: usize = 13;
 
-/// The table of roots has 32 entries for each value of the DFTs before the pass: 2 MB at most.
+/// The table of roots has 16 entries for each value of the DFTs before the pass: 1 MB at most.
 pub const MAX_LOG_L: usize = 14;
+
+/// A workgroup repeats its tile in several columns to load the next while it transforms one, and to compute its roots once, but not so many
+/// that fewer workgroups than this remain: four on each multiprocessor of the largest card, which holds one at a time.
+const ENOUGH_WORKGROUPS: usize = 512;
+const MAX_REPEAT: usize = 16;
 
 /// Where a pass stands in a transform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,38 +93,49 @@ impl WidePass<'_> {
     /// As [`Gpu::alloc`] for the tables of roots.
     pub fn record(&self, rec: &mut Recorder) -> Result<()> {
         let log_l = self.log_l();
+        let tiles = 1 << (self.log_n - LOG_TILE);
+        let repeat = (self.columns * tiles / ENOUGH_WORKGROUPS).clamp(1, MAX_REPEAT);
+        let grid = Grid::workgroups(self.columns.div_ceil(repeat) * tiles);
+        let (src, dst, columns, repeat, inverse) =
+            (self.src, self.dst, self.columns as u32, repeat as u32, self.inverse as u32);
+        let (roots, twiddles) = (&roots(rec.gpu())?, &twiddles(rec.gpu(), log_l)?);
         let (log_m, log_first_l) = match self.place {
             Place::First { log_m } => (log_m, log_l),
             Place::Last { log_first_l } => (0, log_first_l),
-            Place::LastNatural => (0, 0),
+            Place::LastNatural => {
+                let log_l = log_l as u32;
+                let kernel = WideNatural { src, dst, roots, twiddles, columns, repeat, inverse, log_l, NATURAL: true };
+                rec.dispatch(&kernel, grid);
+                return Ok(());
+            }
         };
         let kernel = Wide {
-            src: self.src,
-            dst: self.dst,
-            roots: &roots(rec.gpu())?,
-            twiddles: &twiddles(rec.gpu(), log_l)?,
-            log_n: self.log_n as u32,
-            log_l: log_l as u32,
-            log_m: log_m as u32,
-            log_first_l: log_first_l as u32,
-            fold: self.fold as u32,
-            first: matches!(self.place, Place::First { .. }) as u32,
-            natural: (self.place == Place::LastNatural) as u32,
-            inverse: self.inverse as u32,
+            src,
+            dst,
+            roots,
+            twiddles,
+            columns,
+            repeat,
+            inverse,
+            FIRST: matches!(self.place, Place::First { .. }) as u32,
+            FOLD: self.fold as u32,
+            LOG_L: log_l as u32,
+            LOG_M: log_m as u32,
+            LOG_FIRST_L: log_first_l as u32,
         };
-        rec.dispatch(&kernel, Grid::workgroups(self.columns << (self.log_n - LOG_TILE)));
+        rec.dispatch(&kernel, grid);
         Ok(())
     }
 }
 
-/// `w_1024^(v q)` as `[v][q]`, then `w_(32 l)^(k u)` as `[k][u]`; v, q, u < 32, k < l.
+/// `w_1024^(v q)` as `[v][q]`, v < 64, q < 16; `w_64^(v q)` as `[v][q]`, v, q < 8; `w_(16 l)^(k u)` as `[k][u]`, k < l, u < 16.
 fn twiddles(gpu: &Gpu, log_l: usize) -> Result<DeviceBuffer<F>> {
     assert!(log_l <= MAX_LOG_L, "a table for 2^{log_l} values");
     gpu.table(&format!("ntt wide {log_l}"), || {
-        let powers = |log_order: usize, count: usize| {
-            let bases = F::two_adic_generator(log_order).powers().take(count);
-            bases.flat_map(|base| base.powers().take(32))
+        let powers = |log_order: usize, bases: usize, len: usize| {
+            let bases = F::two_adic_generator(log_order).powers().take(bases);
+            bases.flat_map(move |base| base.powers().take(len))
         };
-        powers(10, 32).chain(powers(5 + log_l, 1 << log_l)).collect()
+        powers(10, 64, 16).chain(powers(6, 8, 8)).chain(powers(4 + log_l, 1 << log_l, 16)).collect()
     })
 }
