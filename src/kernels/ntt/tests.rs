@@ -123,9 +123,11 @@ fn chunks_become_rs_coefficients() {
 fn runs_are_gathered_and_encoded() {
     let gpu = testing::gpu();
     let mut rng = StdRng::seed_from_u64(5);
-    for (l_skip, log_stride, cells, padding) in [(4, 0, 4096 + 64, 32), (3, 2, 500, 8), (0, 0, 77, 3), (9, 4, 320, 512)]
-    {
-        let (source_start, target_start) = (5, 3 << l_skip);
+    let odd = [(4, 0, 4096 + 64, 32), (3, 2, 500, 8), (0, 0, 77, 3), (9, 4, 320, 512)];
+    let aligned = [(4, 0, 4096 + 64, 32), (4, 0, 16, 0), (4, 1, 64, 16)];
+    let cases = odd.map(|case| (5, case)).into_iter().chain(aligned.map(|case| (8, case)));
+    for (source_start, (l_skip, log_stride, cells, padding)) in cases {
+        let target_start = 3 << l_skip;
         let source = random_base(&mut rng, source_start + cells + 2);
         let filled = cells << log_stride;
         let mut expected = vec![F::ZERO; filled + padding];
