@@ -14,7 +14,7 @@
 // 128 q3; an exchange through workgroup memory between them. A workgroup takes the same tile of up to `repeat` columns one after the other: the
 // powers of roots stay in registers, and the next column's values are loaded while this one's are transformed.
 // `twiddles`: w_1024^(v q1) as [v][q1], w_64^(v0 q2) as [v0][q2], w_(16 l)^(k u) as [k][u]; `roots` for w_(1024 l)^(v k).
-// Bytes moved: 8 a word, runs of at least 8 words; FOLD reads twice as much, half of it cached. Products: 5.3 a word, 6.8 with FOLD.
+// Bytes moved: 8 a word, runs of at least 8 words; FOLD reads twice as much, half of it cached. Products: 5.3 a word, 6.3 with FOLD.
 // Host reference: p3_dft::Radix2DitParallel.
 #import grid
 #import ntt/lazy
