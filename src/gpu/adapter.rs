@@ -226,7 +226,7 @@ pub mod required {
     /// Bytes of workgroup memory.
     pub const WORKGROUP_BYTES: u32 = 32 << 10;
     /// Threads of a workgroup.
-    pub const WORKGROUP_THREADS: u32 = 256;
+    pub const WORKGROUP_THREADS: u32 = 512;
     /// Bytes of a storage binding; larger matrices are segmented.
     pub const BINDING_BYTES: u64 = 128 << 20;
 }

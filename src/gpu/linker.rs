@@ -17,6 +17,8 @@ const MODULES: &[(&str, &str)] = &[
     ("whir/weight", include_str!("../../wgsl/whir/weight.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
     ("ntt/block", include_str!("../../wgsl/ntt/block.wgsl")),
+    ("ntt/roots", include_str!("../../wgsl/ntt/roots.wgsl")),
+    ("ntt/lazy", include_str!("../../wgsl/ntt/lazy.wgsl")),
     ("ntt/tile", include_str!("../../wgsl/ntt/tile.wgsl")),
     ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
     ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),
