@@ -6,6 +6,7 @@ mod compile;
 mod fiber;
 pub mod image;
 mod order;
+mod simdgroup;
 mod source;
 mod workgroup;
 
