@@ -13,14 +13,14 @@ const ORDERS: [Order; 4] = [Order::Ascending, Order::Descending, Order::Random(1
 
 /// A kernel of `wgsl/` on small buffers.
 #[derive(Clone)]
-struct Case {
-    path: &'static str,
-    wgsl: String,
-    workgroup: u32,
-    params: Vec<u32>,
+pub struct Case {
+    pub path: &'static str,
+    pub wgsl: String,
+    pub workgroup: u32,
+    pub params: Vec<u32>,
     /// Words of each binding, and whether the kernel writes it.
-    bindings: Vec<(usize, bool)>,
-    grid: [u32; 3],
+    pub bindings: Vec<(usize, bool)>,
+    pub grid: [u32; 3],
     bounds_checks: bool,
 }
 
@@ -53,21 +53,21 @@ impl Case {
     }
 
     /// Two workgroups of two groups of columns each, of length 2^8.
-    fn ntt_pass() -> Self {
+    pub fn ntt_pass() -> Self {
         let words = 64 << 8;
         let params = [8, 8, 0, 0, 8, 64, 2, 0];
         Self::new("ntt/pass.wgsl", 256, &params, &[(words, false), (words, true), (ROOTS, false)], 2)
     }
 
     /// All layers above 1,024 leaves but the root, in two workgroups.
-    fn merkle_tree() -> Self {
+    pub fn merkle_tree() -> Self {
         let nodes = 1024 + 512 + 256 + 128 + 64 + 32 + 16 + 8 + 4 + 2;
         let bindings = [(8 * nodes, true), (8, true), (ROUND_CONSTANTS, false)];
         Self::new("merkle/tree.wgsl", 256, &[0, 1024, 9], &bindings, 2)
     }
 
     /// The layers of a sumcheck over 2^8 fractions that one workgroup proves.
-    fn gkr_rounds() -> Self {
+    pub fn gkr_rounds() -> Self {
         let (levels, layer) = (8, 6);
         let heap = (8 << levels, true);
         let (unused, log) = ((4, false), (1000, true));
@@ -79,13 +79,13 @@ impl Case {
     }
 
     /// 21 words absorbed, 11 squeezed, in the middle of a rate.
-    fn transcript_step() -> Self {
+    pub fn transcript_step() -> Self {
         let bindings = [(50, false), (16, true), (40, true), (ROUND_CONSTANTS, false)];
         Self::new("transcript/step.wgsl", 32, &[3, 21, 11, 2, 5, 0, 1], &bindings, 1)
     }
 
     /// Sums of 333 pairs.
-    fn sum_partials() -> Self {
+    pub fn sum_partials() -> Self {
         let bindings = [(2 * 333 * 4, false), (4 * 4, true)];
         Self::new("stacked_reduction/sum_partials.wgsl", 256, &[333, 1], &bindings, 1)
     }
