@@ -13,7 +13,10 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as S
 use openvm_wgpu_backend::{
     constraints::{self, PartWidths},
     gpu::{Access, GeneratedKernel, Gpu, KernelDecl, Variant},
-    kernels::constraints::{AirEvaluator, EvaluatorPolicy},
+    kernels::{
+        constraints::{AirEvaluator, EvaluatorPolicy},
+        ntt::{dft, Shape},
+    },
 };
 use p3_air::{Air, AirBuilder, BaseAir};
 use p3_field::{Field, PrimeCharacteristicRing};
@@ -94,7 +97,16 @@ pub fn sources_after_proofs() -> Vec<Source> {
     prove_airs(&engine, &[Arc::new(EntangledAir)], vec![ColMajorMatrix::new(F::zero_vec(64 * 2 * SUMS), 2 * SUMS)]);
     let keccak = Workload { kind: WorkloadKind::Keccak, log_n: 3 };
     prove_airs(&engine, &keccak.airs(), keccak.traces(0));
+    transform_long_column(engine.device().gpu());
     engine.device().gpu().compiled_kernels().into_iter().map(Source::from).collect()
+}
+
+/// Columns of proofs with a million stacked rows or more have passes of their own.
+fn transform_long_column(gpu: &Gpu) {
+    let mut rec = gpu.recorder("long column");
+    let column = gpu.alloc::<F>(1 << 20, "column").expect("memory");
+    dft(&mut rec, &column, Shape { columns: 1, log_in: 20, log_out: 21 }).expect("the passes are recorded");
+    rec.wait().expect("the passes run");
 }
 
 /// Every kernel that can be generated from the AIRs of a workload.
