@@ -305,6 +305,8 @@ mod tests {
         let enough = Limits {
             max_storage_buffers_per_shader_stage: 29,
             max_compute_workgroup_storage_size: 32 << 10,
+            max_compute_invocations_per_workgroup: 1024,
+            max_compute_workgroup_size_x: 1024,
             ..Limits::default()
         };
         assert_eq!(missing(&info, &enough), None);

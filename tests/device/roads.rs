@@ -9,7 +9,10 @@ use openvm_stark_backend::{
     AirRef, BaseAirWithPublicValues, PartitionedBaseAir, StarkEngine, SystemParams,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
-use openvm_wgpu_backend::gpu::{KernelDecl, Variant};
+use openvm_wgpu_backend::{
+    gpu::{Gpu, KernelDecl, Variant},
+    kernels::ntt::{dft, Shape},
+};
 use p3_air::{Air, AirBuilder, BaseAir};
 use p3_field::{Field, PrimeCharacteristicRing};
 use p3_matrix::Matrix;
@@ -38,7 +41,16 @@ pub fn compiled_after_proofs(open: impl Fn(SystemParams) -> Engine) -> Vec<(&'st
     assert_parity(&engine, &[Arc::new(EntangledAir)], vec![ColMajorMatrix::new(F::zero_vec(64 * 2 * SUMS), 2 * SUMS)]);
     let keccak = Workload { kind: WorkloadKind::Keccak, log_n: 3 };
     assert_parity(&engine, &keccak.airs(), keccak.traces(0));
+    transform_long_column(engine.device().gpu());
     engine.device().gpu().compiled_kernels()
+}
+
+/// Columns of proofs with a million stacked rows or more have passes of their own.
+fn transform_long_column(gpu: &Gpu) {
+    let mut rec = gpu.recorder("long column");
+    let column = gpu.alloc::<F>(1 << 20, "column").expect("memory");
+    dft(&mut rec, &column, Shape { columns: 1, log_in: 20, log_out: 21 }).expect("the passes are recorded");
+    rec.wait().expect("the passes run");
 }
 
 fn assert_parity(engine: &Engine, airs: &[AirRef<SC>], traces: Vec<ColMajorMatrix<F>>) {

@@ -22,7 +22,8 @@ use openvm_wgpu_backend::gpu::{
 /// The environment variable by which unit tests leave the adapter for a machine: `metal-on-cpu`, or `metal-on-cpu-checked`.
 pub const VARIABLE: &str = "OPENVM_WGPU_MACHINE";
 
-/// Dispatches of more workgroups are not checked: 10 to 100 times slower, and a fault shows with few.
+/// Of larger dispatches, the first so many workgroups are checked, if nothing smaller was: checks are 10 to 100 times slower, and a
+/// fault shows with few.
 const MAX_CHECKED_WORKGROUPS: u32 = 8;
 /// How often a kernel variant is checked, each time with another number of workgroups.
 const CHECKS: usize = 3;
@@ -80,7 +81,7 @@ impl MetalOnCpu {
         }
     }
 
-    /// Kernel variants that were compiled but had no dispatch small enough to be checked.
+    /// Kernel variants that were compiled but never checked.
     pub fn unchecked(&self) -> Vec<LinkedKernel> {
         let kernels = lock(&self.kernels);
         let unchecked = |compiled: &&Arc<Compiled>| compiled.checker.as_ref().is_none_or(|c| lock(&c.done).is_empty());
@@ -142,10 +143,17 @@ impl Machine for MetalOnCpu {
         let compiled = lock(&self.kernels).compiled[dispatch.kernel].clone();
         let memory: Vec<_> = dispatch.buffers.iter().map(|binding| self.buffer(binding.memory)).collect();
         let bindings: Vec<&Buffer> = memory.iter().map(Arc::as_ref).collect();
-        let turn = compiled.checker.as_ref().filter(|checker| checker.takes(dispatch.grid));
-        let copies = turn.map(|checker| compiled.check(&checker.program, dispatch, &bindings)).transpose()?;
-        run(&compiled.program, dispatch, &bindings, Order::Ascending)?;
-        copies.map_or(Ok(()), |copies| compiled.compare(dispatch, &bindings, &copies))
+        let Some((checker, grid)) = compiled.checker.as_ref().and_then(|c| Some((c, c.takes(dispatch.grid)?))) else {
+            return run(&compiled.program, dispatch, &bindings, Order::Ascending);
+        };
+        let part = Dispatch { grid, ..*dispatch };
+        let copies = compiled.check(&checker.program, &part, &bindings)?;
+        if grid == dispatch.grid {
+            run(&compiled.program, dispatch, &bindings, Order::Ascending)?;
+            return compiled.compare(dispatch, &bindings, &copies);
+        }
+        compiled.compare(&part, &copies[0].bindings(dispatch.buffers), &copies)?;
+        run(&compiled.program, dispatch, &bindings, Order::Ascending)
     }
 }
 
@@ -191,11 +199,15 @@ impl Compiled {
 }
 
 impl Checker {
-    /// Whether this dispatch is to be checked; notes that it is.
-    fn takes(&self, grid: [u32; 3]) -> bool {
+    /// The part of this dispatch that is to be checked, if any; notes that it is.
+    fn takes(&self, grid: [u32; 3]) -> Option<[u32; 3]> {
         let workgroups = grid.into_iter().fold(1, u32::saturating_mul);
         let mut done = lock(&self.done);
-        workgroups <= MAX_CHECKED_WORKGROUPS && done.len() < CHECKS && done.insert(workgroups)
+        if workgroups <= MAX_CHECKED_WORKGROUPS {
+            return (done.len() < CHECKS && done.insert(workgroups)).then_some(grid);
+        }
+        let part = [grid[0].min(MAX_CHECKED_WORKGROUPS), 1, 1];
+        (done.is_empty() && done.insert(part[0])).then_some(part)
     }
 }
 

@@ -56,9 +56,7 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Whether it is made of whole chunks of sixteen where vectors can be read and written.
     fn in_chunks_of_16(&self, l_skip: usize) -> bool {
-        let aligned = self.source_start.is_multiple_of(4)
-            && self.target_start.is_multiple_of(4)
-            && self.filled.is_multiple_of(16);
+        let aligned = (self.source_start | self.target_start).is_multiple_of(4) && self.filled.is_multiple_of(16);
         l_skip == 4 && self.log_stride == 0 && aligned
     }
 
