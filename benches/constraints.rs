@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench constraints`; generated kernels only on a GPU, since a software driver compiles them for minutes.
 
+mod support;
 #[path = "../examples/support/workloads.rs"]
 #[allow(dead_code)]
 mod workloads;
@@ -14,7 +15,7 @@ use openvm_stark_sdk::config::{
 };
 use openvm_wgpu_backend::{
     constraints::{compile, AirPrograms, PartWidths},
-    gpu::{DeviceBuffer, Element, Gpu, GpuOptions},
+    gpu::{DeviceBuffer, Element, Gpu},
     kernels::constraints::{AirEvaluator, DeviceProgram, EvaluatorPolicy, SumEvaluation},
 };
 use p3_field::PrimeCharacteristicRing;
@@ -90,7 +91,7 @@ impl<T: Element> Inputs<T> {
 }
 
 fn evaluators(c: &mut Criterion) {
-    let gpu = Gpu::new(&GpuOptions::default()).expect("a GPU adapter");
+    let gpu = support::gpu();
     let software = gpu.capabilities().software;
     let sizes = if software { Sizes { round0_rows: 64, lines: 32 } } else { Sizes { round0_rows: 2048, lines: 1024 } };
     let programs = keccak();

@@ -1,7 +1,7 @@
 //! The device that upstream's prover drives: commits, proves constraints, proves openings.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -18,10 +18,11 @@ use crate::{
     error::{Error, Result},
     gpu::{AdapterSummary, DeviceMatrix, DeviceMetrics, Gpu, GpuOptions, LimitProfile},
     input,
-    kernels::{self, ntt::MAX_LOG_SIZE, rap::MAX_L_SKIP},
+    kernels::{self, ntt::MAX_LOG_SIZE, MAX_L_SKIP},
     stages::{
         pcs::{self, CommitParams, PcsData},
-        rap, stacked_reduction,
+        rap,
+        stacked_reduction::StackedReduction,
         transcript::{SpongeTranscript, Transcript},
         whir,
     },
@@ -164,19 +165,16 @@ fn check_params(params: &SystemParams) -> Result<()> {
 }
 
 impl WgpuDevice {
-    /// The process-wide default GPU, opened at the first call.
+    /// The process-wide default GPU, opened at the first call and again when it was lost.
     pub(crate) fn shared(params: SystemParams) -> Result<Self> {
-        static SHARED: OnceLock<Gpu> = OnceLock::new();
+        static SHARED: Mutex<Option<Gpu>> = Mutex::new(None);
         let builder = WgpuDeviceBuilder::new();
-        let gpu = match SHARED.get() {
-            Some(gpu) => gpu.clone(),
-            // two threads may both open one; the first one stays
-            None => {
-                let opened = Gpu::new(&builder.gpu)?;
-                SHARED.get_or_init(|| opened).clone()
-            }
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let gpu = match shared.take_if(|gpu| !gpu.is_lost()) {
+            Some(gpu) => gpu,
+            None => Gpu::new(&builder.gpu)?,
         };
-        builder.build_on(gpu, params)
+        builder.build_on(shared.insert(gpu).clone(), params)
     }
 
     /// The GPU underneath, to build another device on it.
@@ -269,13 +267,14 @@ impl<TS: SpongeTranscript> MultiRapProver<WgpuBackend, TS> for WgpuDevice {
         transcript: &mut TS,
         mpk: &DeviceMultiStarkProvingKey<WgpuBackend>,
         ctx: &ProvingContext<WgpuBackend>,
-        _common_main_pcs_data: &CommittedData,
+        common_main_pcs_data: &CommittedData,
     ) -> Result<(Self::PartialProof, Vec<EF>)> {
         // again for who calls the stages by himself: `StarkEngine::prove` has, before the commitment
         input::check(self.params(), mpk, ctx)?;
         let input = input::rap_input(mpk, ctx)?;
         let mut tx = Transcript::new(&self.gpu, transcript)?;
-        let (gkr, batch, r) = rap::prove_rap(&mut tx, &input)?;
+        let (gkr, batch, r) = rap::prove_rap(&mut tx, &input, || common_main_pcs_data.get()?.encode_ahead(&self.gpu))?;
+        tx.finish()?;
         Ok(((gkr, batch), r))
     }
 }
@@ -298,13 +297,14 @@ impl<TS: SpongeTranscript> OpeningProver<WgpuBackend, TS> for WgpuDevice {
         let commits: Vec<&PcsData> = commits.map(CommittedData::get).collect::<Result<_>>()?;
         let stacked: Vec<_> = commits.iter().map(|data| &data.stacked).collect();
         let mut tx = Transcript::new(&self.gpu, transcript)?;
-        let (stacking_proof, u) =
-            stacked_reduction::prove_stacked_opening_reduction(&mut tx, self.params(), &stacked, &need_rot, &r)?;
-        let mut rec = self.gpu.recorder("whir point");
-        let words: Vec<u32> = u.iter().map(|u_i| u_i.word()).collect();
+        let mut rec = self.gpu.recorder("openings");
+        let reduction = StackedReduction::record(&mut tx, &mut rec, self.params(), &stacked, &need_rot, &r)?;
+        let words: Vec<u32> = reduction.u.iter().map(|u_i| u_i.word()).collect();
         let u_cube = kernels::openings::u_cube(&mut rec, tx.log(), &words, self.params().l_skip)?;
         rec.submit()?;
         let whir_proof = whir::prove_whir(&mut tx, self.params(), &commits, &u_cube)?;
+        let stacking_proof = reduction.proof(&tx);
+        tx.finish()?;
         Ok((stacking_proof, whir_proof))
     }
 }
@@ -325,4 +325,32 @@ fn committed_parts(
         }
     }
     (data, need_rot)
+}
+
+#[cfg(test)]
+mod tests {
+    use openvm_stark_backend::test_utils::default_test_params_small;
+
+    use super::*;
+
+    /// The root of a small commitment.
+    fn commit(device: &WgpuDevice) -> Result<Digest> {
+        let matrix = DeviceMatrix::upload(device.gpu(), &[F::TWO; 8], 8, 1, "test")?;
+        Ok(device.commit(&[&matrix])?.0)
+    }
+
+    #[test]
+    fn a_lost_shared_device_is_replaced() {
+        let shared = || WgpuDevice::shared(default_test_params_small()).unwrap();
+        let (device, other) = (shared(), shared());
+        let root = commit(&device).unwrap();
+        other.gpu().lose();
+        assert!(device.gpu().is_lost(), "engines share a device");
+        assert!(matches!(commit(&device), Err(Error::DeviceLost(_))));
+        let fresh = shared();
+        assert!(!fresh.gpu().is_lost() && device.gpu().is_lost());
+        assert_eq!(commit(&fresh).unwrap(), root);
+        fresh.gpu().lose();
+        assert_eq!(commit(&shared()).unwrap(), root);
+    }
 }

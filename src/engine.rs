@@ -45,7 +45,7 @@ where
     type PD = WgpuDevice;
     type TS = TS;
 
-    /// An engine on the process-wide default GPU.
+    /// An engine on the process-wide default GPU, which is opened at the first call and anew after it was lost.
     ///
     /// # Panics
     ///
@@ -59,7 +59,8 @@ where
         self.device.config()
     }
 
-    /// Neither the stacked matrix nor the codewords stay in memory, and round 0 and the MLE rounds work in bounded tiles.
+    /// The stacked matrix never exists, codewords stay in memory where the device's options say so, and round 0 and the MLE rounds work
+    /// in bounded tiles. `docs/memory.md` compares the estimate that upstream makes of this with what is held.
     fn proving_memory_config(&self) -> ProvingMemoryConfig {
         let cache_rs_code_matrix = self.device.options().cache_rs_code_matrix;
         ProvingMemoryConfig::from_protocol_config(self.config(), false, cache_rs_code_matrix, true)
@@ -93,5 +94,36 @@ where
             self.verify(&pk.get_vk(), &proof).map_err(|error| Error::ProofRejected(error.to_string()))?;
         }
         Ok(proof)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openvm_stark_backend::{prover::TraceCommitter, test_utils::default_test_params_small};
+    use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+    use p3_field::PrimeCharacteristicRing;
+
+    use super::*;
+    use crate::{
+        gpu::{testing, DeviceMatrix},
+        WgpuDeviceBuilder,
+    };
+
+    #[test]
+    fn commitments_keep_what_the_memory_config_says() {
+        for cache in [false, true] {
+            let params = default_test_params_small();
+            let height = 1 << params.log_stacked_height();
+            let builder = WgpuDeviceBuilder::new().cache_rs_code_matrix(cache);
+            let device = builder.build_on(testing::gpu(), params).unwrap();
+            let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::from_device(device);
+            let config = engine.proving_memory_config();
+            let matrix = DeviceMatrix::upload(&testing::gpu(), &vec![F::TWO; 3 * height], height, 3, "test").unwrap();
+            let (_, data) = engine.device().commit(&[&matrix]).unwrap();
+            let leaves = height << config.log_blowup >> config.k_whir;
+            let codewords = config.rs_code_matrix_memory_bytes(3 * height) * usize::from(config.cache_rs_code_matrix);
+            let kept = 2 * leaves * config.digest_size + codewords + config.stacked_matrix_memory_bytes(3 * height);
+            assert_eq!(data.get().unwrap().bytes(), kept as u64);
+        }
     }
 }

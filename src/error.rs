@@ -28,7 +28,7 @@ pub enum Error {
     /// The device was lost (driver reset, unplugged, watchdog).
     #[error("the GPU device was lost: {0}")]
     DeviceLost(String),
-    /// The driver reported success, but the last submission did not run to its end.
+    /// The driver reported success, but the last submission did not run to its end. The device counts as lost from then on.
     #[error("the GPU did not finish its work: submission {expected} expected, {found} seen")]
     StaleSequence { expected: u32, found: u32 },
     /// wgpu rejected a command or a shader; a bug in this crate or in the driver.

@@ -281,6 +281,19 @@ fn parameters_out_of_range() {
     assert_names(&error.to_string(), &["2^29 rows", "2^27"]);
 }
 
+/// Neither keys and traces that were on the device nor new ones are proved on it.
+#[test]
+fn lost_device() {
+    let engine = engine_with(GpuOptions::default(), params());
+    let (pk, ctx) = fixture(&engine, &fibonacci(16));
+    let device = engine.device();
+    let (device_pk, device_ctx) = (device.transport_pk_to_device(&pk), device.transport_proving_ctx_to_device(&ctx));
+    device.gpu().lose();
+    let error = engine.prove(&device_pk, device_ctx).expect_err("a lost device proves nothing");
+    assert_names(&error.to_string(), &["the GPU device was lost"]);
+    assert_names(&prove_on(&engine, &pk, &ctx).unwrap_err(), &["the GPU device was lost"]);
+}
+
 // ---- memory ----
 
 const MIB: u64 = 1 << 20;

@@ -83,8 +83,9 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`Error::BufferTooLarge`], [`Error::OutOfBudget`], [`Error::OutOfMemory`].
+    /// [`Error::BufferTooLarge`], [`Error::OutOfBudget`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub fn alloc<T: Element>(&self, len: usize, what: &str) -> Result<DeviceBuffer<T>> {
+        self.shared.faults.check_lost()?;
         let bytes = (len * T::WORDS * 4) as u64;
         let limit = self.capabilities().max_buffer_bytes;
         if bytes > limit {

@@ -83,11 +83,15 @@ impl Faults {
         self.lost.lock().expect("no panic while held").get_or_insert(reason);
     }
 
-    /// The first error since the last call; a lost device stays lost.
+    /// A lost device stays lost.
+    pub fn check_lost(&self) -> Result<()> {
+        let reason = self.lost.lock().expect("no panic while held").clone();
+        reason.map_or(Ok(()), |reason| Err(Error::DeviceLost(reason)))
+    }
+
+    /// That the device is lost, or the first error since the last call.
     pub fn check(&self, context: &str) -> Result<()> {
-        if let Some(reason) = self.lost.lock().expect("no panic while held").clone() {
-            return Err(Error::DeviceLost(reason));
-        }
+        self.check_lost()?;
         match self.error.lock().expect("no panic while held").take() {
             None => Ok(()),
             Some(message) => Err(Error::Gpu { context: context.into(), message }),
@@ -119,11 +123,7 @@ impl Gpu {
         let faults = Arc::new(Faults::default());
         let (on_error, on_lost) = (faults.clone(), faults.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.record(error.to_string())));
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                on_lost.record_lost(message);
-            }
-        });
+        device.set_device_lost_callback(move |reason, message| on_lost.record_lost(format!("{reason:?} {message}")));
         let pipelines = PipelineCache::open(&device, &adapter, &capabilities);
         Self {
             shared: Arc::new(Shared {
@@ -144,6 +144,19 @@ impl Gpu {
                 tables: Mutex::default(),
             }),
         }
+    }
+
+    /// Whether the device is gone for good: everything that is asked of it is [`Error::DeviceLost`].
+    pub fn is_lost(&self) -> bool {
+        self.shared.faults.check_lost().is_err()
+    }
+
+    /// For tests: loses the device as a driver reset would.
+    #[doc(hidden)]
+    pub fn lose(&self) {
+        self.device().destroy();
+        // the loss is reported once the queue is empty
+        let _ = self.device().poll(wgpu::PollType::wait_indefinitely());
     }
 
     /// Starts recording work; `stage` names it in errors.
@@ -234,5 +247,26 @@ impl Gpu {
 
     pub(super) fn pool(&self) -> MutexGuard<'_, Pool<wgpu::Buffer>> {
         self.shared.pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::GpuOptions;
+
+    #[test]
+    fn work_recorded_before_a_loss_is_an_error() {
+        let gpu = Gpu::new(&GpuOptions::default()).unwrap();
+        let buffer = gpu.upload(&[1u32, 2, 3], "test").unwrap();
+        assert_eq!(gpu.download(&buffer).unwrap(), [1, 2, 3]);
+        let mut rec = gpu.recorder("test");
+        rec.write(&buffer, 0, &[4u32]);
+        let ticket = rec.download(&buffer);
+        gpu.lose();
+        let error = rec.wait().and_then(|done| done.take(ticket)).unwrap_err();
+        assert!(matches!(error, Error::DeviceLost(_)), "{error}");
+        assert!(matches!(gpu.synchronize(), Err(Error::DeviceLost(_))));
+        assert!(matches!(gpu.upload(&[1u32], "test"), Err(Error::DeviceLost(_))));
     }
 }

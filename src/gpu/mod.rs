@@ -28,6 +28,7 @@ pub use element::{as_words, from_words, to_words, Element};
 pub use kernel::{raw, Access, Grid, Kernel, KernelDecl, RawBuffer, Variant};
 pub use matrix::{DeviceMatrix, Segment};
 pub use pipeline::{CompiledKernel, GeneratedKernel};
+pub(crate) use pool::size_class;
 pub use profile::{Capabilities, LimitProfile};
 pub use recorder::Recorder;
 pub use staging::{Completed, Ticket};

@@ -103,8 +103,8 @@ impl Capabilities {
         if self.int64 {
             flags.insert("INT64");
         }
-        if self.min_subgroup_size > 0 {
-            flags.insert("SUBGROUP");
+        if self.min_subgroup_size >= 16 {
+            flags.insert("SUBGROUP16");
         }
         if self.immediates {
             flags.insert("IMMEDIATES");

@@ -216,16 +216,31 @@ impl Recorder {
     /// # Errors
     ///
     /// As [`Recorder::submit`]; [`Error::StaleSequence`] when the device did not run it to its end.
-    pub fn wait(mut self) -> Result<Completed> {
+    pub fn wait(self) -> Result<Completed> {
+        self.wait_while(|| Ok(()))
+    }
+
+    /// As [`Recorder::wait`], with work for the host to do while the device is busy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorder::wait`], and what `work` returns.
+    pub fn wait_while(mut self, work: impl FnOnce() -> Result<()>) -> Result<Completed> {
         let (number, index, word) = self.finish()?;
         let completed = self.downloads.map(&self.gpu);
         self.gpu.shared.host_waits.fetch_add(1, Ordering::Relaxed);
+        let worked = work();
         let waited = self.poll(index, &completed);
         self.gpu.shared.faults.check(self.stage)?;
         waited.map_err(|error| self.gpu_error(error.to_string()))?;
+        worked?;
         match completed.take(word)?[0] {
             found if found == number => Ok(completed),
-            found => Err(Error::StaleSequence { expected: number, found }),
+            found => {
+                let error = Error::StaleSequence { expected: number, found };
+                self.gpu.shared.faults.record_lost(error.to_string());
+                Err(error)
+            }
         }
     }
 
@@ -254,6 +269,8 @@ impl Recorder {
         self.execute_on_machine();
         if let Some(error) = self.error.take() {
             self.discard();
+            // what fails on a lost device fails for that
+            gpu.shared.faults.check_lost()?;
             return Err(error);
         }
         self.pass = None;

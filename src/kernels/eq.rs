@@ -16,7 +16,7 @@ use crate::{
 /// The factor of a coordinate `x` where its bit is 0 (where it is 1, the factor is `x`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Factors {
+pub enum Factors {
     /// `1 - x`: `eq(x, y)`, upstream's `evals_eq_hypercube`.
     Eq,
     /// `1`: monomials; with `x_i = z^(2^i)` the powers `z^y`.

@@ -11,7 +11,11 @@ pub(crate) mod openings;
 pub mod poseidon2;
 pub mod powers;
 pub mod rap;
-pub(crate) mod stacked_reduction;
+pub mod stacked_reduction;
 pub mod sum_rows;
 pub mod transcript;
 pub mod whir;
+
+/// Largest univariate skip: a workgroup holds the 2^l_skip values of a chunk, of base or extension elements, in its memory. Kernels that
+/// rely on it assert it next to the size of their memory; upstream's parameters stay below.
+pub const MAX_L_SKIP: usize = 9;

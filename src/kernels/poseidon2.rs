@@ -9,7 +9,8 @@ use crate::{
     gpu::{DeviceBuffer, Gpu},
 };
 
-/// The round constants as `wgsl/poseidon2.wgsl` reads them: 8 * 16 external ones, then 13 internal ones, each padded to a vector.
+/// The round constants as `wgsl/poseidon2.wgsl` reads them: 8 * 16 external ones, then 16 vectors whose x are the 13 internal ones, and
+/// whose y are the diagonal of the internal matrix, that of word 0 (which kernels treat apart) as 0.
 ///
 /// # Errors
 ///
@@ -17,7 +18,17 @@ use crate::{
 pub fn round_constants(gpu: &Gpu) -> Result<DeviceBuffer<F>> {
     gpu.table("poseidon2 round constants", || {
         let external = BABYBEAR_RC16_EXTERNAL_INITIAL.iter().chain(&BABYBEAR_RC16_EXTERNAL_FINAL).flatten().copied();
-        let internal = BABYBEAR_RC16_INTERNAL.iter().flat_map(|c| [*c, F::ZERO, F::ZERO, F::ZERO]);
-        external.chain(internal).collect()
+        let internal = BABYBEAR_RC16_INTERNAL.iter().copied().chain([F::ZERO; 3]);
+        let vectors = internal.zip(diagonal()).flat_map(|(constant, entry)| [constant, entry, F::ZERO, F::ZERO]);
+        external.chain(vectors).collect()
     })
+}
+
+/// diag(0, 1, 2, 1/2, 3, 4, -1/2, -3, -4, 1/2^8, 1/4, 1/8, 1/2^27, -1/2^8, -1/16, -1/2^27).
+fn diagonal() -> [F; 16] {
+    let half = |k: u64| F::ONE.div_2exp_u64(k);
+    let (three, four) = (F::from_u32(3), F::from_u32(4));
+    let positive = [F::ZERO, F::ONE, F::TWO, half(1), three, four];
+    let mixed = [-half(1), -three, -four, half(8), half(2), half(3), half(27), -half(8), -half(4), -half(27)];
+    std::array::from_fn(|i| if i < 6 { positive[i] } else { mixed[i - 6] })
 }

@@ -34,7 +34,7 @@ kernel! {
 }
 
 /// The sponge's state on the device with the positions in its rate, which depend only on counts and so are known here.
-pub(crate) struct DeviceSponge {
+pub struct DeviceSponge {
     /// 16 words.
     pub state: DeviceBuffer<F>,
     /// Words absorbed since the last permutation.
@@ -44,7 +44,7 @@ pub(crate) struct DeviceSponge {
 }
 
 /// What one [`DeviceSponge::step`] absorbs.
-pub(crate) struct Absorb<'a> {
+pub struct Absorb<'a> {
     pub source: &'a DeviceBuffer<u32>,
     pub from: usize,
     pub len: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Absorb<'a> {
 
 /// Where a kernel takes the sponge over: parameters of `duplex_open` in `wgsl/transcript/duplex.wgsl`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DuplexPosition {
+pub struct DuplexPosition {
     pub absorb_index: u32,
     pub sample_index: u32,
     /// The word of the log where the kernel's first observation goes.

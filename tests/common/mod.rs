@@ -12,7 +12,8 @@ pub mod transcript;
 use proptest::test_runner::{Config, RngSeed};
 
 /// A proptest configuration with this many cases, drawn from a fixed seed, so that a run tests what
-/// the last one did. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` ask for others.
+/// the last one did. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` ask for others
+/// (`proptest!` applies the environment to the configuration it is given).
 pub fn cases(cases: u32) -> Config {
     Config {
         cases,

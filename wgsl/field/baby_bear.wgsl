@@ -44,6 +44,13 @@ fn f_reduce(x: u64) -> u32 {
 fn f_mul(a: u32, b: u32) -> u32 {
     return f_reduce(u64(a) * u64(b));
 }
+
+/// A representative of a b in (0, p + a b / 2^32): two instructions less than [`f_mul`].
+fn f_mul_lazy(a: u32, b: u32) -> u32 {
+    let x = u64(a) * u64(b);
+    let t = u32(x) * 0x88000001u;
+    return u32(x >> 32u) + P - u32((u64(t) * u64(P)) >> 32u);
+}
 #else
 /// The 64-bit product of a, b < 2^31 as (low, high).
 fn f_wide(a: u32, b: u32) -> vec2<u32> {
@@ -69,6 +76,11 @@ fn f_reduce(low: u32, high: u32) -> u32 {
 fn f_mul(a: u32, b: u32) -> u32 {
     let x = f_wide(a, b);
     return f_reduce(x.x, x.y);
+}
+
+/// As [`f_mul`]: the 16-bit products have no room for more.
+fn f_mul_lazy(a: u32, b: u32) -> u32 {
+    return f_mul(a, b);
 }
 #endif
 

@@ -14,7 +14,8 @@
 // These are upstream's values exactly; nothing is inverted and no claim is used.
 //
 // Layout: heap: level k at 2^k + i; state: lambda, prefix, r_0, r_1, then two points of 32 (layer j's xi at 4 + 32 (j mod 2)).
-// 256 threads; 31 KiB of workgroup memory. Latency bound: per window about two transcript steps and eight barriers.
+// 128 threads: the permutation of the sponge is done by every subgroup alike, and of more than four an H200 does two in turn; 31 KiB of
+// workgroup memory. Latency bound: per window about two transcript steps and eight barriers.
 // Host reference: upstream's fractional_sumcheck.
 #import gkr/fraction
 #import transcript/duplex
@@ -51,6 +52,8 @@ struct Params {
 @group(0) @binding(9) var<storage, read> padding: array<vec4<u32>>;
 var<immediate> params: Params;
 
+const THREADS: u32 = 128u;
+
 const START: u32 = 0u;
 const ROUND: u32 = 1u;
 const CLAIMS: u32 = 2u;
@@ -86,7 +89,7 @@ fn sampled_ext(element: u32) -> Ext {
 fn build_heap(local: u32) {
     for (var level = params.top; level > 0u; level--) {
         let nodes = 1u << (level - 1u);
-        for (var i = nodes + local; i < 2u * nodes; i += 256u) {
+        for (var i = nodes + local; i < 2u * nodes; i += THREADS) {
             let sum = fraction_sum(
                 Fraction(heap_p[2u * i], heap_q[2u * i]),
                 Fraction(heap_p[2u * i + 1u], heap_q[2u * i + 1u]),
@@ -108,10 +111,10 @@ fn store_entry(x: u32, even: Fraction, odd: Fraction) {
 
 /// The table of a layer of `vars` variables from the heap.
 fn load_level(local: u32, vars: u32, lambda: Ext) {
-    if local < (1u << vars) {
-        let at = (2u << vars) + 2u * local;
+    for (var x = local; x < (1u << vars); x += THREADS) {
+        let at = (2u << vars) + 2u * x;
         let q = heap_q[at];
-        store_entry(local, Fraction(e_add(heap_p[at], e_mul(lambda, q)), q), Fraction(heap_p[at + 1u], heap_q[at + 1u]));
+        store_entry(x, Fraction(e_add(heap_p[at], e_mul(lambda, q)), q), Fraction(heap_p[at + 1u], heap_q[at + 1u]));
     }
 }
 
@@ -135,37 +138,45 @@ fn folded(at: u32, r0: Ext, r1: Ext, padding_node: Fraction) -> Fraction {
 
 /// The folded table of 2^`vars` points from the one in memory.
 fn load_folded(local: u32, vars: u32, r0: Ext, r1: Ext, lambda: Ext) {
-    if local >= (1u << vars) {
-        return;
-    }
     let q = padding[params.levels - params.layer - 1u];
-    let even = folded(8u * local, r0, r1, Fraction(e_mul(lambda, q), q));
-    let odd = folded(8u * local + 1u, r0, r1, Fraction(E_ZERO, q));
-    store_entry(local, even, odd);
+    for (var x = local; x < (1u << vars); x += THREADS) {
+        let even = folded(8u * x, r0, r1, Fraction(e_mul(lambda, q), q));
+        let odd = folded(8u * x + 1u, r0, r1, Fraction(E_ZERO, q));
+        store_entry(x, even, odd);
+    }
 }
 
-/// Folds the table in workgroup memory to 2^`vars` points (at most 64); one thread a point and column.
+/// Entry x of a column of the table folded by `width` variables.
+fn folded_entry(column: u32, x: u32, width: u32, r0: Ext, r1: Ext) -> Ext {
+    let at = column * COLUMN + (x << width);
+    let low = e_fold(table[at], table[at + 1u], r0);
+    if width == 1u {
+        return low;
+    }
+    return e_fold(low, e_fold(table[at + 2u], table[at + 3u], r0), r1);
+}
+
+/// Folds the table in workgroup memory to 2^`vars` points (at most 64); one thread a point and two columns.
 fn fold_table(local: u32, vars: u32, width: u32, r0: Ext, r1: Ext) {
     let x = local & 63u;
-    let column = (local >> 6u) * COLUMN;
+    let column = local >> 6u;
     let in_range = x < (1u << vars);
-    var value: Ext;
+    var p: Ext;
+    var q: Ext;
     if in_range {
-        let at = column + (x << width);
-        value = e_fold(table[at], table[at + 1u], r0);
-        if width == 2u {
-            value = e_fold(value, e_fold(table[at + 2u], table[at + 3u], r0), r1);
-        }
+        p = folded_entry(column, x, width, r0, r1);
+        q = folded_entry(column + 2u, x, width, r0, r1);
     }
     workgroupBarrier();
     if in_range {
-        table[column + x] = value;
+        table[column * COLUMN + x] = p;
+        table[(column + 2u) * COLUMN + x] = q;
     }
 }
 
 fn fill_suffix_eq(local: u32, layer: u32) {
     let vars = firstLeadingBit(max(local, 1u));
-    if local > 0u && local < 128u && vars <= layer {
+    if local > 0u && vars <= layer {
         let end = point_at(layer) + layer;
         var product = E_ONE;
         for (var i = 0u; i < vars; i++) {
@@ -190,63 +201,66 @@ fn column(c: u32, u: u32, v: u32, y: u32, width: u32) -> Ext {
     return table[at + 2u * v];
 }
 
-/// The sums of the next window of `width` variables into 160 = 10 * 16 places of the scratch memory; one thread a pair (v, y).
+/// The sums at X_1 = v of the term y of the window's `width` variables.
+fn window_term(v: u32, y: u32, rest: u32, width: u32) -> array<vec4<u32>, 3> {
+    let w = suffix_eq[rest + y];
+    let p0 = e_mul(w, column(0u, 0u, v, y, width));
+    let q0 = column(1u, 0u, v, y, width);
+    let p1 = e_mul(w, column(2u, 0u, v, y, width));
+    let q1 = column(3u, 0u, v, y, width);
+    let p0_1 = e_mul(w, column(0u, 1u, v, y, width));
+    let q0_1 = column(1u, 1u, v, y, width);
+    let p1_1 = e_mul(w, column(2u, 1u, v, y, width));
+    let q1_1 = column(3u, 1u, v, y, width);
+    return array<vec4<u32>, 3>(
+        product(p0, q0, p1, q1),
+        product(p0_1, q0_1, p1_1, q1_1),
+        product(e_sub(p0_1, p0), e_sub(q0_1, q0), e_sub(p1_1, p1), e_sub(q1_1, q1)),
+    );
+}
+
+/// The sums of the next window of `width` variables into 160 = 10 * 16 places of the scratch memory; one thread a y and two v.
 fn window_sums(local: u32, vars: u32, width: u32) {
-    let v = local >> 6u;
     let y = local & 63u;
-    let at = 10u * y + 3u * v;
-    if v < 3u {
+    let rest = 1u << (vars - width);
+    for (var v = local >> 6u; v < 4u; v += 2u) {
+        let at = 10u * y + 3u * v;
+        if v == 3u {
+            scratch[at] = E_ZERO;
+            continue;
+        }
         var sums = array<vec4<u32>, 3>(E_ZERO, E_ZERO, E_ZERO);
-        if y < (1u << (vars - width)) && (width == 2u || v == 0u) {
-            let w = suffix_eq[(1u << (vars - width)) + y];
-            let p0 = e_mul(w, column(0u, 0u, v, y, width));
-            let q0 = column(1u, 0u, v, y, width);
-            let p1 = e_mul(w, column(2u, 0u, v, y, width));
-            let q1 = column(3u, 0u, v, y, width);
-            let p0_1 = e_mul(w, column(0u, 1u, v, y, width));
-            let q0_1 = column(1u, 1u, v, y, width);
-            let p1_1 = e_mul(w, column(2u, 1u, v, y, width));
-            let q1_1 = column(3u, 1u, v, y, width);
-            sums[0] = product(p0, q0, p1, q1);
-            sums[1] = product(p0_1, q0_1, p1_1, q1_1);
-            sums[2] = product(e_sub(p0_1, p0), e_sub(q0_1, q0), e_sub(p1_1, p1), e_sub(q1_1, q1));
+        if y < rest && (width == 2u || v == 0u) {
+            sums = window_term(v, y, rest, width);
         }
         scratch[at] = sums[0];
         scratch[at + 1u] = sums[1];
         scratch[at + 2u] = sums[2];
-    } else {
-        scratch[at] = E_ZERO;
     }
     workgroupBarrier();
-    if local < 160u {
-        scratch[local] = e_add(
-            e_add(scratch[local], scratch[local + 160u]),
-            e_add(scratch[local + 320u], scratch[local + 480u]),
-        );
+    for (var i = local; i < 160u; i += THREADS) {
+        scratch[i] = e_add(e_add(scratch[i], scratch[i + 160u]), e_add(scratch[i + 320u], scratch[i + 480u]));
     }
 }
 
-/// The partial sums of window.wgsl into the same 160 places. 250 = 10 * 25 threads, four loads in flight each.
+/// The partial sums of window.wgsl into the same 160 places. 120 = 10 * 12 threads, eight loads in flight each.
 fn partial_sums(local: u32) {
     let end = 10u * params.slots;
-    if local < 250u {
+    if local < 120u {
         var sum = E_ZERO;
         var i = local;
-        for (; i + 750u < end; i += 1000u) {
-            let a = partials[i];
-            let b = partials[i + 250u];
-            let c = partials[i + 500u];
-            let d = partials[i + 750u];
-            sum = e_add(sum, e_add(e_add(a, b), e_add(c, d)));
+        for (; i + 840u < end; i += 960u) {
+            let a = e_add(e_add(partials[i], partials[i + 120u]), e_add(partials[i + 240u], partials[i + 360u]));
+            let b = e_add(e_add(partials[i + 480u], partials[i + 600u]), e_add(partials[i + 720u], partials[i + 840u]));
+            sum = e_add(sum, e_add(a, b));
         }
-        for (; i < end; i += 250u) {
+        for (; i < end; i += 120u) {
             sum = e_add(sum, partials[i]);
         }
         scratch[local] = sum;
     }
-    workgroupBarrier();
-    if local < 90u {
-        scratch[local] = e_add(scratch[local], scratch[local + 160u]);
+    if local < 40u {
+        scratch[120u + local] = E_ZERO;
     }
 }
 
@@ -322,23 +336,22 @@ fn claim(i: u32, lambda: Ext) -> Ext {
     return value;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(local_invocation_index) local: u32,
-#if SUBGROUP
-    @builtin(subgroup_id) subgroup: u32,
+#if SUBGROUP16
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 #endif
 ) {
-#if SUBGROUP
-    let lane = duplex_lane(subgroup, subgroup_lane);
+#if SUBGROUP16
+    let lane = subgroup_lane;
 #else
     let lane = local;
 #endif
     if local < STATE {
         local_state[local] = state[local];
     }
-    duplex_open(local, params.absorb_index, params.sample_index, params.log_at);
+    duplex_open(local, lane, params.absorb_index, params.sample_index, params.log_at);
     var phase = START;
     if params.slots > 0u {
         phase = ROUND;
@@ -383,8 +396,8 @@ fn main(
                 sample = 8u;
             }
         }
-        duplex_observe(local, lane, observe);
-        duplex_sample(local, lane, sample);
+        duplex_observe(local, observe);
+        duplex_sample(local, sample);
         let challenge = sampled_ext(0u);
         if phase == ROUND {
             let xi = local_state[point_at(layer) + first + k];

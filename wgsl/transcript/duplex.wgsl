@@ -2,15 +2,16 @@
 // DuplexSponge). A full rate permutes at once; a squeeze permutes when words were absorbed since the last permutation or the rate is used
 // up, and gives words from the end of the rate. Every word goes to the log, too.
 //
-//   duplex_open(..); { fill `message`; duplex_observe(local, lane, words); duplex_sample(local, lane, words); read `sampled` } ...; duplex_close(..)
+//   duplex_open(..); { fill `message`; duplex_observe(local, words); duplex_sample(local, words); read `sampled` } ...; duplex_close(..)
 //
 // All threads of the workgroup call all of it in uniform control flow. The positions in the rate depend only on counts.
 // A kernel that imports this declares `sponge: array<u32>` (16 words) and `transcript_log: array<u32>`, both read_write, and
-// `round_constants` (see poseidon2.wgsl). `lane` is duplex_lane(subgroup_id, subgroup_invocation_id) with subgroups, else the thread's index.
+// `round_constants` (see poseidon2.wgsl). `lane` is the subgroup_invocation_id where subgroups have 16 lanes or more, else the thread's index.
 //
-// The permutation with subgroups: 4 lanes of the first one hold a vec4 each and exchange them by shuffles; word 0 of the internal rounds
-// is kept by every lane, and the sum of the others is carried along, so that one S-box is all that a round waits for. Without: 16 threads,
-// one word each, exchange through workgroup memory, one barrier a round. Host reference: upstream's DuplexSponge.
+// The permutation with such subgroups: lane i holds word i mod 16 and exchanges it by shuffles; every lane keeps word 0 of the internal rounds and
+// the sum of the others, so that one S-box is all that a round waits for. All subgroups do the same work, and the first one writes:
+// shuffles under a condition take an H200 twice as long. Without: 16 threads, one word each, exchange through workgroup memory, one
+// barrier a round. Host reference: upstream's DuplexSponge.
 #import poseidon2
 
 /// What is observed next.
@@ -18,93 +19,72 @@ var<workgroup> message: array<u32, 20>;
 /// What was sampled last.
 var<workgroup> sampled: array<u32, 8>;
 var<workgroup> duplex_words: array<u32, 16>;
+var<private> duplex_lane: u32;
 var<private> duplex_at: u32;
 var<private> duplex_left: u32;
 var<private> duplex_log: u32;
 
-#if SUBGROUP
-const DUPLEX_IDLE: u32 = 0xffffffffu;
+#if SUBGROUP16
+/// The lane's entry of the internal matrix' diagonal.
+var<private> duplex_diagonal: u32;
 
-fn duplex_lane(subgroup: u32, subgroup_lane: u32) -> u32 {
-    return select(DUPLEX_IDLE, subgroup_lane, subgroup == 0u);
+/// The external matrix on word i of 16, one a lane: the circulant (2 3 1 1) within fours, of x + the sum of the words four apart.
+fn duplex_external(x: u32, lane: u32) -> u32 {
+    let far = f_add(subgroupShuffleXor(x, 8u), subgroupShuffleXor(x, 12u));
+    let w0 = f_add(f_double(x), f_add(subgroupShuffleXor(x, 4u), far));
+    let w1 = subgroupShuffle(w0, (lane & 0xfffffffcu) | ((lane + 1u) & 3u));
+    let w3 = subgroupShuffle(w0, (lane & 0xfffffffcu) | ((lane + 3u) & 3u));
+    let rest = f_add(w1, f_add(subgroupShuffleXor(w0, 2u), w3));
+    return f_add(f_double(f_add(w0, w1)), rest);
 }
 
-/// The sum over a quad of lanes.
-fn duplex_quad_sum(x: vec4<u32>) -> vec4<u32> {
-    let pair = f_add4(x, subgroupShuffleXor(x, 1u));
-    return f_add4(pair, subgroupShuffleXor(pair, 2u));
+/// The sum over 16 lanes.
+fn duplex_total(x: u32) -> u32 {
+    let near = f_add(f_add(x, subgroupShuffleXor(x, 1u)), f_add(subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u)));
+    let far = f_add(subgroupShuffleXor(near, 8u), subgroupShuffleXor(near, 12u));
+    return f_add(f_add(near, subgroupShuffleXor(near, 4u)), far);
 }
 
-fn duplex_external(x: vec4<u32>) -> vec4<u32> {
-    let y = p2_mat4(x);
-    return f_add4(y, duplex_quad_sum(y));
-}
-
-fn duplex_quad_total(x: vec4<u32>) -> u32 {
-    let sum = f_add(f_add(x.x, x.y), f_add(x.z, x.w));
-    let pair = f_add(sum, subgroupShuffleXor(sum, 1u));
-    return f_add(pair, subgroupShuffleXor(pair, 2u));
-}
-
-/// The lane's part of diag(-2, 1, 2, 1/2, 3, 4, -1/2, -3, -4, 1/2^8, 1/4, 1/8, 1/2^27, -1/2^8, -1/16, -1/2^27).
-fn duplex_diagonal(i: u32) -> vec4<u32> {
-    switch i {
-        case 0u: { return vec4<u32>(0x58000005u, 0x0ffffffeu, 0x1ffffffcu, 0x07ffffffu); }
-        case 1u: { return vec4<u32>(0x2ffffffau, 0x3ffffff8u, 0x70000002u, 0x48000007u); }
-        case 2u: { return vec4<u32>(0x38000009u, 0x01000000u, 0x40000000u, 0x20000000u); }
-        default: { return vec4<u32>(0x00000020u, 0x77000001u, 0x68000001u, 0x77ffffe1u); }
-    }
-}
-
-/// 15 and -2 in Montgomery form.
+/// 15 in Montgomery form.
 const DUPLEX_15: u32 = 0x77ffffe1u;
-const DUPLEX_D0: u32 = 0x58000005u;
 
-/// The internal rounds on x; with o the words but word 0 and S their sum, a round is s0' = D0 u + t, o' = d o + t, S' = sum(d o) + 15 t
-/// for u = sbox(s0 + c), t = u + S.
-fn duplex_internal(x: vec4<u32>, i: u32) -> vec4<u32> {
-    let diagonal = duplex_diagonal(i);
-    let others = vec4<u32>(select(0xffffffffu, 0u, i == 0u), 0xffffffffu, 0xffffffffu, 0xffffffffu);
-    var s0 = subgroupShuffle(x.x, 0u);
-    var o = x & others;
-    var sum = duplex_quad_total(o);
-    for (var r = 0u; r < 13u; r++) {
-        let scaled = vec4<u32>(
-            f_mul(o.x, diagonal.x), f_mul(o.y, diagonal.y), f_mul(o.z, diagonal.z), f_mul(o.w, diagonal.w),
-        );
-        let scaled_sum = duplex_quad_total(scaled);
-        let u = p2_sbox(f_add(s0, round_constants[32u + r].x));
+/// The internal rounds. With o the words but word 0 (zero in its lane), S their sum and u = sbox(s0 + c), a round is
+/// s0' = S - u, t = S + u, o' = d o + t, S' = sum(d o) + 15 t: every lane keeps s0 and S, so that a round waits for one S-box and one
+/// subtraction; the sum over the lanes has two rounds of time. Behind the last constant the table holds a zero.
+fn duplex_internal(x: u32, i: u32) -> u32 {
+    var o = select(x, 0u, i == 0u);
+    var sum = duplex_total(o);
+    var s0 = f_add(subgroupShuffle(x, 0u), round_constants[32].x);
+    for (var r = 33u; r < 46u; r++) {
+        let constant = round_constants[r].x;
+        let scaled = f_mul(o, duplex_diagonal);
+        let scaled_sum = duplex_total(scaled);
+        let u = p2_sbox(s0);
+        s0 = f_sub(f_add(sum, constant), u);
         let t = f_add(sum, u);
-        s0 = f_add(f_mul(u, DUPLEX_D0), t);
-        o = f_add4(scaled, vec4<u32>(t) & others);
+        o = select(f_add(scaled, t), 0u, i == 0u);
         sum = f_add(scaled_sum, f_mul(t, DUPLEX_15));
     }
-    return select(o, vec4<u32>(s0, o.yzw), vec4<bool>(i == 0u));
+    return select(o, s0, i == 0u);
 }
 
-fn duplex_permute(lane: u32) {
+fn duplex_permute(local: u32) {
     workgroupBarrier();
-    if lane != DUPLEX_IDLE {
-        let i = lane & 3u;
-        let at = 4u * i;
-        // the other lanes take part in the shuffles only: no barrier is between what they would read and what is written below
-        var x = vec4<u32>();
-        if lane < 4u {
-            x = vec4<u32>(duplex_words[at], duplex_words[at + 1u], duplex_words[at + 2u], duplex_words[at + 3u]);
+    let i = duplex_lane & 15u;
+    var constant = round_constants[i >> 2u][i & 3u];
+    var x = duplex_external(duplex_words[i], duplex_lane);
+    for (var r = 0u; r < 8u; r++) {
+        if r == 4u {
+            x = duplex_internal(x, i);
         }
-        x = duplex_external(x);
-        for (var r = 0u; r < 8u; r++) {
-            if r == 4u {
-                x = duplex_internal(x, i);
-            }
-            x = duplex_external(p2_sbox4(f_add4(x, round_constants[4u * r + i])));
-        }
-        if lane < 4u {
-            duplex_words[at] = x.x;
-            duplex_words[at + 1u] = x.y;
-            duplex_words[at + 2u] = x.z;
-            duplex_words[at + 3u] = x.w;
-        }
+        let word = p2_sbox(f_add(x, constant));
+        constant = round_constants[min(4u * r + 4u, 28u) + (i >> 2u)][i & 3u];
+        x = duplex_external(word, duplex_lane);
+    }
+    // all subgroups have read the words
+    workgroupBarrier();
+    if local < 16u {
+        duplex_words[local] = x;
     }
     workgroupBarrier();
 }
@@ -196,10 +176,14 @@ fn duplex_permute(lane: u32) {
 #endif
 
 /// Continues the sponge in memory; `log_at` is where its next word goes in the log.
-fn duplex_open(local: u32, absorb_index: u32, sample_index: u32, log_at: u32) {
+fn duplex_open(local: u32, lane: u32, absorb_index: u32, sample_index: u32, log_at: u32) {
     if local < 16u {
         duplex_words[local] = sponge[local];
     }
+    duplex_lane = lane;
+#if SUBGROUP16
+    duplex_diagonal = round_constants[32u + (lane & 15u)].y;
+#endif
     duplex_at = absorb_index;
     duplex_left = sample_index;
     duplex_log = log_at;
@@ -215,7 +199,7 @@ fn duplex_close(local: u32) {
 }
 
 /// Observes the first `count` words of `message`.
-fn duplex_observe(local: u32, lane: u32, count: u32) {
+fn duplex_observe(local: u32, count: u32) {
     workgroupBarrier();
     var read = 0u;
     while read < count {
@@ -228,7 +212,7 @@ fn duplex_observe(local: u32, lane: u32, count: u32) {
         read += taken;
         duplex_at += taken;
         if duplex_at == 8u {
-            duplex_permute(lane);
+            duplex_permute(local);
             duplex_at = 0u;
             duplex_left = 8u;
         }
@@ -237,11 +221,11 @@ fn duplex_observe(local: u32, lane: u32, count: u32) {
 }
 
 /// Samples `count` words (at most 8) into `sampled`, visible to all threads afterwards.
-fn duplex_sample(local: u32, lane: u32, count: u32) {
+fn duplex_sample(local: u32, count: u32) {
     var given = 0u;
     while given < count {
         if duplex_at != 0u || duplex_left == 0u {
-            duplex_permute(lane);
+            duplex_permute(local);
             duplex_at = 0u;
             duplex_left = 8u;
         }

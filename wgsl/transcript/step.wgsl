@@ -24,29 +24,28 @@ var<immediate> params: Params;
 @compute @workgroup_size(32)
 fn main(
     @builtin(local_invocation_index) local: u32,
-#if SUBGROUP
-    @builtin(subgroup_id) subgroup: u32,
+#if SUBGROUP16
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 #endif
 ) {
-#if SUBGROUP
-    let lane = duplex_lane(subgroup, subgroup_lane);
+#if SUBGROUP16
+    let lane = subgroup_lane;
 #else
     let lane = local;
 #endif
-    duplex_open(local, params.absorb_index, params.sample_index, params.log_at);
+    duplex_open(local, lane, params.absorb_index, params.sample_index, params.log_at);
     for (var read = 0u; read < params.absorb; read += 16u) {
         let count = min(16u, params.absorb - read);
         if local < count {
             let word = source[params.start + read + local];
             message[local] = select(word, f_from_u32(word), params.integers != 0u);
         }
-        duplex_observe(local, lane, count);
+        duplex_observe(local, count);
         // `message` is read before it is written again
         workgroupBarrier();
     }
     for (var given = 0u; given < params.squeeze; given += 8u) {
-        duplex_sample(local, lane, min(8u, params.squeeze - given));
+        duplex_sample(local, min(8u, params.squeeze - given));
     }
     duplex_close(local);
 }

@@ -12,7 +12,7 @@ use crate::{
 
 kernel! {
     /// Rounds with their transcript steps, in one workgroup.
-    struct RoundsKernel("gkr/rounds.wgsl", workgroup = 256) {
+    struct RoundsKernel("gkr/rounds.wgsl", workgroup = 128) {
         buffers {
             write heap_p: EF, write heap_q: EF, read table_p: EF, read table_q: EF, read partials: EF,
             write state: EF, write sponge: F, write transcript_log: F, read round_constants: F,

@@ -1,12 +1,13 @@
 //! From evaluations on `D x {0,1}^n` to Reed-Solomon coefficients (`wgsl/ntt/chunk.wgsl`).
 
-use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 use super::{log_words, roots, TILE_WORDS};
 use crate::{
     error::{Error, Result},
     gpu::{DeviceBuffer, Element, Grid, Recorder},
     kernel,
+    kernels::MAX_L_SKIP,
 };
 
 kernel! {
@@ -57,8 +58,7 @@ impl Run<'_> {
     }
 }
 
-/// A chunk has to fit a workgroup's tile with extension elements, and upstream's parameters stay below.
-pub const MAX_L_SKIP: usize = 9;
+const _: () = assert!(EF::WORDS << MAX_L_SKIP <= TILE_WORDS, "a workgroup's tile holds a chunk of extension elements");
 
 fn check(l_skip: usize) -> Result<()> {
     if l_skip > MAX_L_SKIP {

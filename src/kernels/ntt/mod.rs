@@ -5,7 +5,7 @@
 mod chunk;
 mod dft;
 
-pub use chunk::{encode_chunks, eval_to_coeff_rs_message, Run, MAX_L_SKIP};
+pub use chunk::{encode_chunks, eval_to_coeff_rs_message, Run};
 pub use dft::{dft, dft_ext, inverse_dft, transform, Direction, Shape};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;

@@ -7,7 +7,7 @@ use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, TwoAdicField};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use super::*;
-use crate::gpu::testing;
+use crate::{gpu::testing, kernels::MAX_L_SKIP};
 
 fn random_base(rng: &mut StdRng, len: usize) -> Vec<F> {
     (0..len).map(|_| F::from_u32(rng.random())).collect()

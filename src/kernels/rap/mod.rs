@@ -8,4 +8,4 @@ mod tile;
 
 pub use rounds::{begin_rounds, combine, fold_tile, gather_openings, BatchRound, BeginRounds, MleFold, RoundState};
 pub use tables::{eq_3b, eq_tree, lagrange_basis, place, powers, EqTree};
-pub use tile::{CosetTile, PleFold, TilePlanner, TileSource, TraceTile, MAX_L_SKIP};
+pub use tile::{CosetTile, PleFold, TilePlanner, TileSource, TraceTile};

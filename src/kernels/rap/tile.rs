@@ -11,6 +11,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, DeviceMatrix, Gpu, Grid, Recorder},
     kernel,
+    kernels::MAX_L_SKIP,
 };
 
 kernel! {
@@ -37,11 +38,10 @@ kernel! {
     }
 }
 
-/// Largest `l_skip` whose chunks fit the workgroup of `wgsl/rap/coset_tile.wgsl`.
-pub const MAX_L_SKIP: usize = 9;
-
 /// Values that a workgroup of `wgsl/rap/coset_tile.wgsl` transforms.
 const COSET_VALUES: usize = 512;
+
+const _: () = assert!(1 << MAX_L_SKIP <= COSET_VALUES, "a workgroup takes whole chunks");
 
 /// Kinds of a column's source, as `wgsl/rap/columns.wgsl` reads them.
 fn kind(column: TileColumn) -> u32 {

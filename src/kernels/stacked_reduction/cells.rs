@@ -50,7 +50,7 @@ const BLOCK_BITS: usize = 12;
 /// Columns of equal height that lie at regular distances in one buffer: `2^log_height` rows `stride` elements apart, from `offset` on,
 /// the next column `pitch` elements further. They are the views `first_view..first_view + views` of the reduction.
 #[derive(Clone)]
-pub(crate) struct ColumnRun {
+pub struct ColumnRun {
     pub source: DeviceBuffer<F>,
     pub offset: usize,
     pub pitch: usize,
@@ -80,7 +80,7 @@ impl ColumnRun {
 }
 
 /// The weights of all views: view v weighs `powers[2 v]`, its rotation `powers[2 v + 1]`.
-pub(crate) struct LambdaPowers {
+pub struct LambdaPowers {
     pub powers: DeviceBuffer<EF>,
 }
 
@@ -138,7 +138,7 @@ fn row_lanes_log(rows: usize, views: usize) -> usize {
 }
 
 /// eq_D(u_0, z) eq(x, u[1..]) for the cells (z, x) of the first block of a column.
-pub(crate) struct RowWeights {
+pub struct RowWeights {
     weights: DeviceBuffer<EF>,
     l_skip: usize,
     n: usize,
@@ -178,7 +178,7 @@ impl RowWeights {
 }
 
 /// Openings of columns at u, as partial sums per block: `partials[slot 2^log_blocks + block]`.
-pub(crate) struct CellDots<'a> {
+pub struct CellDots<'a> {
     pub log: &'a DeviceBuffer<F>,
     /// Place of `u_1` in the log.
     pub u_word: u32,

@@ -37,7 +37,7 @@ kernel! {
 }
 
 /// eq(x, r[1..1+n]) for all n up to `low_bits + high_bits`; see `eq_cube.wgsl`.
-pub(crate) struct EqTables {
+pub struct EqTables {
     pub tables: DeviceBuffer<EF>,
     pub low_bits: usize,
 }
@@ -60,7 +60,7 @@ impl EqTables {
 
 /// Combined vectors and their weights at one level of folding, all groups concatenated.
 #[derive(Clone)]
-pub(crate) struct CubeTables {
+pub struct CubeTables {
     pub values: DeviceBuffer<EF>,
     pub weights: DeviceBuffer<EF>,
 }
@@ -102,7 +102,7 @@ impl CubeTables {
 }
 
 /// One round: `len` elements after the fold, of which the first `paired` (an even number) have a variable left.
-pub(crate) struct CubeRound<'a> {
+pub struct CubeRound<'a> {
     pub log: &'a DeviceBuffer<F>,
     pub tables: &'a CubeTables,
     pub next: &'a CubeTables,

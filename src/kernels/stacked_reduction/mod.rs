@@ -8,10 +8,10 @@ mod round0;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cells::{CellDots, ColumnRun, LambdaPowers, RowWeights};
-pub(crate) use cube::{CubeRound, CubeTables, EqTables};
-pub(crate) use nodes::{NodeRound, NodeTables, ViewSums};
-pub(crate) use round0::{skip_domain, CombinedPiece, Point, Round0, MAX_L_SKIP, RECORD_ELEMENTS};
+pub use cells::{CellDots, ColumnRun, LambdaPowers, RowWeights};
+pub use cube::{CubeRound, CubeTables, EqTables};
+pub use nodes::{NodeRound, NodeTables, ViewSums};
+pub use round0::{skip_domain, CombinedPiece, Point, Round0, RECORD_ELEMENTS};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 
@@ -29,16 +29,16 @@ kernel! {
 }
 
 /// Words between two challenges of consecutive rounds in the transcript's log: two evaluations, then the challenge. Kernels rely on it.
-pub(crate) const ROUND_WORDS: u32 = 12;
+pub const ROUND_WORDS: u32 = 12;
 
 /// Workgroups of a sumcheck round at most; each leaves one pair of partial sums.
 const ROUND_WORKGROUPS: usize = 1024;
 
 /// Elements of the buffer for the partial sums of a round (those of the cube and those of the nodes).
-pub(crate) const PARTIAL_ELEMENTS: usize = 4 * ROUND_WORKGROUPS;
+pub const PARTIAL_ELEMENTS: usize = 4 * ROUND_WORKGROUPS;
 
 /// `out[out_at], out[out_at + 1]` = the sums of the first `count` pairs of `partials`.
-pub(crate) fn sum_partials(
+pub fn sum_partials(
     rec: &mut Recorder,
     partials: &DeviceBuffer<EF>,
     count: usize,

@@ -33,7 +33,7 @@ kernel! {
 
 /// Values and weights of the nodes of one level.
 #[derive(Clone)]
-pub(crate) struct NodeTables {
+pub struct NodeTables {
     pub values: DeviceBuffer<EF>,
     pub weights: DeviceBuffer<EF>,
 }
@@ -50,7 +50,7 @@ impl NodeTables {
 }
 
 /// Turns the partial sums of a level's openings into nodes.
-pub(crate) struct ViewSums<'a> {
+pub struct ViewSums<'a> {
     /// Four words a run from `plan_at` on: first slot, first node, first view, place of the group's weight in `cube_weights`.
     pub plan: &'a DeviceBuffer<u32>,
     pub plan_at: usize,
@@ -89,7 +89,7 @@ impl ViewSums<'_> {
 }
 
 /// One round over the nodes of a level; `source` is the level before.
-pub(crate) struct NodeRound<'a> {
+pub struct NodeRound<'a> {
     pub log: &'a DeviceBuffer<F>,
     /// Four words a commitment from `plan_at` on: first node, end of the views, end of the folds, first source of the folds.
     pub plan: &'a DeviceBuffer<u32>,

@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
+    kernels::MAX_L_SKIP,
 };
 
 kernel! {
@@ -53,14 +54,16 @@ kernel! {
     }
 }
 
-/// Largest `l_skip`: two polynomials of N coefficients fit 16 KiB of workgroup memory.
-pub(crate) const MAX_L_SKIP: usize = 9;
+/// Extension elements in the workgroup memory of `wgsl/stacked_reduction/round0_kinds.wgsl`.
+const KIND_VALUES: usize = 1024;
+
+const _: () = assert!(2 << MAX_L_SKIP <= KIND_VALUES, "two polynomials of N coefficients fit the workgroup memory");
 
 /// log2 of the threads of these kernels' workgroups.
 const WORKGROUP_LOG: usize = 8;
 
 /// Elements of a combined vector per record at least (16 a thread).
-pub(crate) const RECORD_ELEMENTS: usize = 1 << 12;
+pub const RECORD_ELEMENTS: usize = 1 << 12;
 
 /// Records of one piece of a combined vector at most: enough workgroups for a large GPU, few enough that adding them is no work.
 const PIECE_RECORDS: usize = 256;
@@ -70,7 +73,7 @@ const PIECE_RECORDS: usize = 256;
 /// # Errors
 ///
 /// As [`Gpu::alloc`].
-pub(crate) fn skip_domain(gpu: &Gpu, l_skip: usize) -> Result<DeviceBuffer<F>> {
+pub fn skip_domain(gpu: &Gpu, l_skip: usize) -> Result<DeviceBuffer<F>> {
     gpu.table(&format!("skip domain {l_skip}"), || {
         let omega = F::two_adic_generator(l_skip);
         let size = 1 << l_skip;
@@ -80,7 +83,7 @@ pub(crate) fn skip_domain(gpu: &Gpu, l_skip: usize) -> Result<DeviceBuffer<F>> {
 }
 
 /// The kernels of round 0 for one `l_skip`.
-pub(crate) struct Round0<'a> {
+pub struct Round0<'a> {
     pub l_skip: usize,
     /// Number of kinds of views.
     pub kinds: usize,
@@ -89,7 +92,7 @@ pub(crate) struct Round0<'a> {
 }
 
 /// One piece of a combined vector, rows `start..start + 2^log_len` of 2^log_height.
-pub(crate) struct CombinedPiece<'a> {
+pub struct CombinedPiece<'a> {
     pub combined: &'a DeviceBuffer<EF>,
     pub start: usize,
     pub len: usize,
@@ -194,7 +197,7 @@ impl Round0<'_> {
 }
 
 /// What u_0 determines: the Lagrange basis of the skip domain, then alpha and beta of each kind.
-pub(crate) struct Point {
+pub struct Point {
     pub values: DeviceBuffer<EF>,
     l_skip: usize,
 }

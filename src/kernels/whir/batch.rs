@@ -22,7 +22,7 @@ const DISPATCH_CELLS: usize = 1 << 28;
 const ROWS: usize = 1024;
 
 /// Consecutive cells of a stacked matrix in column-major order.
-pub(crate) struct Block<'a> {
+pub struct Block<'a> {
     /// Cell `first_cell + c` is `source[c >> log_stride]` where `2^log_stride` divides `c`, else zero.
     pub source: &'a DeviceBuffer<F>,
     /// Position of the first cell in the stacked matrix: column times height plus row.
@@ -36,7 +36,7 @@ pub(crate) struct Block<'a> {
 /// `f[row] += sum_s mu[first_column + s] q(row, s)` over the cells of a block of the stacked matrix `q`, whose height is `f.len()`.
 ///
 /// `mu` are the powers of mu and `first_column` the one that belongs to column 0 of `q`.
-pub(crate) fn batch(
+pub fn batch(
     rec: &mut Recorder,
     block: &Block<'_>,
     (mu, first_column): (&DeviceBuffer<EF>, usize),

@@ -33,7 +33,7 @@ const CHUNK_BITS: usize = 12;
 
 /// A weight `e[y] = prod_i (bit i of y ? x_i : a(x_i))`, `x_i` the coordinates from `first` on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ProductWeight {
+pub struct ProductWeight {
     pub first: usize,
     pub factors: Factors,
 }
@@ -43,7 +43,7 @@ pub(crate) struct ProductWeight {
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub(crate) fn residue_dots(
+pub fn residue_dots(
     rec: &mut Recorder,
     f: &DeviceBuffer<EF>,
     k: usize,
@@ -85,7 +85,7 @@ pub(crate) fn residue_dots(
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub(crate) fn out_of_domain(
+pub fn out_of_domain(
     rec: &mut Recorder,
     (transcript_log, word): (&DeviceBuffer<F>, u32),
     dots: &DeviceBuffer<EF>,

@@ -22,7 +22,7 @@ kernel! {
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub(crate) fn fold_coefficients(
+pub fn fold_coefficients(
     rec: &mut Recorder,
     f: &DeviceBuffer<EF>,
     alphas: &DeviceBuffer<EF>,

@@ -19,7 +19,7 @@ kernel! {
 
 /// The sumcheck's table: `rows` rows (terms of the weight) of `2^log_row` coefficients, then as many moments.
 #[derive(Clone)]
-pub(crate) struct Table {
+pub struct Table {
     pub rows: usize,
     pub log_row: usize,
     pub values: DeviceBuffer<EF>,
@@ -48,7 +48,7 @@ impl Table {
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub(crate) fn round(
+pub fn round(
     rec: &mut Recorder,
     transcript_log: &DeviceBuffer<F>,
     table: &Table,

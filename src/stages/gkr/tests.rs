@@ -81,7 +81,9 @@ fn finish(
 ) -> Result<(FractionalSumcheckProof, Vec<EF>)> {
     let completed = tx.sync(rec)?;
     let xi = sumcheck.xi().into_iter().map(|c| tx.challenge(c)).collect();
-    Ok((sumcheck.proof(&tx, &completed)?, xi))
+    let proof = sumcheck.proof(&tx, &completed)?;
+    tx.finish()?;
+    Ok((proof, xi))
 }
 
 fn assert_equals_upstream(log_len: usize) {

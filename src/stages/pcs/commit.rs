@@ -1,6 +1,9 @@
 //! Committing: encode, hash, and what opening needs afterwards.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, F};
@@ -8,11 +11,12 @@ use tracing::info_span;
 
 use super::{
     encode::{codeword_panel, Encoder},
+    stacked::RATE,
     StackedMatrix,
 };
 use crate::{
     error::{Error, Result},
-    gpu::{DeviceBuffer, DeviceMatrix, Gpu, Recorder},
+    gpu::{size_class, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
     kernels::{
         merkle::{MerkleTree, Queries, RowSponges},
         ntt::MAX_LOG_SIZE,
@@ -59,10 +63,25 @@ pub struct PcsData {
     /// -log2 of the code's rate.
     pub log_blowup: usize,
     pub(super) root: Digest,
-    pub(super) codewords: Vec<CodewordPanel>,
+    pub(super) codewords: KeptCodewords,
+    /// Whether the codewords stay for later openings.
+    pub(super) keeps_codewords: bool,
 }
 
-/// Codewords that were kept.
+/// Codewords in memory: the first panels, as far as they were kept or made ahead.
+#[derive(Clone, Default)]
+pub(super) struct KeptCodewords(Arc<Mutex<Vec<CodewordPanel>>>);
+
+impl KeptCodewords {
+    fn new(panels: Vec<CodewordPanel>) -> Self {
+        Self(Arc::new(Mutex::new(panels)))
+    }
+
+    fn panels(&self) -> MutexGuard<'_, Vec<CodewordPanel>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct CodewordPanel {
     columns: Range<usize>,
@@ -100,7 +119,9 @@ pub fn commit_stacked(gpu: &Gpu, params: &CommitParams, stacked: StackedMatrix) 
     let tree = MerkleTree::from_rows(&mut rec, sponges.finish(), 1 << params.k_whir)?;
     let root = rec.download(tree.root());
     let root = rec.wait()?.take(root)?[0];
-    Ok((root, PcsData { stacked, tree, log_blowup: params.log_blowup, root, codewords }))
+    let codewords = KeptCodewords::new(codewords);
+    let keeps_codewords = params.cache_rs_code_matrix;
+    Ok((root, PcsData { stacked, tree, log_blowup: params.log_blowup, root, codewords, keeps_codewords }))
 }
 
 /// Encodes the columns panel by panel and lets the row sponges absorb each panel, before the next one takes its memory.
@@ -110,11 +131,11 @@ fn hash_rows(
     stacked: &StackedMatrix,
 ) -> Result<(RowSponges, Vec<CodewordPanel>)> {
     let rs_height = stacked.height() << params.log_blowup;
-    let encoder = Encoder::new(rec.gpu(), stacked, params.log_blowup)?;
+    let encoder = Encoder::new(rec.gpu(), stacked, params.log_blowup);
     let mut sponges = RowSponges::new(rec.gpu(), rs_height, stacked.width(), encoder.panel_width())?;
     let mut codewords = vec![];
     let mut permutations = 0;
-    for columns in encoder.panels() {
+    for columns in encoder.panels(0) {
         let words = if params.cache_rs_code_matrix {
             encoder.encode_kept(rec, columns.clone())?
         } else {
@@ -141,13 +162,45 @@ impl PcsData {
 
     /// Device memory that lives as long as this, without the traces, bytes.
     pub fn bytes(&self) -> u64 {
-        self.tree.nodes().bytes() + self.codewords.iter().map(|panel| panel.words.bytes()).sum::<u64>()
+        self.tree.nodes().bytes() + self.codewords.panels().iter().map(|panel| panel.words.bytes()).sum::<u64>()
+    }
+
+    /// Starts to make the codewords that [`PcsData::open_rows`] will need, as many as fit into memory that was in use before: for a time when
+    /// the device would have nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports. Too little memory is none: the openings make the rest.
+    pub fn encode_ahead(&self, gpu: &Gpu) -> Result<()> {
+        let mut panels = self.codewords.panels();
+        if !panels.is_empty() {
+            return Ok(());
+        }
+        let metrics = gpu.metrics();
+        let mut rec = gpu.recorder("codewords ahead");
+        match self.make_panels(&mut rec, metrics.peak_bytes - metrics.bytes_in_use, &mut panels) {
+            // another proof took the memory
+            Err(Error::OutOfBudget { .. } | Error::OutOfMemory { .. }) => rec.submit(),
+            made => made,
+        }
+    }
+
+    /// The first panels, as many as fit into `bytes` with the memory for making them.
+    fn make_panels(&self, rec: &mut Recorder, bytes: u64, panels: &mut Vec<CodewordPanel>) -> Result<()> {
+        let encoder = Encoder::with_panels(RATE, &self.stacked, self.log_blowup);
+        let fit = (bytes / size_class(encoder.panel_bytes())).saturating_sub(1);
+        for columns in encoder.panels(0).take(fit as usize) {
+            let words = encoder.encode_kept(rec, columns.clone())?;
+            panels.push(CodewordPanel { columns, words });
+            rec.submit()?;
+        }
+        Ok(())
     }
 
     /// The rows of the codeword matrix that queries open: `[query][t][column]`, the rows index + t * stride for t < 2^k_whir
     /// (upstream's `get_opened_rows`). Query indices are the low `tree.depth()` bits of the words that `queries` names.
     ///
-    /// Encodes all columns again, panel by panel, unless the codewords were kept; submits `rec` panel by panel then.
+    /// Encodes the columns whose codewords are not in memory again, panel by panel, and submits `rec` panel by panel then.
     ///
     /// # Errors
     ///
@@ -159,14 +212,16 @@ impl PcsData {
             let panel = codeword_panel(words, columns.len(), self.stacked.height() << self.log_blowup);
             self.tree.open_rows(rec, queries, panel, (&opened, columns.start, self.stacked.width()));
         };
-        if !self.codewords.is_empty() {
-            for panel in &self.codewords {
-                open(rec, &panel.words, panel.columns.clone());
-            }
-            return Ok(opened);
+        let mut kept = self.codewords.panels();
+        for panel in kept.iter() {
+            open(rec, &panel.words, panel.columns.clone());
         }
-        let encoder = Encoder::new(rec.gpu(), &self.stacked, self.log_blowup)?;
-        for columns in encoder.panels() {
+        let done = kept.last().map_or(0, |panel| panel.columns.end);
+        if !self.keeps_codewords {
+            kept.clear();
+        }
+        let encoder = Encoder::new(rec.gpu(), &self.stacked, self.log_blowup);
+        for columns in encoder.panels(done) {
             let words = encoder.encode(rec, columns.clone())?;
             open(rec, &words, columns);
             // the next commitment's panels, and what follows in the proof, take the same memory

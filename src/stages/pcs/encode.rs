@@ -1,6 +1,6 @@
 //! Panels of the codeword matrix, made one after the other in the same memory.
 
-use std::ops::Range;
+use std::{cell::OnceCell, ops::Range};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
@@ -20,17 +20,38 @@ pub(super) struct Encoder<'a> {
     l_skip: usize,
     log_blowup: usize,
     panel_width: usize,
-    /// The passes of the transform alternate between these two.
-    work: [DeviceBuffer<F>; 2],
+    /// The passes of the transform alternate between two buffers: these, made at first use, or one of them and a panel to keep.
+    work: [OnceCell<DeviceBuffer<F>>; 2],
 }
 
 impl<'a> Encoder<'a> {
-    pub fn new(gpu: &Gpu, stacked: &'a StackedMatrix, log_blowup: usize) -> Result<Self> {
+    /// Panels as wide as serves the device best.
+    pub fn new(gpu: &Gpu, stacked: &'a StackedMatrix, log_blowup: usize) -> Self {
+        Self::with_panels(panel_width(gpu, stacked.height() << log_blowup), stacked, log_blowup)
+    }
+
+    /// Panels of at most `panel_width` columns.
+    pub fn with_panels(panel_width: usize, stacked: &'a StackedMatrix, log_blowup: usize) -> Self {
         let l_skip = stacked.layout().l_skip();
-        let panel_width = panel_width(gpu, stacked.height() << log_blowup);
-        let words = panel_width.min(stacked.width()) * (stacked.height() << log_blowup);
-        let work = [gpu.alloc(words, "codeword panel")?, gpu.alloc(words, "codeword panel")?];
-        Ok(Self { stacked, l_skip, log_blowup, panel_width, work })
+        let panel_width = panel_width.min(stacked.width());
+        Self { stacked, l_skip, log_blowup, panel_width, work: Default::default() }
+    }
+
+    /// Bytes of a panel.
+    pub fn panel_bytes(&self) -> u64 {
+        4 * self.panel_words() as u64
+    }
+
+    fn panel_words(&self) -> usize {
+        self.panel_width * (self.stacked.height() << self.log_blowup)
+    }
+
+    fn work(&self, gpu: &Gpu, i: usize) -> Result<&DeviceBuffer<F>> {
+        if let Some(buffer) = self.work[i].get() {
+            return Ok(buffer);
+        }
+        let buffer = gpu.alloc(self.panel_words(), "codeword panel")?;
+        Ok(self.work[i].get_or_init(|| buffer))
     }
 
     /// Columns of all panels but the last.
@@ -38,24 +59,26 @@ impl<'a> Encoder<'a> {
         self.panel_width
     }
 
-    /// The panels' columns, in order.
-    pub fn panels(&self) -> impl Iterator<Item = Range<usize>> {
+    /// The panels' columns from column `first` on, in order.
+    pub fn panels(&self, first: usize) -> impl Iterator<Item = Range<usize>> {
         let (width, panel_width) = (self.stacked.width(), self.panel_width);
-        (0..width).step_by(panel_width).map(move |start| start..(start + panel_width).min(width))
+        (first..width).step_by(panel_width).map(move |start| start..(start + panel_width).min(width))
     }
 
     /// The codewords of columns `columns`, in memory that the next panel reuses.
     pub fn encode(&self, rec: &mut Recorder, columns: Range<usize>) -> Result<DeviceBuffer<F>> {
-        self.encode_in(rec, columns, [&self.work[0], &self.work[1]])
+        let gpu = rec.gpu().clone();
+        self.encode_in(rec, columns, [self.work(&gpu, 0)?, self.work(&gpu, 1)?])
     }
 
     /// The codewords of columns `columns`, in memory of their own.
     pub fn encode_kept(&self, rec: &mut Recorder, columns: Range<usize>) -> Result<DeviceBuffer<F>> {
         let words = columns.len() * (self.stacked.height() << self.log_blowup);
-        let kept = rec.gpu().alloc(words, "codeword matrix")?;
+        let gpu = rec.gpu().clone();
+        let kept = gpu.alloc(words, "codeword matrix")?;
         match self.shape(&columns).result_at() {
-            0 => self.encode_in(rec, columns, [&kept, &self.work[1]]),
-            _ => self.encode_in(rec, columns, [&self.work[0], &kept]),
+            0 => self.encode_in(rec, columns, [&kept, self.work(&gpu, 1)?]),
+            _ => self.encode_in(rec, columns, [self.work(&gpu, 0)?, &kept]),
         }
     }
 

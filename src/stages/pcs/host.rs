@@ -3,7 +3,7 @@
 use openvm_stark_backend::prover::stacked_pcs::StackedPcsData;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, F};
 
-use super::{PcsData, StackedMatrix};
+use super::{commit::KeptCodewords, PcsData, StackedMatrix};
 use crate::{
     error::{Error, Result},
     gpu::{DeviceMatrix, Gpu},
@@ -41,6 +41,6 @@ impl PcsData {
             return Err(invalid(&format!("a tree over {rs_height} rows, the stacked matrix has {}", stacked.height())));
         }
         let log_blowup = (rs_height / stacked.height()).ilog2() as usize;
-        Ok(Self { stacked, tree, log_blowup, root, codewords: vec![] })
+        Ok(Self { stacked, tree, log_blowup, root, codewords: KeptCodewords::default(), keeps_codewords: false })
     }
 }

@@ -59,12 +59,15 @@ type SC = BabyBearPoseidon2Config;
 ///
 /// Equal to upstream's `prove_zerocheck_and_logup` with a transcript that takes the smallest proof-of-work witness.
 ///
+/// `meanwhile` may submit work that does not depend on this stage: the device runs it while the host hashes the column openings.
+///
 /// # Errors
 ///
 /// [`crate::Error::UnbalancedInteractions`]; what the device reports.
 pub fn prove_rap<TS: SpongeTranscript>(
     tx: &mut Transcript<'_, TS>,
     input: &RapInput<'_>,
+    meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let gpu = tx.gpu().clone();
     let tiles = TileSources::new(&gpu, input)?;
@@ -73,7 +76,7 @@ pub fn prove_rap<TS: SpongeTranscript>(
         info_span!("prover.rap_constraints.logup_gkr").in_scope(|| Logup::prove(tx, &mut rec, input, &tiles))?;
     let round0 =
         info_span!("prover.rap_constraints.round0").in_scope(|| Round0::prove(tx, rec, input, &tiles, logup))?;
-    info_span!("prover.rap_constraints.mle_rounds").in_scope(|| prove_mle_rounds(tx, input, &tiles, round0))
+    info_span!("prover.rap_constraints.mle_rounds").in_scope(|| prove_mle_rounds(tx, input, &tiles, round0, meanwhile))
 }
 
 /// Where the columns of all tiles come from, by AIR.
@@ -267,6 +270,7 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     input: &RapInput<'_>,
     tiles: &TileSources,
     round0: Round0,
+    meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let Round0 { gkr_proof, xi, weights, batch, batched, mut rec } = round0;
     let (state, folded) = batched.fold(&mut rec, tx.log(), (input, tiles), &xi)?;
@@ -275,6 +279,8 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     let openings = column_openings(&mut rec, input, &rounds.tiles)?;
     let openings = rec.download(&openings);
     let openings = tx.sync(rec)?.take(openings)?;
+    drop(rounds);
+    meanwhile()?;
     tx.observe_on_host(&openings)?;
 
     let r = [&[batched.r_0], proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();

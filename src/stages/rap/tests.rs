@@ -113,7 +113,7 @@ fn assert_equal_proofs(pk: &MultiStarkProvingKey<SC>, ctx: HostContext) {
         let mut host = default_duplex_sponge();
         let gpu = testing::gpu();
         let mut tx = Transcript::new(&gpu, &mut host).unwrap();
-        let (our_gkr, our_batch, our_r) = prove_rap(&mut tx, &input.unwrap()).unwrap();
+        let (our_gkr, our_batch, our_r) = prove_rap(&mut tx, &input.unwrap(), || Ok(())).unwrap();
         assert_eq!(our_gkr, gkr);
         assert_eq!(our_batch.numerator_term_per_air, batch.numerator_term_per_air);
         assert_eq!(our_batch.denominator_term_per_air, batch.denominator_term_per_air);
@@ -128,6 +128,7 @@ fn assert_equal_proofs(pk: &MultiStarkProvingKey<SC>, ctx: HostContext) {
         }
         assert_eq!(our_batch, batch);
         assert_eq!(our_r, r);
+        tx.finish().unwrap();
         use openvm_stark_backend::FiatShamirTranscript as Fs;
         assert_eq!(Fs::<SC>::sample(&mut host), Fs::<SC>::sample(&mut reference));
     });

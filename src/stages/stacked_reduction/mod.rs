@@ -64,34 +64,16 @@ use super::{
 use crate::{
     error::{Error, Result},
     gpu::{DeviceBuffer, Recorder},
-    kernels::stacked_reduction::{
-        skip_domain, sum_partials, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, NodeRound,
-        NodeTables, Point, Round0, RowWeights, ViewSums, MAX_L_SKIP, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+    kernels::{
+        stacked_reduction::{
+            skip_domain, sum_partials, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers,
+            NodeRound, NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+        },
+        MAX_L_SKIP,
     },
 };
 
 type SC = BabyBearPoseidon2Config;
-
-/// Proves the reduction; waits once, at the end. Returns the proof and the point u, `1 + n_stack` challenges.
-///
-/// `need_rot_per_commit` says for each trace of each commitment whether its columns are opened rotated, too; `r` is the point of the
-/// trace openings. Counterpart of upstream's `prove_stacked_opening_reduction`.
-///
-/// # Errors
-///
-/// As [`StackedReduction::record`], and what the device reports.
-pub fn prove_stacked_opening_reduction<TS: SpongeTranscript>(
-    tx: &mut Transcript<'_, TS>,
-    params: &SystemParams,
-    stacked: &[&StackedMatrix],
-    need_rot_per_commit: &[Vec<bool>],
-    r: &[EF],
-) -> Result<(StackingProof<SC>, Vec<Challenge>)> {
-    let mut rec = tx.gpu().recorder("stacked reduction");
-    let reduction = StackedReduction::record(tx, &mut rec, params, stacked, need_rot_per_commit, r)?;
-    tx.sync(rec)?;
-    Ok((reduction.proof(tx), reduction.u))
-}
 
 /// A recorded reduction: where its messages will be in the transcript's log.
 pub struct StackedReduction {

@@ -96,16 +96,19 @@ impl Input {
         let (expected, expected_u) = self.expected(&mut expected_ts);
         let mut tx = Transcript::new(gpu, &mut found_ts).unwrap();
         let stacked: Vec<_> = self.stacked.iter().collect();
-        let (found, u) =
-            prove_stacked_opening_reduction(&mut tx, &self.params, &stacked, &self.need_rot, &self.r).unwrap();
-        let u: Vec<EF> = u.into_iter().map(|c| tx.challenge(c)).collect();
+        let mut rec = gpu.recorder("test");
+        let reduction =
+            StackedReduction::record(&mut tx, &mut rec, &self.params, &stacked, &self.need_rot, &self.r).unwrap();
+        tx.sync(rec).unwrap();
+        let found = reduction.proof(&tx);
+        let u: Vec<EF> = reduction.u.iter().map(|c| tx.challenge(*c)).collect();
         assert_eq!(found.univariate_round_coeffs, expected.univariate_round_coeffs, "{what}: s_0");
         for (round, (f, e)) in found.sumcheck_round_polys.iter().zip(&expected.sumcheck_round_polys).enumerate() {
             assert_eq!(f, e, "{what}: round {}", round + 1);
         }
         assert_eq!(found, expected, "{what}");
         assert_eq!(u, expected_u, "{what}: u");
-        drop(tx);
+        tx.finish().unwrap();
         assert_eq!(found_ts.state(), expected_ts.state(), "{what}: transcript");
     }
 }
@@ -193,7 +196,8 @@ fn input_that_does_not_fit_is_refused() {
     let prove = |params: &SystemParams, need_rot: &[Vec<bool>], r: &[EF]| {
         let mut ts = default_duplex_sponge();
         let mut tx = Transcript::new(&gpu, &mut ts).unwrap();
-        prove_stacked_opening_reduction(&mut tx, params, &[&input.stacked[0]], need_rot, r).map(|_| ())
+        let mut rec = gpu.recorder("test");
+        StackedReduction::record(&mut tx, &mut rec, params, &[&input.stacked[0]], need_rot, r).map(|_| ())
     };
     let refused = |result: Result<()>| matches!(result, Err(Error::InvalidInput(_)));
     assert!(prove(&input.params, &input.need_rot, &input.r).is_ok());

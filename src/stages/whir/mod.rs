@@ -199,8 +199,11 @@ impl State {
         let sumcheck = self.sumcheck(tx, rec, params, whir_round)?;
         let alphas = tx.gather(rec, &sumcheck.alphas)?;
         let g = fold_coefficients(rec, &self.f, &alphas)?;
+        self.f = g.clone();
         let (message, next) = if whir_round + 1 < params.num_whir_rounds() {
             let (oracle, message) = self.commit(tx, rec, &g, log_rs_domain_size - 1, whir_round)?;
+            // the unfolded f, and what encoding and hashing needed, go back to the pool before the openings take their panels
+            rec.submit()?;
             (message, Some(oracle))
         } else {
             (Message::Final { coefficients: tx.observe(rec, &g, 0..g.len())? }, None)
@@ -223,7 +226,7 @@ impl State {
                 Queries { words: queries, bits: index_bits, codeword: &next.codeword },
             )?;
         }
-        (self.f, self.oracle) = (g, next);
+        self.oracle = next;
         Ok(RoundRecord { sumcheck, message, query_phase_pow_witness, openings })
     }
 

@@ -117,6 +117,7 @@ impl Case<'_> {
         let u_cube = gpu.upload(&u, "u_cube").unwrap();
         let proof = prove_whir(&mut tx, &params, &device.iter().collect::<Vec<_>>(), &u_cube).unwrap();
         equal(&proof, &expected);
+        tx.finish().unwrap();
         assert_eq!(ts.state(), expected_ts.0.state());
         assert_eq!((ts.absorb_idx(), ts.sample_idx()), (expected_ts.0.absorb_idx(), expected_ts.0.sample_idx()));
     }

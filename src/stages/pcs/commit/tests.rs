@@ -88,6 +88,25 @@ fn openings_equal_upstreams() {
     }
 }
 
+/// From no codewords made ahead to all of them; they go when they were opened.
+#[test]
+fn openings_use_what_was_encoded_ahead() {
+    let gpu = testing::gpu();
+    let (values, shapes) = CASES[3];
+    let params = params(values);
+    let case = case(&gpu, 3, &params, shapes);
+    let (_, data) = commit(&gpu, params, &case.traces.iter().collect::<Vec<_>>()).unwrap();
+    let panel = Encoder::with_panels(RATE, &data.stacked, data.log_blowup).panel_bytes();
+    let tree = data.bytes();
+    for (bytes, panels) in [(0, 0), (panel, 0), (2 * panel, 1), (3 * panel, 2), (100 * panel, 3)] {
+        let mut rec = gpu.recorder("test");
+        data.make_panels(&mut rec, bytes, &mut data.codewords.panels()).unwrap();
+        assert_eq!(data.codewords.panels().len(), panels);
+        check_openings(&gpu, &data, &case.host);
+        assert_eq!(data.bytes(), tree);
+    }
+}
+
 fn check_openings(gpu: &Gpu, data: &PcsData, host: &StackedPcsData<F, Digest>) {
     let mut sponge = default_duplex_sponge();
     let mut tx = Transcript::new(gpu, &mut sponge).unwrap();

@@ -1,0 +1,121 @@
+use openvm_stark_backend::FiatShamirTranscript;
+use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, DuplexSponge};
+use rand::{rngs::StdRng, Rng, SeedableRng};
+
+use super::*;
+use crate::gpu::testing;
+
+fn sponges_agree(a: &DuplexSponge, b: &DuplexSponge) {
+    assert_eq!(a.state(), b.state());
+    assert_eq!((a.absorb_idx(), a.sample_idx()), (b.absorb_idx(), b.sample_idx()));
+}
+
+#[test]
+fn observations_and_samples_of_all_lengths_match_the_host() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(5);
+    let values: Vec<F> = (0..20_200).map(|_| F::from_u32(rng.random())).collect();
+    let buffer = gpu.upload(&values, "values").unwrap();
+    let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
+    let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+    let mut rec = gpu.recorder("test");
+    let mut samples = vec![];
+    for len in [1, 0, 3, 8, 5, 16, 17, 7, 0, 2, 100, 20_001] {
+        for count in [0, 1, 4, 9, 8, 20] {
+            let start = rng.random_range(0..100);
+            let observed = tx.observe(&mut rec, &buffer, start..start + len).unwrap();
+            values[start..start + len].iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
+            let sampled = tx.sample_words(&mut rec, count).unwrap();
+            let words: Vec<F> = (0..count).map(|_| FiatShamirTranscript::<SC>::sample(&mut expected)).collect();
+            samples.push((observed, start, sampled, words));
+        }
+    }
+    tx.sync(rec).unwrap();
+    for (observed, start, sampled, words) in samples {
+        assert_eq!(tx.values(observed), values[start..start + observed.len()]);
+        assert_eq!(tx.values(sampled), words);
+    }
+    tx.finish().unwrap();
+    sponges_agree(&host, &expected);
+}
+
+#[test]
+fn long_observations_are_absorbed_to_their_end() {
+    let gpu = testing::gpu();
+    let values: Vec<F> = (0..50_001).map(F::from_u32).collect();
+    let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
+    let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+    let mut rec = gpu.recorder("test");
+    let observed = tx.observe_values(&mut rec, &values).unwrap();
+    tx.sync(rec).unwrap();
+    values.iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
+    assert_eq!(tx.values(observed), values);
+    tx.finish().unwrap();
+    sponges_agree(&host, &expected);
+}
+
+#[test]
+fn the_host_may_observe_between_recordings() {
+    let gpu = testing::gpu();
+    let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
+    let values: Vec<EF> = (0..101).map(EF::from_u32).collect();
+    let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+    for len in [0, 1, 2, 5, 101] {
+        tx.observe_on_host(&values[..len]).unwrap();
+        let mut rec = gpu.recorder("test");
+        let sampled = tx.sample_ext(&mut rec).unwrap();
+        let observed = tx.observe_values(&mut rec, &values[..3]).unwrap();
+        tx.sync(rec).unwrap();
+        values[..len].iter().for_each(|v| FiatShamirTranscript::<SC>::observe_ext(&mut expected, *v));
+        assert_eq!(tx.challenge(sampled), FiatShamirTranscript::<SC>::sample_ext(&mut expected));
+        values[..3].iter().for_each(|v| FiatShamirTranscript::<SC>::observe_ext(&mut expected, *v));
+        assert_eq!(tx.values(observed), values[..3]);
+    }
+    tx.finish().unwrap();
+    sponges_agree(&host, &expected);
+}
+
+#[test]
+fn extension_challenges_and_gathering() {
+    let gpu = testing::gpu();
+    let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
+    let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+    let mut rec = gpu.recorder("test");
+    let values = [EF::from_u32(3), EF::NEG_ONE];
+    let first = tx.sample_ext(&mut rec).unwrap();
+    tx.observe_values(&mut rec, &values).unwrap();
+    let buffer = gpu.upload(&values, "values").unwrap();
+    let (seen, second) = tx.observe_then_sample(&mut rec, &buffer, 1..2).unwrap();
+    let gathered = tx.gather(&mut rec, &[second, first, second, seen.at(0)]).unwrap();
+    let ticket = rec.download(&gathered);
+    let done = tx.sync(rec).unwrap();
+    let a: EF = FiatShamirTranscript::<SC>::sample_ext(&mut expected);
+    for v in [values[0], values[1], values[1]] {
+        FiatShamirTranscript::<SC>::observe_ext(&mut expected, v);
+    }
+    let b: EF = FiatShamirTranscript::<SC>::sample_ext(&mut expected);
+    assert_eq!((tx.challenge(first), tx.challenge(second)), (a, b));
+    assert_eq!(tx.values(seen), [values[1]]);
+    assert_eq!(done.take(ticket).unwrap(), [b, a, b, values[1]]);
+}
+
+#[test]
+fn grinding_finds_the_smallest_witness() {
+    let gpu = testing::gpu();
+    for (absorbed, bits) in [(0, 0), (0, 1), (3, 5), (7, 8), (6, 11)] {
+        let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
+        let mut tx = Transcript::new(&gpu, &mut host).unwrap();
+        let mut rec = gpu.recorder("test");
+        let values: Vec<F> = (0..absorbed).map(F::from_u32).collect();
+        tx.observe_values(&mut rec, &values).unwrap();
+        values.iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
+        let witness = tx.grind(&mut rec, bits).unwrap();
+        tx.sync(rec).unwrap();
+        let passes = |w: &F| bits == 0 || FiatShamirTranscript::<SC>::check_witness(&mut expected.clone(), bits, *w);
+        let smallest = (0..).map(F::from_u32).find(passes).unwrap();
+        assert_eq!(tx.witness(witness), smallest);
+        assert!(FiatShamirTranscript::<SC>::check_witness(&mut expected, bits, smallest));
+        tx.finish().unwrap();
+        sponges_agree(&host, &expected);
+    }
+}
