@@ -98,7 +98,8 @@ impl MetalOnCpu {
         lock(&self.kernels).compiled.len()
     }
 
-    fn buffer(&self, memory: MemoryId) -> Arc<Buffer> {
+    /// The memory itself.
+    pub fn buffer(&self, memory: MemoryId) -> Arc<Buffer> {
         lock(&self.memory)[&memory].clone()
     }
 }
@@ -229,7 +230,8 @@ impl Copies {
     }
 }
 
-fn build(kernel: &LinkedKernel, options: Options) -> Result<Program, String> {
+/// Translates and compiles a kernel.
+pub fn build(kernel: &LinkedKernel, options: Options) -> Result<Program, String> {
     let writable: Vec<_> = kernel.bindings.iter().map(|access| *access == Access::ReadWrite).collect();
     let description = Kernel {
         name: &kernel.name,
