@@ -49,7 +49,12 @@ const CHECK: &[&str] = &[
     "-mllvm",
     "-tsan-instrument-func-entry-exit=0",
 ];
-/// No sanitizer's runtime: `shim/metal/sanitizer.h` is it.
+/// Else clang would call libgcc for atomics.
+#[cfg(all(target_arch = "aarch64", not(target_os = "macos")))]
+const TARGET: &[&str] = &["-mno-outline-atomics"];
+#[cfg(not(all(target_arch = "aarch64", not(target_os = "macos"))))]
+const TARGET: &[&str] = &[];
+/// Against no library, which takes a thirtieth of the time. There is no sanitizer's runtime either: `shim/metal/sanitizer.h` is it.
 #[cfg(not(target_os = "macos"))]
 const LINK: &[&str] = &["-shared", "-nostdlib"];
 #[cfg(target_os = "macos")]
@@ -82,7 +87,7 @@ impl Compiler {
         }
         let headers = SHIM.iter().map(|(path, text)| (*path, (*text).to_owned()));
         let headers: Vec<_> = headers.chain([("swizzles.h", swizzles())]).collect();
-        let flags = [FLAGS, SEMANTICS, FAST, CHECK, LINK].concat().join(" ");
+        let flags = [FLAGS, SEMANTICS, TARGET, FAST, CHECK, LINK].concat().join(" ");
         let texts = headers.iter().flat_map(|(path, text)| [path.as_bytes(), text.as_bytes()]);
         let version: [&[u8]; 2] = [&output.stdout, flags.as_bytes()];
         let directory = cache_directory().join(digest(version.into_iter().chain(texts)));
@@ -110,7 +115,16 @@ impl Compiler {
         let include = format!("-I{}", self.directory.join("shim").display());
         produce(kernel, &object, |out| {
             let mut clang = Command::new(CLANG);
-            clang.args(FLAGS).args(SEMANTICS).args(mode_flags).arg(include).arg("-c").arg(&source).arg("-o").arg(out);
+            clang
+                .args(FLAGS)
+                .args(SEMANTICS)
+                .args(TARGET)
+                .args(mode_flags)
+                .arg(include)
+                .arg("-c")
+                .arg(&source)
+                .arg("-o")
+                .arg(out);
             clang
         })?;
         produce(kernel, &library, |out| {
