@@ -80,7 +80,10 @@ impl Simdgroup {
                 format!("of {} threads of SIMD group {}, those of mask {active:#x} arrive", self.lanes, self.index);
             observer.diverged(Divergence { simdgroup: true, line: call.line, message });
         }
-        observer.simdgroup_barrier(self.index as usize, call.flags);
+        // no other SIMD-group function orders memory
+        if call.flags != 0 {
+            observer.simdgroup_barrier(self.index as usize, call.flags);
+        }
         true
     }
 

@@ -12,7 +12,7 @@ pub trait Observer {
     /// All threads have arrived at a barrier with these `mem_flags`.
     fn barrier(&mut self, flags: u32);
 
-    /// Threads of a SIMD group have arrived at a barrier of theirs with these `mem_flags`, or (0) at another SIMD-group function.
+    /// All threads of a SIMD group have arrived at a barrier of theirs with these `mem_flags`.
     fn simdgroup_barrier(&mut self, simdgroup: usize, flags: u32);
 
     /// Not all threads arrive together.
