@@ -1,6 +1,5 @@
 // Functions on integers, and on vectors of them component by component.
 #pragma once
-#include <type_traits>
 #include "vector.h"
 
 namespace metal {
