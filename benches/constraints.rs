@@ -64,7 +64,7 @@ impl<T: Element> Inputs<T> {
             constants: evaluator.constants(gpu, &[]).expect("no public values"),
             weights: ext(evaluator.num_constraints()),
             eq: ext(rows),
-            partials: gpu.alloc(program.partials_len(rows * points), "partials").expect("memory"),
+            partials: gpu.alloc(program.partials_len(rows * points, points), "partials").expect("memory"),
             sums: ext(points),
         }
     }

@@ -18,7 +18,7 @@ use openvm_wgpu_backend::{
         skip_domain, CellDots, ColumnRun, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, Round0,
         RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
     },
-    stages::{pcs::StackedMatrix, stacked_reduction::prove_stacked_opening_reduction, transcript::Transcript},
+    stages::{pcs::StackedMatrix, stacked_reduction::StackedReduction, transcript::Transcript},
 };
 use p3_field::PrimeCharacteristicRing;
 use support::{ext, filled, gpu, log_height, time};
@@ -111,7 +111,9 @@ fn stage(c: &mut Criterion) {
         b.iter(|| {
             let mut host = default_duplex_sponge();
             let mut tx = Transcript::new(&gpu, &mut host).expect("memory");
-            prove_stacked_opening_reduction(&mut tx, &params, &[&stacked], &[vec![true]], &r).expect("proof")
+            let mut rec = gpu.recorder("bench");
+            StackedReduction::record(&mut tx, &mut rec, &params, &[&stacked], &[vec![true]], &r).expect("recorded");
+            tx.sync(rec).expect("device")
         });
     });
     group.finish();

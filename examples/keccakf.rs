@@ -85,7 +85,7 @@ enum Evaluator {
     Auto,
     /// Any constraints, nothing to compile
     Interpreter,
-    /// Kernels generated from the constraints, all compiled before the first proof
+    /// Generated kernels where they pay, all compiled before the first proof
     Generated,
 }
 
@@ -130,6 +130,9 @@ fn run(args: &Args) -> Result<()> {
     let mut records = vec![];
     let mut last_traces = vec![];
     for i in 0..args.warmup + args.proofs {
+        if i == args.warmup && i > 0 {
+            progress.step("kernels that are still being compiled", || engine.device().wait_for_kernels());
+        }
         // frees the last proof's traces before it draws the next
         last_traces.clear();
         last_traces = progress.step("trace generation", || workload.traces(seed_of_proof(args.seed, i)));
@@ -202,9 +205,16 @@ fn record(
     }
 }
 
-/// The kernels that took the most device time.
+/// The kernels that took the most device time; those that are generated from one program (`.. kernel 3`) together.
 fn print_kernel_times(times: &KernelTimes) {
-    let mut rows: Vec<_> = times.iter().collect();
+    let mut programs = KernelTimes::new();
+    for (name, time) in times {
+        let program = name.rsplit_once(" kernel ").map_or(name.clone(), |(program, _)| format!("{program} kernels"));
+        let sum = programs.entry(program).or_default();
+        sum.ms += time.ms;
+        sum.count += time.count;
+    }
+    let mut rows: Vec<_> = programs.iter().collect();
     rows.sort_by(|a, b| b.1.ms.total_cmp(&a.1.ms));
     println!("device time by kernel, {:.3} ms in all:", rows.iter().map(|(_, time)| time.ms).sum::<f64>());
     for (name, time) in rows.into_iter().take(40) {

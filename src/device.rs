@@ -211,6 +211,12 @@ impl WgpuDevice {
         self.gpu.synchronize()
     }
 
+    /// Waits until the kernels are compiled whose compilation in the background has begun, for measurements: proofs do not need it. With
+    /// [`EvaluatorPolicy::Auto`] a GPU's begins when a proving key is transported.
+    pub fn wait_for_kernels(&self) {
+        self.gpu.wait_for_kernels();
+    }
+
     /// Keeps the device busy for a while, for measurements: an H200 runs several times slower for 300 ms after an idle spell.
     ///
     /// # Errors

@@ -40,6 +40,13 @@ pub mod kernels;
 pub mod stages;
 mod transport;
 
+// the machine for tests names this crate as integration tests do
+#[cfg(test)]
+extern crate self as openvm_wgpu_backend;
+#[cfg(test)]
+#[path = "../tests/machine/mod.rs"]
+mod metal_on_cpu_machine;
+
 pub use backend::{AirData, CommittedData, WgpuBackend};
 pub use device::{EvaluatorPolicy, ProverOptions, WgpuDevice, WgpuDeviceBuilder};
 pub use engine::BabyBearPoseidon2WgpuEngine;

@@ -34,7 +34,7 @@ fn transformed<T: Element>(
     let mut rec = gpu.recorder("round trip");
     transform(&mut rec, &from, [&other, &from], shape, direction).unwrap();
     rec.submit().unwrap();
-    match shape.result_at() {
+    match shape.result_at::<T>() {
         0 => [other, from],
         _ => [from, other],
     }

@@ -9,6 +9,8 @@ mod common;
 mod device;
 #[path = "device/kernels.rs"]
 mod kernels;
+#[path = "device/roads.rs"]
+mod roads;
 #[allow(dead_code)]
 #[path = "../examples/support/workloads.rs"]
 mod workloads;

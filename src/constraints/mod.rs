@@ -17,10 +17,10 @@
 //!
 //! # Part 2: this implementation
 //!
-//! [`compile`] lowers the DAG (`graph`), cuts the terms in their order into chunks of about
-//! [`MAX_CHUNK_COST`] operations, which recompute what they share (`chunk`), orders each depth-first
-//! and allocates registers (`schedule`). A chunk is the unit of work: its result is a partial sum, so
-//! chunks run in parallel where rows are few, and each becomes one generated kernel.
+//! [`compile`] lowers the DAG (`graph`), cuts the terms into chunks of about [`MAX_CHUNK_COST`] operations, which recompute what they
+//! share, terms that read the same columns together (`chunk`), orders each depth-first and allocates registers (`schedule`). A chunk
+//! is the unit of work: its result is a partial sum, so chunks run in parallel where rows are few, and nothing is kept from one to
+//! the next. Generated kernels hold one chunk or several.
 //! [`encode`] writes the interpreter's instruction stream, [`wgsl`] the generated kernel's body.
 //! [`host`] runs a program on the host for tests.
 
@@ -38,7 +38,7 @@ mod tests;
 mod tile;
 pub mod wgsl;
 
-pub use chunk::{MAX_CHUNK_COST, MLE_CHUNK_COST};
+pub use chunk::{MAX_CHUNK_COST, SMALL_CHUNK_COST};
 pub use program::{BinaryOp, Chunk, Instr, LogupWeights, Operand, Program};
 pub use schedule::REGISTER_FILE;
 pub use tile::{ColumnRun, PartSource, PartWidths, TileColumn, TileGroup, TileLayout};
@@ -113,10 +113,10 @@ pub struct AirPrograms {
     pub zerocheck: Program,
     /// Logup in the summed form: weights by [`LogupWeights`]. No chunk without interactions.
     pub logup: Program,
-    /// [`Self::zerocheck`] in smaller chunks, for the MLE rounds.
-    pub mle_zerocheck: Program,
-    /// [`Self::logup`] in smaller chunks, for the MLE rounds.
-    pub mle_logup: Program,
+    /// [`Self::zerocheck`] in smaller chunks, for the MLE rounds and for generated kernels.
+    pub small_zerocheck: Program,
+    /// [`Self::logup`] in smaller chunks, for the MLE rounds and for generated kernels.
+    pub small_logup: Program,
     /// Logup in the emitted form: output `i` is interaction `i`; weights by [`LogupWeights`].
     pub interactions: Program,
     /// Layout of the logup weights.
@@ -162,15 +162,15 @@ pub fn compile(
 
     let shape =
         |accumulators, weights, outputs| Shape { accumulators, weights, outputs, max_chunk_cost: MAX_CHUNK_COST };
-    let mle = |shape| Shape { max_chunk_cost: MLE_CHUNK_COST, ..shape };
+    let small = |shape| Shape { max_chunk_cost: SMALL_CHUNK_COST, ..shape };
     let zerocheck_shape = shape(1, zerocheck.len(), 0);
     let logup_shape = shape(2, logup_weights.len(), 0);
     let interactions_shape = shape(2, logup_weights.len(), dag.interactions.len());
     Ok(AirPrograms {
         zerocheck: Program::assemble(&graph, &zerocheck, zerocheck_shape),
         logup: Program::assemble(&graph, &logup, logup_shape),
-        mle_zerocheck: Program::assemble(&graph, &zerocheck, mle(zerocheck_shape)),
-        mle_logup: Program::assemble(&graph, &logup, mle(logup_shape)),
+        small_zerocheck: Program::assemble(&graph, &zerocheck, small(zerocheck_shape)),
+        small_logup: Program::assemble(&graph, &logup, small(logup_shape)),
         interactions: Program::assemble(&graph, &interactions, interactions_shape),
         logup_weights,
         widths: widths.clone(),

@@ -152,9 +152,10 @@ pub struct Program {
 
 impl Program {
     pub(super) fn assemble(graph: &Graph, units: &[Unit], shape: Shape) -> Self {
-        let mut chunks: Vec<Chunk> = cut(graph, units, shape.max_chunk_cost)
+        // what is emitted stays in order, so that a piece of the layer is written by few chunks
+        let mut chunks: Vec<Chunk> = cut(graph, units, shape.max_chunk_cost, shape.outputs == 0)
             .into_iter()
-            .flat_map(|range| schedule(graph, &units[range]))
+            .flat_map(|chunk| schedule(graph, &chunk.into_iter().map(|unit| units[unit].clone()).collect::<Vec<_>>()))
             .collect();
         let columns = compact_columns(graph, &mut chunks);
         Self {

@@ -8,7 +8,7 @@ use std::{
 use super::{
     chunk::{Step, Unit},
     graph::{Graph, Node, NodeId},
-    Chunk, Instr, Operand,
+    BinaryOp, Chunk, Instr, Operand,
 };
 
 /// Size of the interpreter's register file. It serves every chunk of keccak (which needs 7); chunks that need more are cut down to
@@ -16,12 +16,16 @@ use super::{
 /// compile in reasonable time on lavapipe: 512 take more than three minutes.)
 pub const REGISTER_FILE: u32 = 32;
 
-/// Turns units into chunks: one, or several where one would need more than [`REGISTER_FILE`] registers.
+/// Turns units into chunks: one, or several where one would need more than [`REGISTER_FILE`] registers although it recomputes sums of
+/// leaves wherever they are read (`1 - x` of a boolean constraint would else be kept for all that reads it later).
 pub(super) fn schedule(graph: &Graph, units: &[Unit]) -> Vec<Chunk> {
     let mut done = Vec::new();
     let mut pending = vec![units];
     while let Some(units) = pending.pop() {
-        let chunk = Scheduler::new(graph, units).run();
+        let mut chunk = Scheduler::new(graph, units, false).run();
+        if chunk.spilled_registers() > 0 {
+            chunk = Scheduler::new(graph, units, true).run();
+        }
         if chunk.spilled_registers() > 0 && units.len() > 1 {
             let (left, right) = units.split_at(units.len() / 2);
             pending.push(right);
@@ -35,6 +39,8 @@ pub(super) fn schedule(graph: &Graph, units: &[Unit]) -> Vec<Chunk> {
 
 struct Scheduler<'a> {
     graph: &'a Graph,
+    /// Whether sums of leaves are recomputed for each read.
+    recompute: bool,
     steps: Vec<Step>,
     /// For each node of the chunk, how many operands still read it.
     uses: HashMap<NodeId, u32>,
@@ -45,9 +51,10 @@ struct Scheduler<'a> {
 }
 
 impl<'a> Scheduler<'a> {
-    fn new(graph: &'a Graph, units: &[Unit]) -> Self {
+    fn new(graph: &'a Graph, units: &[Unit], recompute: bool) -> Self {
         Self {
             graph,
+            recompute,
             steps: units.concat(),
             uses: HashMap::new(),
             registers: HashMap::new(),
@@ -61,6 +68,7 @@ impl<'a> Scheduler<'a> {
         for step in std::mem::take(&mut self.steps) {
             self.compute(step.value());
             let value = self.read(step.value());
+            self.forget(step.value());
             self.chunk.instrs.push(match step {
                 Step::Accumulate { acc, weight, .. } => Instr::Accumulate { acc, weight, value },
                 Step::Emit { output, .. } => Instr::Emit { output, numerator: value },
@@ -114,17 +122,24 @@ impl<'a> Scheduler<'a> {
     }
 
     fn emit(&mut self, id: NodeId, node: Node) {
+        for child in node.children() {
+            // a sum that another operand's computation has read since
+            if self.recomputed(child) && !self.registers.contains_key(&child) {
+                self.emit(child, self.graph.nodes[child as usize]);
+            }
+        }
         let instr = match node {
             Node::Leaf(_) => unreachable!("leaves are read in place"),
             Node::Neg(a) => {
-                let a = self.read(a);
-                let dst = self.allocate(id);
-                Instr::Neg { dst, a }
+                let operand = self.read(a);
+                self.forget(a);
+                Instr::Neg { dst: self.allocate(id), a: operand }
             }
             Node::Binary(op, a, b) => {
-                let (a, b) = (self.read(a), self.read(b));
-                let dst = self.allocate(id);
-                Instr::Binary { op, dst, a, b }
+                let operands = (self.read(a), self.read(b));
+                self.forget(a);
+                self.forget(b);
+                Instr::Binary { op, dst: self.allocate(id), a: operands.0, b: operands.1 }
             }
         };
         self.chunk.instrs.push(instr);
@@ -136,6 +151,9 @@ impl<'a> Scheduler<'a> {
             return operand;
         }
         let register = self.registers[&id];
+        if self.recomputed(id) {
+            return Operand::Register(register);
+        }
         let uses = self.uses.get_mut(&id).expect("counted");
         *uses -= 1;
         if *uses == 0 {
@@ -143,6 +161,21 @@ impl<'a> Scheduler<'a> {
             self.free.push(Reverse(register));
         }
         Operand::Register(register)
+    }
+
+    /// Whether the node is computed anew for each read.
+    fn recomputed(&self, id: NodeId) -> bool {
+        let leaf = |id: NodeId| self.graph.nodes[id as usize].is_leaf();
+        let node = self.graph.nodes[id as usize];
+        let sum = matches!(node, Node::Neg(_) | Node::Binary(BinaryOp::Add | BinaryOp::Sub, ..));
+        self.recompute && sum && node.children().all(leaf)
+    }
+
+    /// Frees the register of a node that is computed anew when it is read next.
+    fn forget(&mut self, id: NodeId) {
+        if self.recomputed(id) {
+            self.free.extend(self.registers.remove(&id).map(Reverse));
+        }
     }
 
     /// The lowest free register, or a new one.

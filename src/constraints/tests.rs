@@ -34,7 +34,7 @@ fn check_row<V>(
 
     let weights = challenges.zerocheck_weights(programs.zerocheck.num_weights);
     let expected = upstream_zerocheck(dag, &row, challenges.lambda);
-    for program in [&programs.zerocheck, &programs.mle_zerocheck] {
+    for program in [&programs.zerocheck, &programs.small_zerocheck] {
         assert_eq!(eval(program, &weights).acc, [expected, EF::ZERO]);
     }
 
@@ -45,7 +45,7 @@ fn check_row<V>(
         expected[1] += eq * q;
     }
     let weights = challenges.logup_weights(&programs.logup_weights);
-    for program in [&programs.logup, &programs.mle_logup] {
+    for program in [&programs.logup, &programs.small_logup] {
         assert_eq!(eval(program, &weights).acc, expected);
     }
 
@@ -72,10 +72,11 @@ fn check_structure(program: &Program) {
         let instrs: usize = program.chunks.iter().map(records).sum();
         assert_eq!(encoded.records.len(), instrs + program.num_outputs);
         assert_eq!(encoded.chunks.len(), 2 * program.chunks.len());
-    }
-    for chunk in &program.chunks {
-        let body = wgsl::chunk_body(program, chunk, &layout);
-        assert_eq!(body.lines().count(), chunk.instrs.len());
+        for chunk in &program.chunks {
+            let body = wgsl::chunk_body(program, chunk, &layout, extension);
+            let folds = body.lines().filter(|line| line.trim_start().starts_with("fold")).count();
+            assert_eq!(body.lines().count() - folds, chunk.instrs.len());
+        }
     }
 }
 
@@ -263,7 +264,7 @@ fn keccak_figures() {
         zerocheck.chunks.len(),
         zerocheck.num_operations(),
     );
-    let mle = &programs.mle_zerocheck;
+    let mle = &programs.small_zerocheck;
     println!("MLE rounds: {} chunks, {} operations", mle.chunks.len(), mle.num_operations());
     assert_eq!(operations, 36_410);
     assert!(zerocheck.chunks.len() <= 46);

@@ -2,7 +2,13 @@
 
 use wgpu::{AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
 
-use super::{device::Memory, Capabilities, Gpu, LimitProfile};
+use std::sync::Arc;
+
+use super::{
+    device::Memory,
+    machine::{self, Installed, Machine},
+    Capabilities, Gpu, LimitProfile,
+};
 use crate::error::{Error, Result};
 
 const INSTALL_HINT: &str = "install a Vulkan driver (on Linux without a GPU: Mesa's software driver, package \
@@ -49,6 +55,9 @@ pub struct GpuOptions {
     /// For tests: the adapter seems to have so many storage buffers per stage.
     #[doc(hidden)]
     pub storage_buffers: Option<u32>,
+    /// For tests: what executes all work in place of an adapter.
+    #[doc(hidden)]
+    pub machine: Option<Arc<dyn Machine>>,
     /// Limits to stay within; else the variable [`LimitProfile::VARIABLE`].
     pub profile: Option<LimitProfile>,
 }
@@ -137,7 +146,8 @@ impl Gpu {
         tracing::debug!(adapter = %summary, budget, ?capabilities, "device opened");
         let memory = Memory { budget, device: options.device_memory };
         let time_kernels = options.kernel_times && capabilities.timestamps;
-        Ok(Self::open(device, queue, summary, capabilities, memory, time_kernels))
+        let machine = options.machine.clone().map(Installed::new);
+        Ok(Self::open(device, queue, summary, capabilities, memory, time_kernels, machine))
     }
 }
 
@@ -184,6 +194,9 @@ fn instance() -> wgpu::Instance {
 }
 
 fn choose(options: &GpuOptions) -> Result<wgpu::Adapter> {
+    if options.machine.is_some() {
+        return machine::adapter();
+    }
     let wanted = options.adapter.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
     let matches = |adapter: &wgpu::Adapter| {
         let name = adapter.get_info().name.to_lowercase();
@@ -213,7 +226,7 @@ pub mod required {
     /// Bytes of workgroup memory.
     pub const WORKGROUP_BYTES: u32 = 32 << 10;
     /// Threads of a workgroup.
-    pub const WORKGROUP_THREADS: u32 = 256;
+    pub const WORKGROUP_THREADS: u32 = 512;
     /// Bytes of a storage binding; larger matrices are segmented.
     pub const BINDING_BYTES: u64 = 128 << 20;
 }
@@ -244,7 +257,8 @@ fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
         pipeline_cache: features.contains(Features::PIPELINE_CACHE),
         mappable_storage: features.contains(Features::MAPPABLE_PRIMARY_BUFFERS),
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
-        software: info.device_type == DeviceType::Cpu,
+        // what wgpu's noop backend says it is, too, but that stands for a GPU (`machine`)
+        software: info.device_type == DeviceType::Cpu && info.backend != Backend::Noop,
         unified_memory: info.backend == Backend::Metal
             || matches!(info.device_type, DeviceType::IntegratedGpu | DeviceType::Cpu),
         max_buffer_bytes,
@@ -291,6 +305,8 @@ mod tests {
         let enough = Limits {
             max_storage_buffers_per_shader_stage: 29,
             max_compute_workgroup_storage_size: 32 << 10,
+            max_compute_invocations_per_workgroup: 1024,
+            max_compute_workgroup_size_x: 1024,
             ..Limits::default()
         };
         assert_eq!(missing(&info, &enough), None);

@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 /// A buffer from the pool, without an element type.
 pub struct Allocation {
     pub(super) buffer: wgpu::Buffer,
+    /// What was asked for; the buffer may be larger.
+    pub(super) bytes: u64,
     class: u64,
     // weak, because the device keeps tables itself
     shared: Weak<Shared>,
@@ -91,7 +93,7 @@ impl Gpu {
         }
         let (buffer, class) = self.reserve(bytes.min(limit), what)?;
         Ok(DeviceBuffer {
-            allocation: Arc::new(Allocation { buffer, class, shared: Arc::downgrade(&self.shared) }),
+            allocation: Arc::new(Allocation { buffer, bytes, class, shared: Arc::downgrade(&self.shared) }),
             len,
             element: PhantomData,
         })
@@ -108,7 +110,7 @@ impl Gpu {
         match reservation {
             Reservation::Reused(buffer) => Ok((buffer, class)),
             Reservation::Create { bytes, evicted } => {
-                evicted.iter().for_each(wgpu::Buffer::destroy);
+                self.destroy(&evicted);
                 let size = bytes.min(self.capabilities().max_buffer_bytes);
                 let created = self.create_buffer(size, what).or_else(|_| {
                     // what other classes hold may be what is missing
@@ -123,7 +125,10 @@ impl Gpu {
     fn create_buffer(&self, size: u64, what: &str) -> Result<wgpu::Buffer> {
         let mut usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         usage.set(wgpu::BufferUsages::MAP_WRITE, self.capabilities().direct_upload());
-        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        // the memory is the machine's where there is one
+        let on_device = if self.shared.machine.is_some() { 4 } else { size };
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(what), size: on_device, usage, mapped_at_creation: false };
         let (held, in_use) = {
             let pool = self.pool();
             (pool.held(), pool.in_use())
@@ -132,9 +137,18 @@ impl Gpu {
             let scope = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
             let buffer = self.device().create_buffer(&descriptor);
             if pollster::block_on(scope.pop()).is_none() {
+                self.shared.machine.iter().for_each(|machine| machine.create(&buffer, size));
                 return Ok(buffer);
             }
         }
         Err(Error::OutOfMemory { what: what.into(), requested: size, in_use: in_use - size.min(in_use) })
+    }
+
+    /// Gives buffers back to the driver.
+    pub(super) fn destroy(&self, buffers: &[wgpu::Buffer]) {
+        for buffer in buffers {
+            self.shared.machine.iter().for_each(|machine| machine.destroy(buffer));
+            buffer.destroy();
+        }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    adapter::AdapterSummary, pipeline::PipelineCache, pool::Pool, staging::FreeChunks, timing::KernelTimes,
-    Capabilities, DeviceBuffer, Element, Recorder,
+    adapter::AdapterSummary, background::Background, machine::Installed, pipeline::PipelineCache, pool::Pool,
+    staging::FreeChunks, timing::KernelTimes, Capabilities, DeviceBuffer, Element, Recorder,
 };
 use crate::error::{Error, Result};
 
@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub capabilities: Capabilities,
     pub pool: Mutex<Pool<wgpu::Buffer>>,
     pub device_memory: Option<u64>,
+    /// What executes in place of the device, for tests.
+    pub machine: Option<Installed>,
     pub pipelines: PipelineCache,
     pub faults: Arc<Faults>,
     pub host_waits: AtomicU64,
@@ -35,6 +37,7 @@ pub(super) struct Shared {
     pub time_kernels: bool,
     pub kernel_times: Mutex<KernelTimes>,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
+    pub background: Background,
 }
 
 /// How much memory there is, bytes.
@@ -116,6 +119,7 @@ impl Gpu {
         capabilities: Capabilities,
         memory: Memory,
         time_kernels: bool,
+        machine: Option<Installed>,
     ) -> Self {
         let faults = Arc::new(Faults::default());
         let (on_error, on_lost) = (faults.clone(), faults.clone());
@@ -130,6 +134,7 @@ impl Gpu {
                 capabilities,
                 pool: Mutex::new(Pool::new(memory.budget)),
                 device_memory: memory.device,
+                machine,
                 pipelines,
                 faults,
                 host_waits: AtomicU64::new(0),
@@ -138,6 +143,7 @@ impl Gpu {
                 time_kernels,
                 kernel_times: Mutex::default(),
                 tables: Mutex::default(),
+                background: Background::default(),
             }),
         }
     }
@@ -209,7 +215,8 @@ impl Gpu {
 
     /// Gives all cached free memory back to the driver.
     pub fn trim_memory(&self) {
-        self.pool().trim().iter().for_each(wgpu::Buffer::destroy);
+        let free = self.pool().trim();
+        self.destroy(&free);
     }
 
     /// A constant table that is made once per device and kept, found again by `key`.
@@ -230,6 +237,15 @@ impl Gpu {
     /// Stores the compiled pipelines on disk where the device supports it, so that the next process starts fast.
     pub fn store_pipelines(&self) {
         self.shared.pipelines.store();
+    }
+
+    /// Waits until all kernels are compiled whose compilation was started in the background.
+    pub fn wait_for_kernels(&self) {
+        self.background().wait();
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        &self.shared.background
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {

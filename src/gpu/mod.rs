@@ -4,11 +4,14 @@
 //! submitted in one go; kernels are declared by [`kernel!`](crate::kernel) next to their WGSL file.
 
 mod adapter;
+mod background;
 mod buffer;
 mod device;
 mod element;
 mod kernel;
 mod linker;
+#[doc(hidden)]
+pub mod machine;
 mod matrix;
 mod pipeline;
 mod pool;
@@ -20,6 +23,7 @@ pub mod testing;
 mod timing;
 
 pub use adapter::{adapters, required, AdapterReport, AdapterSummary, GpuOptions};
+pub(crate) use background::Background;
 pub use buffer::DeviceBuffer;
 pub use device::{DeviceMetrics, Gpu};
 pub use element::{as_words, from_words, to_words, Element};
@@ -46,7 +50,9 @@ impl Gpu {
     pub fn upload<T: Element>(&self, values: &[T], what: &str) -> Result<DeviceBuffer<T>> {
         let buffer = self.alloc(values.len(), what)?;
         let bytes: &[u8] = bytemuck::cast_slice(as_words(values));
-        if bytes.len() >= BULK_THRESHOLD {
+        if let Some(machine) = &self.shared.machine {
+            machine.write(&buffer.raw().buffer, 0, bytes);
+        } else if bytes.len() >= BULK_THRESHOLD {
             staging::upload_bulk(self, &buffer.raw().buffer, bytes)?;
         } else if !bytes.is_empty() {
             self.queue().write_buffer(&buffer.raw().buffer, 0, bytes);

@@ -9,7 +9,11 @@ use std::{
     },
 };
 
-use super::{adapter::AdapterSummary, Access, Capabilities, Gpu, KernelDecl, Variant};
+use super::{
+    adapter::AdapterSummary,
+    machine::{Installed, KernelId, LinkedKernel},
+    Access, Capabilities, Gpu, KernelDecl, Variant,
+};
 use crate::error::{Error, Result};
 
 /// A compiled kernel variant.
@@ -17,6 +21,8 @@ pub(super) struct Pipeline {
     pub name: String,
     pub pipeline: wgpu::ComputePipeline,
     pub bind_group_layout: wgpu::BindGroupLayout,
+    /// Only where a machine stands in for the device.
+    pub on_machine: Option<KernelId>,
 }
 
 /// A kernel given as generated text rather than as a file.
@@ -64,6 +70,21 @@ struct Description<'a> {
     overrides: &'a [(&'static str, u32)],
     bindings: Vec<Access>,
     params: usize,
+    workgroup: u32,
+}
+
+impl Description<'_> {
+    fn linked(&self, runtime_checks: bool) -> LinkedKernel {
+        LinkedKernel {
+            name: self.name.into(),
+            wgsl: self.wgsl.into(),
+            overrides: self.overrides.to_vec(),
+            bindings: self.bindings.clone(),
+            params: self.params,
+            workgroup: self.workgroup,
+            runtime_checks,
+        }
+    }
 }
 
 impl PipelineCache {
@@ -144,6 +165,7 @@ impl Gpu {
             overrides: &key.1.overrides,
             bindings: decl.bindings.iter().map(|(_, access)| *access).collect(),
             params: decl.params.len(),
+            workgroup: decl.workgroup,
         })?;
         let mut pipelines = cache.pipelines.lock().unwrap_or_else(|p| p.into_inner());
         Ok(pipelines.entry(key).or_insert((decl, pipeline)).1.clone())
@@ -171,6 +193,7 @@ impl Gpu {
             overrides: &[],
             bindings: kernel.bindings.clone(),
             params: kernel.params,
+            workgroup: kernel.workgroup,
         })?;
         Ok(CompiledKernel {
             pipeline,
@@ -208,7 +231,9 @@ impl Gpu {
         if let Some(disk) = &self.shared.pipelines.disk {
             disk.changed.store(true, Ordering::Relaxed);
         }
-        Ok(Arc::new(Pipeline { name: kernel.name.into(), pipeline, bind_group_layout }))
+        let compile = |machine: &Installed| machine.compile(kernel.linked(self.capabilities().runtime_checks));
+        let on_machine = self.shared.machine.as_ref().map(compile).transpose()?;
+        Ok(Arc::new(Pipeline { name: kernel.name.into(), pipeline, bind_group_layout, on_machine }))
     }
 
     fn shader_module(&self, name: &str, wgsl: &str) -> wgpu::ShaderModule {

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     element,
+    machine::Command,
     pipeline::Pipeline,
     staging::{Completed, Downloads, Ticket, Uploads},
     timing::Timer,
@@ -29,6 +30,10 @@ kernel! {
 const UNIFORM_BYTES: u64 = 64 << 10;
 const UNIFORM_STRIDE: u64 = 256;
 
+/// Dispatches after which a part of the recording is handed over, so that the device works while the host records the rest. Recording takes
+/// 3 to 10 us a dispatch, a submission 30 us.
+const DISPATCHES_PER_SUBMIT: usize = 24;
+
 /// How long a wait spins.
 const SPIN: Duration = Duration::from_millis(1);
 
@@ -41,6 +46,8 @@ pub struct Recorder {
     stage: &'static str,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
+    /// Since the last submission.
+    dispatches: usize,
     used: Vec<RawBuffer>,
     uploads: Uploads,
     downloads: Downloads,
@@ -48,6 +55,17 @@ pub struct Recorder {
     error: Option<Error>,
     /// Only when kernels are timed.
     timer: Option<Timer>,
+    /// Only where a machine stands in for the device: what is recorded, in place of the encoder.
+    commands: Option<Vec<Command>>,
+}
+
+/// What a submission is known by.
+struct Submission {
+    /// Its sequence number.
+    number: u32,
+    index: wgpu::SubmissionIndex,
+    /// The device's sequence number behind it.
+    word: Option<Ticket<u32>>,
 }
 
 #[derive(Default)]
@@ -58,12 +76,15 @@ struct Uniforms {
 impl Recorder {
     pub(super) fn new(gpu: Gpu, stage: &'static str) -> Self {
         let timer = gpu.shared.time_kernels.then(Timer::new);
+        let commands = gpu.shared.machine.is_some().then(Vec::new);
         Self {
             timer,
+            commands,
             gpu,
             stage,
             encoder: None,
             pass: None,
+            dispatches: 0,
             used: vec![],
             uploads: Uploads::default(),
             downloads: Downloads::default(),
@@ -131,6 +152,9 @@ impl Recorder {
         let bytes: &[u8] = bytemuck::cast_slice(element::as_words(values));
         let at = (offset * T::WORDS * 4) as u64;
         let target = self.keep(buffer);
+        if let Some(commands) = &mut self.commands {
+            return commands.push(Command::Write { target, offset: at, bytes: bytes.to_vec() });
+        }
         match self.uploads.push(&self.gpu, bytes) {
             Ok((staging, from)) => {
                 self.encoder().copy_buffer_to_buffer(&staging, from, &target, at, bytes.len() as u64);
@@ -143,6 +167,9 @@ impl Recorder {
     pub fn clear<T: Element>(&mut self, buffer: &DeviceBuffer<T>) {
         if !buffer.is_empty() {
             let target = self.keep(buffer);
+            if let Some(commands) = &mut self.commands {
+                return commands.push(Command::Clear { target, bytes: buffer.bytes() });
+            }
             self.encoder().clear_buffer(&target, 0, Some(buffer.bytes()));
         }
     }
@@ -157,8 +184,12 @@ impl Recorder {
         assert!(from + len <= source.len() && to + len <= target.len(), "copy past the end");
         if len > 0 {
             let size = (T::WORDS * 4) as u64;
-            let (a, b) = (self.keep(source), self.keep(target));
-            self.encoder().copy_buffer_to_buffer(&a, from as u64 * size, &b, to as u64 * size, len as u64 * size);
+            let (from, to, bytes) = (from as u64 * size, to as u64 * size, len as u64 * size);
+            let (source, target) = (self.keep(source), self.keep(target));
+            if let Some(commands) = &mut self.commands {
+                return commands.push(Command::Copy { source: (source, from), target: (target, to), bytes });
+            }
+            self.encoder().copy_buffer_to_buffer(&source, from, &target, to, bytes);
         }
     }
 
@@ -176,7 +207,13 @@ impl Recorder {
         if bytes > 0 {
             let source = self.keep(buffer);
             let from = range.start as u64 * size;
-            self.encoder().copy_buffer_to_buffer(&source, from, &staging, ticket.offset(), bytes);
+            let to = ticket.offset();
+            match &mut self.commands {
+                Some(commands) => {
+                    commands.push(Command::Download { source: (source, from), staging: (staging, to), bytes })
+                }
+                None => self.encoder().copy_buffer_to_buffer(&source, from, &staging, to, bytes),
+            }
         }
         ticket
     }
@@ -187,7 +224,7 @@ impl Recorder {
     ///
     /// The first error of the recording, or what the device reported.
     pub fn submit(&mut self) -> Result<()> {
-        self.finish().map(|_| ())
+        self.finish(false).map(|_| ())
     }
 
     /// Hands the recorded work to the device and waits until it has run.
@@ -205,7 +242,7 @@ impl Recorder {
     ///
     /// As [`Recorder::wait`], and what `work` returns.
     pub fn wait_while(mut self, work: impl FnOnce() -> Result<()>) -> Result<Completed> {
-        let (number, index, word) = self.finish()?;
+        let Submission { number, index, word } = self.finish(true)?;
         let completed = self.downloads.map(&self.gpu);
         self.gpu.shared.host_waits.fetch_add(1, Ordering::Relaxed);
         let worked = work();
@@ -213,7 +250,7 @@ impl Recorder {
         self.gpu.shared.faults.check(self.stage)?;
         waited.map_err(|error| self.gpu_error(error.to_string()))?;
         worked?;
-        match completed.take(word)?[0] {
+        match completed.take(word.expect("read back"))?[0] {
             found if found == number => Ok(completed),
             found => {
                 let error = Error::StaleSequence { expected: number, found };
@@ -236,15 +273,17 @@ impl Recorder {
         device.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None }).map(|_| ())
     }
 
-    /// Closes the recording with the next sequence number and submits it. Also reads the number back, for who waits.
-    fn finish(&mut self) -> Result<(u32, wgpu::SubmissionIndex, Ticket<u32>)> {
+    /// Closes the recording with the next sequence number and submits it; who waits reads the number back.
+    fn finish(&mut self, read_back: bool) -> Result<Submission> {
         let gpu = self.gpu.clone();
         // held over the submission, so that numbers follow the order of the queue
         let mut sequence = gpu.shared.submissions.lock().unwrap_or_else(|p| p.into_inner());
         let word = sequence.word(&gpu)?;
         let number = sequence.submitted.wrapping_add(1);
+        self.dispatches = 0;
         self.dispatch(&AdvanceSequence { word: &word, number }, Grid::threads(1));
-        let ticket = self.download(&word);
+        let ticket = read_back.then(|| self.download(&word));
+        self.execute_on_machine();
         if let Some(error) = self.error.take() {
             self.discard();
             // what fails on a lost device fails for that
@@ -264,7 +303,15 @@ impl Recorder {
             timer.collect(&gpu).map_err(|message| Error::Gpu { context: "kernel times".into(), message })?;
         }
         gpu.shared.faults.check(self.stage)?;
-        Ok((number, index, ticket))
+        Ok(Submission { number, index, word: ticket })
+    }
+
+    /// Where a machine stands in for the device, submission is execution.
+    fn execute_on_machine(&mut self) {
+        if let (Some(machine), Some(commands), None) = (&self.gpu.shared.machine, &mut self.commands, &self.error) {
+            let executed = machine.execute(&self.gpu, commands.drain(..));
+            self.error = executed.map_err(|message| self.gpu_error(message)).err();
+        }
     }
 
     fn discard(&mut self) {
@@ -273,6 +320,7 @@ impl Recorder {
         self.uploads.close();
         self.downloads.clear();
         self.uniforms.buffers.clear();
+        self.commands.iter_mut().for_each(Vec::clear);
         self.used.clear();
     }
 
@@ -306,6 +354,9 @@ impl Recorder {
         params: &[u32],
         [x, y, z]: [u32; 3],
     ) {
+        if let Some(commands) = &mut self.commands {
+            return commands.push(Command::dispatch(pipeline, buffers, params, [x, y, z]));
+        }
         let immediates = self.gpu.capabilities().immediates;
         let uniform = (!immediates && !params.is_empty()).then(|| self.uniforms.push(&self.gpu, params));
         let mut entries: Vec<_> = buffers
@@ -338,6 +389,12 @@ impl Recorder {
             pass.set_immediates(0, bytemuck::cast_slice(params));
         }
         pass.dispatch_workgroups(x, y, z);
+        self.dispatches += 1;
+        if self.dispatches >= DISPATCHES_PER_SUBMIT {
+            if let Err(error) = self.submit() {
+                self.fail(error);
+            }
+        }
     }
 
     /// Makes sure that a pass is open: the one of the dispatch before, or one with timestamps of its own.

@@ -1,8 +1,8 @@
 //! One device per test binary: compiling a pipeline on a software driver takes up to a second, so tests share them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use super::{Gpu, GpuOptions};
+use super::{machine::Machine, Gpu, GpuOptions};
 
 /// The shared device under the profile that the environment names ([`LimitProfile`](super::LimitProfile)).
 ///
@@ -12,7 +12,26 @@ use super::{Gpu, GpuOptions};
 pub fn gpu() -> Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
-        Gpu::new(&GpuOptions::default()).expect("tests need a GPU adapter (scripts/with-gpu installs a software one)")
+        let options = GpuOptions { machine: machine(), ..GpuOptions::default() };
+        Gpu::new(&options).expect("tests need a GPU adapter (scripts/with-gpu installs a software one)")
     })
     .clone()
+}
+
+/// Whether a machine executes unit tests in place of an adapter.
+#[cfg(test)]
+pub(crate) fn on_machine() -> bool {
+    gpu().shared.machine.is_some()
+}
+
+/// What executes unit tests in place of the adapter, if the environment asks for it.
+#[cfg(test)]
+fn machine() -> Option<Arc<dyn Machine>> {
+    Some(Arc::new(crate::metal_on_cpu_machine::MetalOnCpu::from_env()?))
+}
+
+/// Integration tests that want a machine open a device with it.
+#[cfg(not(test))]
+fn machine() -> Option<Arc<dyn Machine>> {
+    None
 }

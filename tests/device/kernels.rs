@@ -1,27 +1,19 @@
-//! The kernels that proofs really use: what a device has compiled after proofs that together take every road.
+//! The kernels of this crate as text, before they are linked for a device.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
-use openvm_stark_backend::{
-    interaction::InteractionBuilder,
-    keygen::types::StarkProvingKey,
-    prover::{AirProvingContext, ColMajorMatrix, ProvingContext},
-    test_utils::{CachedFixture11, FibFixture, MixtureFixture, PreprocessedAndCachedFixture, TestFixture},
-    AirRef, BaseAirWithPublicValues, PartitionedBaseAir, StarkEngine,
-};
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
+use openvm_stark_backend::{keygen::types::StarkProvingKey, StarkEngine};
+use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config as SC;
 use openvm_wgpu_backend::{
     constraints::{self, PartWidths},
     gpu::{Access, GeneratedKernel, Gpu, KernelDecl, Variant},
     kernels::constraints::{AirEvaluator, EvaluatorPolicy},
 };
-use p3_air::{Air, AirBuilder, BaseAir};
-use p3_field::{Field, PrimeCharacteristicRing};
-use p3_matrix::Matrix;
 
 use crate::{
-    common::{params::SmallParams, parity::prove_on},
-    device::{engine, Engine},
+    common::params::SmallParams,
+    device::engine,
+    roads::compiled_after_proofs,
     workloads::{Workload, WorkloadKind},
 };
 
@@ -81,20 +73,7 @@ impl From<GeneratedKernel> for Source {
 
 /// The kernels of `wgsl/` in every variant that proofs use.
 pub fn sources_after_proofs() -> Vec<Source> {
-    for (l_skip, n_stack, log_height) in [(0, 7, 3), (2, 8, 9), (9, 1, 10)] {
-        let engine = engine(SmallParams::new(l_skip, n_stack).build());
-        prove_fixture(&engine, &MixtureFixture::standard(log_height, engine.config().clone()));
-    }
-    prove_fixture(&engine(SmallParams::new(0, 2).build()), &FibFixture::new(0, 1, 4));
-    let engine = engine(SmallParams::new(4, 10).build());
-    prove_fixture(&engine, &FibFixture::new(0, 1, 1 << 14));
-    prove_fixture(&engine, &CachedFixture11::new(engine.config().clone()));
-    let alternating = (0..64).map(|row| row % 2 == 0).collect();
-    prove_fixture(&engine, &PreprocessedAndCachedFixture::new(alternating, engine.config().clone(), 2));
-    prove_airs(&engine, &[Arc::new(EntangledAir)], vec![ColMajorMatrix::new(F::zero_vec(64 * 2 * SUMS), 2 * SUMS)]);
-    let keccak = Workload { kind: WorkloadKind::Keccak, log_n: 3 };
-    prove_airs(&engine, &keccak.airs(), keccak.traces(0));
-    engine.device().gpu().compiled_kernels().into_iter().map(Source::from).collect()
+    compiled_after_proofs(engine).into_iter().map(Source::from).collect()
 }
 
 /// Every kernel that can be generated from the AIRs of a workload.
@@ -110,40 +89,4 @@ pub fn generated_sources(gpu: &Gpu, kind: WorkloadKind) -> Vec<Source> {
         programs.into_iter().flat_map(|program| program.generated_kernels()).map(Source::from).collect::<Vec<_>>()
     };
     pk.per_air.iter().flat_map(of_air).collect()
-}
-
-fn prove_fixture<X: TestFixture<SC>>(engine: &Engine, fixture: &X) {
-    let (pk, _) = fixture.keygen(engine);
-    prove_on(engine, &pk, &fixture.generate_proving_ctx()).expect("fixtures prove");
-}
-
-fn prove_airs(engine: &Engine, airs: &[AirRef<SC>], traces: Vec<ColMajorMatrix<F>>) {
-    let (pk, _) = engine.keygen(airs);
-    let contexts = traces.into_iter().map(AirProvingContext::simple_no_pis).enumerate();
-    prove_on(engine, &pk, &ProvingContext::new(contexts.collect())).expect("the traces satisfy the constraints");
-}
-
-/// An AIR whose only value keeps more intermediates alive than the interpreter has registers: `(s_0 + s_1 + ..)(s_0 - s_1 - ..)` with
-/// `s_i` the sum of two columns. It has to vanish, and is a message that nobody sends.
-struct EntangledAir;
-
-const SUMS: usize = 48;
-
-impl<T> BaseAir<T> for EntangledAir {
-    fn width(&self) -> usize {
-        2 * SUMS
-    }
-}
-impl<T: Field> BaseAirWithPublicValues<T> for EntangledAir {}
-impl<T: Field> PartitionedBaseAir<T> for EntangledAir {}
-impl<AB: AirBuilder + InteractionBuilder> Air<AB> for EntangledAir {
-    fn eval(&self, builder: &mut AB) {
-        let main = builder.main();
-        let local = main.row_slice(0).expect("a window has two rows").to_vec();
-        let sums: Vec<AB::Expr> = local.chunks(2).map(|pair| pair[0].into() + pair[1].into()).collect();
-        let all = sums.iter().cloned().reduce(|a, b| a + b).expect("there are sums");
-        let other = sums.iter().cloned().reduce(|a, b| a - b).expect("there are sums");
-        builder.assert_zero(all.clone() * other.clone());
-        builder.push_interaction(0, [all * other], AB::Expr::ZERO, 0);
-    }
 }

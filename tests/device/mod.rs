@@ -1,4 +1,7 @@
 //! The engine under test; apart from `common`, which the unit tests of the crate include, too.
+//!
+//! Each test binary uses its own part of this module.
+#![allow(dead_code)]
 
 use openvm_stark_backend::{StarkEngine, SystemParams};
 use openvm_stark_sdk::config::baby_bear_poseidon2::DuplexSponge;

@@ -1,14 +1,17 @@
 // Values of a thread that evaluates four rows of a base-field tile at once: a vector holds one value for each row.
 //
-// Four adjacent rows share the decoding of an instruction and are one load of a column. A tile's stride is a multiple of four; the
-// rows between the last one and the stride are evaluated, but not stored.
-// The frame declares `tile` (as vectors) and `params.stride` (in words), `params.evaluations`.
+// Four adjacent rows share the decoding of an instruction and are one load of a column. A tile has room for whole blocks of 64 rows
+// (rap/tile_at.wgsl); the rows behind the last one are evaluated, but not stored.
+// The frame declares `tile` (as vectors) and `params.columns`, `params.evaluations`.
 #import field/ext
 
 alias Value = vec4<u32>;
 
 /// The first row of this thread, over four.
 var<private> quad: u32;
+
+/// Where column 0 has them; column c is 16 c vectors further.
+var<private> quad_at: u32;
 
 /// Sums in the extension, coefficient by coefficient: component k of each vector belongs to row k.
 var<private> acc0: array<Value, 4>;
@@ -17,11 +20,12 @@ var<private> acc1: array<Value, 4>;
 /// Chooses the rows of thread `t` of a workgroup of 64; false if there are none.
 fn choose_rows(workgroup: u32, t: u32) -> bool {
     quad = workgroup * 64u + t;
+    quad_at = (quad >> 4u) * params.columns * 16u + (quad & 15u);
     return 4u * quad < params.evaluations;
 }
 
 fn column(c: u32) -> Value {
-    return tile[c * (params.stride / 4u) + quad];
+    return tile[quad_at + c * 16u];
 }
 
 fn lift(word: u32) -> Value {

@@ -6,16 +6,15 @@
 // than 2^l_skip is repeated `lift` times with norm = 1 / lift. Only positions within window_start + [0, window_len) are written
 // (the layer comes in pieces): window_start is the position of the buffers' first element.
 //
-// tile: F, column-major, `stride` words (a multiple of 4) a column; weights, numerators, denominators: EF; weights[alpha] is alpha.
-// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
+// tile: F, `columns` columns as rap/tile_at.wgsl lays them out; weights, numerators, denominators: EF; weights[alpha] is alpha.
+// INTERPRETED runs encoded records, four rows a thread (base_values.wgsl); without, `evaluate` is the generated text of one chunk, for
+// one row a thread (scalar_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
 // `first_workgroup` on.
-// INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
-#import constraints/base_values
 
 struct Params {
-    stride: u32,
+    columns: u32,
     evaluations: u32,
     chunk: u32,
     first_workgroup: u32,
@@ -28,7 +27,11 @@ struct Params {
     window_len: u32,
 }
 
+#if INTERPRETED
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
+#else
+@group(0) @binding(0) var<storage, read> tile: array<u32>;
+#endif
 @group(0) @binding(1) var<storage, read> constants: array<u32>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;
@@ -36,12 +39,17 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> denominators: array<vec4<u32>>;
 var<immediate> params: Params;
 
-fn write_fraction(k: u32, offset: u32, numerator: u32) {
-    let row = 4u * quad + k;
+#if INTERPRETED
+#import constraints/base_values
+#else
+#import constraints/scalar_values
+#endif
+
+fn write_fraction(row: u32, offset: u32, numerator: u32, message: Ext) {
     if row >= params.evaluations {
         return;
     }
-    let denominator = e_add(weights[params.alpha], sum1(k));
+    let denominator = e_add(weights[params.alpha], message);
     for (var copy = 0u; copy < params.lift; copy++) {
         let at = offset + copy * params.height + params.first_row + row - params.window_start;
         if at < params.window_len {
@@ -51,26 +59,21 @@ fn write_fraction(k: u32, offset: u32, numerator: u32) {
     }
 }
 
+#if INTERPRETED
 fn emit(output: u32, numerator: Value) {
     let scaled = v_scale(numerator, params.norm);
     let offset = offsets[output];
-    write_fraction(0u, offset, scaled.x);
-    write_fraction(1u, offset, scaled.y);
-    write_fraction(2u, offset, scaled.z);
-    write_fraction(3u, offset, scaled.w);
+    write_fraction(4u * quad, offset, scaled.x, sum1(0u));
+    write_fraction(4u * quad + 1u, offset, scaled.y, sum1(1u));
+    write_fraction(4u * quad + 2u, offset, scaled.z, sum1(2u));
+    write_fraction(4u * quad + 3u, offset, scaled.w, sum1(3u));
     acc1 = array<Value, 4>();
 }
 
-#if INTERPRETED
 @group(0) @binding(6) var<storage, read> records: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read> chunks: array<vec4<u32>>;
 @group(0) @binding(8) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
-#else
-// GENERATED
-
-fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
-#endif
 
 @compute @workgroup_size(64)
 fn main(
@@ -84,3 +87,27 @@ fn main(
         evaluate(params.chunk + workgroup_id.z);
     }
 }
+#else
+/// The row of this thread.
+var<private> row: u32;
+
+fn emit(output: u32, numerator: Value) {
+    write_fraction(row, offsets[output], v_scale(numerator, params.norm), sum1());
+    clear1();
+}
+
+// GENERATED
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    row = (params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups)) * ROWS + thread;
+    if row < params.evaluations {
+        choose_row(row);
+        evaluate(0u);
+    }
+}
+#endif

@@ -5,16 +5,18 @@
 // with acc_a accumulator a < accumulators (1 or 2) of chunk c at row e = x * points + p of the tile: x a hypercube point, p a
 // point of the cosets.
 //
-// tile: F, column-major, `stride` words (a multiple of 4) a column; weights, eq, partials: EF; constants: the program's, then the public values.
-// Thread: four rows (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
-// `first_workgroup` on.
-// INTERPRETED runs encoded records; without, `evaluate` is the generated text of one chunk.
+// tile: F, `columns` columns as rap/tile_at.wgsl lays them out; weights, eq, partials: EF; constants: the program's, then the public values.
+//
+// INTERPRETED runs encoded records, four rows a thread (base_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on;
+// x, y: workgroups from `first_workgroup` on.
+// Without, `evaluate` is generated: the text of several chunks, z says which, for one row a thread (scalar_values.wgsl). A workgroup
+// adds the rows that have the same point, if `points` divides 256: then
+//   partials[c][a][w * points + p] = sum over the rows x * points + p of workgroup w of eq[x] * acc_a.
 // Host reference: constraints::host::Program::eval_row.
 #import grid
-#import constraints/base_values
 
 struct Params {
-    stride: u32,
+    columns: u32,
     evaluations: u32,
     points: u32,
     eq_offset: u32,
@@ -23,7 +25,11 @@ struct Params {
     first_workgroup: u32,
 }
 
+#if INTERPRETED
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
+#else
+@group(0) @binding(0) var<storage, read> tile: array<u32>;
+#endif
 @group(0) @binding(1) var<storage, read> constants: array<u32>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> eq: array<vec4<u32>>;
@@ -31,15 +37,11 @@ struct Params {
 var<immediate> params: Params;
 
 #if INTERPRETED
+#import constraints/base_values
 @group(0) @binding(5) var<storage, read> records: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> chunks: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
-#else
-// GENERATED
-
-fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
-#endif
 
 fn store(chunk: u32, k: u32) {
     let e = 4u * quad + k;
@@ -72,3 +74,54 @@ fn main(
     store(chunk, 2u);
     store(chunk, 3u);
 }
+#else
+#import constraints/scalar_values
+// GENERATED
+
+var<workgroup> shared_sums: array<vec4<u32>, ROWS>;
+
+/// Stores accumulator a of the chunk, `value` for this thread's row.
+fn store(chunk: u32, a: u32, row: u32, value: Ext) {
+    let thread = row % ROWS;
+    let workgroups = (params.evaluations + ROWS - 1u) / ROWS;
+    if ROWS % params.points != 0u {
+        if row < params.evaluations {
+            partials[(chunk * params.accumulators + a) * params.evaluations + row] = value;
+        }
+        return;
+    }
+    workgroupBarrier();
+    shared_sums[thread] = value;
+    workgroupBarrier();
+    if thread < params.points && row / ROWS < workgroups {
+        var sum = value;
+        for (var t = thread + params.points; t < ROWS; t += params.points) {
+            sum = e_add(sum, shared_sums[t]);
+        }
+        let len = workgroups * params.points;
+        partials[(chunk * params.accumulators + a) * len + (row / ROWS) * params.points + thread] = sum;
+    }
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let row = (params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups)) * ROWS + thread;
+    // threads behind the last row evaluate it, too, and count for nothing
+    let evaluated = min(row, params.evaluations - 1u);
+    choose_row(evaluated);
+    evaluate(workgroup_id.z);
+    var weight = eq[params.eq_offset + evaluated / params.points];
+    if row != evaluated {
+        weight = E_ZERO;
+    }
+    let chunk = params.chunk + workgroup_id.z;
+    store(chunk, 0u, row, e_mul(weight, sum0()));
+    if params.accumulators == 2u {
+        store(chunk, 1u, row, e_mul(weight, sum1()));
+    }
+}
+#endif

@@ -435,7 +435,10 @@ fn main(
             if local == 0u {
                 local_state[point_at(layer + 1u)] = challenge;
             }
-            lambda = sampled_ext(1u);
+            // there is no layer behind the last one to batch
+            if sample == 8u {
+                lambda = sampled_ext(1u);
+            }
             if layer == params.last_layer {
                 break;
             }

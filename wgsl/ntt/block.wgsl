@@ -3,7 +3,6 @@
 // A block has slots s = 0..15 (slot s is component s % 4 of vector s / 4). For radix 2^r it holds 2^(4-r) independent vectors: their
 // index u is in the high r bits of s, the number g of the vector in the low bits. Steps keep that order, so output q sits where input
 // u = q was. With INVERSE the roots are the inverse ones (no division by the length).
-// A kernel that imports this declares `roots: array<u32>` (kernels::ntt::roots).
 #import field/baby_bear
 
 struct Block {
@@ -150,46 +149,4 @@ fn block_zeta(x: Block, log_radix: u32) -> Block {
         );
     }
     return y;
-}
-
-/// w^e for the root w of order 2^27 (its inverse with INVERSE) and e < 2^27, from a table of two levels.
-fn root(exponent: u32) -> u32 {
-#if INVERSE
-    let e = (0u - exponent) & 0x7ffffffu;
-#else
-    let e = exponent;
-#endif
-    return f_mul(roots[e & 0x3fffu], roots[0x4000u + (e >> 14u)]);
-}
-
-/// 1, h, .., h^15.
-fn block_powers(h: u32) -> Block {
-    let h2 = f_mul(h, h);
-    let h4 = f_mul(h2, h2);
-    let a = vec4<u32>(F_ONE, h, h2, f_mul(h, h2));
-    let b = v_scale(a, h4);
-    let c = v_scale(b, h4);
-    return Block(a, b, c, v_scale(c, h4));
-}
-
-fn v_root(e: vec4<u32>) -> vec4<u32> {
-    return vec4<u32>(root(e.x), root(e.y), root(e.z), root(e.w));
-}
-
-/// w^(u (exponent + g step)) in the slots (u, g).
-fn block_roots(log_radix: u32, exponent: u32, step: u32) -> Block {
-    if log_radix == 4u {
-        return block_powers(root(exponent));
-    }
-    let shift = 4u - log_radix;
-    let s = vec4<u32>(0u, 1u, 2u, 3u);
-    let base = vec4<u32>(exponent) + (s & vec4<u32>((1u << shift) - 1u)) * step;
-    // above two bits, g has bits of the vector's number
-    let high = select(0u, 4u * step, log_radix < 2u);
-    return Block(
-        v_root((s >> vec4<u32>(shift)) * base),
-        v_root(((s + 4u) >> vec4<u32>(shift)) * (base + high)),
-        v_root(((s + 8u) >> vec4<u32>(shift)) * base),
-        v_root(((s + 12u) >> vec4<u32>(shift)) * (base + high)),
-    );
 }

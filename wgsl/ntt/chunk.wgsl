@@ -9,6 +9,7 @@
 // Host reference: openvm_stark_backend::prover::poly::eval_to_coeff_rs_message.
 #import grid
 #import ntt/tile
+#import ntt/roots
 
 struct Params {
     source: u32,

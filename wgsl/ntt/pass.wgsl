@@ -12,7 +12,7 @@
 // over the low bits. The powers of the roots are the same in every column, so they are computed once for `repeat` columns.
 // Bytes moved: 8 a word and pass; runs of at least 16 words. Host reference: p3_dft::Radix2DitParallel.
 #import grid
-#import ntt/block
+#import ntt/roots
 
 struct Params {
     log_n: u32,

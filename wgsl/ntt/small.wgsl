@@ -3,7 +3,7 @@
 // Columns and elements of 2^log_ext words as in ntt/pass.wgsl; `inverse`: w_N^(-j k), divided by N. One thread a word, at most eight
 // products each. Host reference: p3_dft::Radix2DitParallel.
 #import grid
-#import ntt/block
+#import ntt/roots
 
 struct Params {
     log_n: u32,

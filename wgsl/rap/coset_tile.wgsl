@@ -1,9 +1,9 @@
 // Tile of round 0: the columns' values on the cosets g^1 D, .., g^cosets D of the skip domain D, |D| = N = 2^l_skip.
 //
-//   tile[column * stride + (x * cosets + j) * N + i] = T(g^(j+1) omega^i, first_x + x),   x < xs, j < cosets, i < N,
+//   tile[tile_at(column, (x * cosets + j) * N + i)] = T(g^(j+1) omega^i, first_x + x),   x < xs, j < cosets, i < N,
 //
 // where T(., x) is the polynomial of degree < N with the values of rows (first_x + x) * N + (0..N) of the (lifted) column on D.
-// Columns: entries[start..start + count] as (source, tile column), see rap/columns.wgsl.
+// Columns: entries[start..start + count] as (source, tile column), see rap/columns.wgsl; the tile as rap/tile_at.wgsl lays it out.
 // tables: omega^k for k < N / 2, omega^-k for k < N / 2, then for each coset g^((j+1) k) / N at the bit-reversed place of k.
 //
 // Values are taken 512 at a time in the order (column, x, i), so a workgroup holds whole chunks (l_skip <= 9) and no lane idles in
@@ -13,6 +13,7 @@
 // Host reference: p3's idft and coset_dft (kernels::rap::tile::tests).
 #import grid
 #import rap/columns
+#import rap/tile_at
 
 struct Params {
     start: u32,
@@ -20,7 +21,7 @@ struct Params {
     height: u32,
     first_x: u32,
     xs: u32,
-    stride: u32,
+    columns: u32,
     l_skip: u32,
     cosets: u32,
 }
@@ -40,20 +41,29 @@ struct Place {
     live: bool,
     source: u32,
     row: u32,
-    target_at: u32,
+    /// Column and row of the tile that get the value on the first coset.
+    column: u32,
+    target_row: u32,
 }
 
 fn place(e: u32) -> Place {
     let n = 1u << params.l_skip;
     let per_column = params.xs << params.l_skip;
     if e >= params.count * per_column {
-        return Place(false, 0u, 0u, 0u);
+        return Place(false, 0u, 0u, 0u, 0u);
     }
     let entry = entries[params.start + e / per_column];
     let r = e % per_column;
     let x = r >> params.l_skip;
     let row = (params.first_x << params.l_skip) + r;
-    return Place(true, entry.x, row, entry.y * params.stride + x * params.cosets * n + (r & (n - 1u)));
+    return Place(true, entry.x, row, entry.y, x * params.cosets * n + (r & (n - 1u)));
+}
+
+/// Stores the value on coset j.
+fn put(p: Place, j: u32, value: u32) {
+    if p.live {
+        tile[tile_at(p.column, p.target_row + (j << params.l_skip), params.columns)] = value;
+    }
 }
 
 fn value_at(p: Place) -> u32 {
@@ -121,12 +131,8 @@ fn main(
     let scale1 = n + ((t + HALF) & (n - 1u));
     if params.l_skip == 0u {
         for (var j = 0u; j < params.cosets; j++) {
-            if p0.live {
-                tile[p0.target_at + j] = c0;
-            }
-            if p1.live {
-                tile[p1.target_at + j] = c1;
-            }
+            put(p0, j, c0);
+            put(p1, j, c1);
         }
         return;
     }
@@ -134,11 +140,7 @@ fn main(
         values[t] = f_mul(c0, tables[scale0 + j * n]);
         values[t + HALF] = f_mul(c1, tables[scale1 + j * n]);
         forward_transform(t);
-        if p0.live {
-            tile[p0.target_at + j * n] = values[t];
-        }
-        if p1.live {
-            tile[p1.target_at + j * n] = values[t + HALF];
-        }
+        put(p0, j, values[t]);
+        put(p1, j, values[t + HALF]);
     }
 }

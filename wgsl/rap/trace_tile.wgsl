@@ -1,10 +1,11 @@
-// Tile of trace rows: tile[column * stride + r] = source(first_row + r), r < rows, for the columns in entries[start..start + count].
+// Tile of trace rows: tile[tile_at(column, r)] = source(first_row + r), r < rows, for the columns in entries[start..start + count].
 //
-// F words, column-major. entries: (source, tile column), see rap/columns.wgsl. One thread per value, rows fastest, so reads and writes
+// F words, as rap/tile_at.wgsl lays them out. entries: (source, tile column), see rap/columns.wgsl. One thread per value, rows fastest, so reads and writes
 // are coalesced; reads and writes rows * count words once.
 // Host reference: kernels::rap::tile::tests.
 #import grid
 #import rap/columns
+#import rap/tile_at
 
 struct Params {
     start: u32,
@@ -12,7 +13,7 @@ struct Params {
     height: u32,
     first_row: u32,
     rows: u32,
-    stride: u32,
+    columns: u32,
 }
 
 @group(0) @binding(0) var<storage, read> segment: array<u32>;
@@ -32,5 +33,5 @@ fn main(
     }
     let entry = entries[params.start + e / params.rows];
     let r = e % params.rows;
-    tile[entry.y * params.stride + r] = column_value(entry.x, params.first_row + r, params.height);
+    tile[tile_at(entry.y, r, params.columns)] = column_value(entry.x, params.first_row + r, params.height);
 }

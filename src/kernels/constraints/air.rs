@@ -2,7 +2,7 @@
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
-use super::{fill_logup_weights, DeviceProgram, EvaluatorPolicy, LogupWeightsFill, RowKind};
+use super::{fill_logup_weights, DeviceProgram, EvaluatorPolicy, LogupWeightsFill, ProgramForms, RowKind};
 use crate::{
     constraints::{AirPrograms, LogupWeights, PartWidths, TileLayout},
     error::Result,
@@ -29,28 +29,42 @@ pub struct AirEvaluator {
 }
 
 impl AirEvaluator {
-    /// Uploads the programs of the AIR called `name`.
+    /// Uploads the programs of the AIR called `name`. With [`EvaluatorPolicy::Generated`] this compiles their kernels, on several threads,
+    /// and returns when done.
     ///
     /// # Errors
     ///
-    /// As [`DeviceProgram::new`].
+    /// As [`DeviceProgram::new`], and what the shader compiler reports.
     pub fn new(gpu: &Gpu, programs: &AirPrograms, policy: EvaluatorPolicy, name: &str) -> Result<Self> {
         let (round0, gkr_input, mle) = (programs.round0_layout(), programs.gkr_input_layout(), programs.mle_layout());
-        let program = |program, layout, kind, part: &str| {
-            DeviceProgram::new(gpu, (program, layout), kind, policy, &format!("{name} {part}"))
+        let program = |forms, layout, kind, part: &str| {
+            DeviceProgram::new(gpu, (forms, layout), kind, policy, &format!("{name} {part}"))
         };
-        Ok(Self {
-            round0_zerocheck: program(&programs.zerocheck, &round0, RowKind::Points, "zerocheck round 0")?,
-            round0_logup: program(&programs.logup, &round0, RowKind::Points, "logup round 0")?,
-            gkr_input: program(&programs.interactions, &gkr_input, RowKind::Emit, "interactions")?,
-            mle_zerocheck: program(&programs.mle_zerocheck, &mle, RowKind::Lines, "zerocheck MLE")?,
-            mle_logup: program(&programs.mle_logup, &mle, RowKind::Lines, "logup MLE")?,
+        let alike = |interpreted| ProgramForms { interpreted, generated: None };
+        let both = |interpreted, generated| ProgramForms { interpreted, generated: Some(generated) };
+        let zerocheck = both(&programs.zerocheck, &programs.small_zerocheck);
+        let logup = both(&programs.logup, &programs.small_logup);
+        let evaluator = Self {
+            round0_zerocheck: program(zerocheck, &round0, RowKind::Points, "zerocheck round 0")?,
+            round0_logup: program(logup, &round0, RowKind::Points, "logup round 0")?,
+            gkr_input: program(alike(&programs.interactions), &gkr_input, RowKind::Emit, "interactions")?,
+            mle_zerocheck: program(alike(&programs.small_zerocheck), &mle, RowKind::Lines, "zerocheck MLE")?,
+            mle_logup: program(alike(&programs.small_logup), &mle, RowKind::Lines, "logup MLE")?,
             widths: programs.widths.clone(),
             logup_weights: programs.logup_weights.clone(),
             logup_entries: gpu.upload(programs.logup_weights.entries().as_flattened(), "logup weights")?,
             constants: programs.zerocheck.constants.clone(),
             num_public_values: programs.zerocheck.num_public_values,
-        })
+        };
+        if policy == EvaluatorPolicy::Generated {
+            evaluator.programs().into_iter().try_for_each(DeviceProgram::wait_for_kernels)?;
+        }
+        Ok(evaluator)
+    }
+
+    /// All programs.
+    pub fn programs(&self) -> [&DeviceProgram; 5] {
+        [&self.round0_zerocheck, &self.round0_logup, &self.gkr_input, &self.mle_zerocheck, &self.mle_logup]
     }
 
     /// Layout of round 0's tiles: the columns that zerocheck and logup read.

@@ -22,7 +22,7 @@ kernel! {
             write denominators: EF, read records: u32, read chunks: u32, write spill: u32,
         }
         params {
-            stride, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len,
+            columns, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len,
         }
         flags { INTERPRETED, EMIT, SPILL }
     }
@@ -30,9 +30,9 @@ kernel! {
 
 /// Arguments of an emitting evaluation ([`DeviceProgram::emit`]).
 pub struct EmitEvaluation<'a> {
-    /// `layout.num_columns()` columns of `stride` elements each.
+    /// `layout.num_columns()` columns of `stride` elements each, in blocks of 64 rows (`wgsl/rap/tile_at.wgsl`).
     pub tile: &'a DeviceBuffer<F>,
-    /// Elements from one tile column to the next; a multiple of 4 for tiles over F.
+    /// Rows that the tile has room for, a multiple of 64.
     pub stride: usize,
     /// Rows of the tile.
     pub rows: usize,
@@ -64,7 +64,7 @@ impl EmitEvaluation<'_> {
         let ir = program.program();
         assert_eq!(program.source.kind, RowKind::Emit, "a summing program emits nothing");
         assert!(self.stride >= self.rows, "tile of {} rows with stride {}", self.rows, self.stride);
-        assert!(self.stride.is_multiple_of(4), "stride {} is no multiple of 4", self.stride);
+        assert!(self.stride.is_multiple_of(64), "stride {} is no multiple of 64", self.stride);
         assert!(self.tile.len() >= program.layout().num_columns() * self.stride, "tile too small");
         assert!(self.first_row + self.rows <= self.height, "tile reaches past the trace");
         assert!(self.constants.len() >= ir.constants_len(), "constants too short");
@@ -89,7 +89,7 @@ impl EmitEvaluation<'_> {
     fn params(&self, program: &DeviceProgram, piece: usize, slice: &Slice) -> [u32; EMIT_PARAMS] {
         let norm = F::from_usize(self.lift).inverse();
         [
-            self.stride as u32,
+            program.layout().num_columns() as u32,
             self.rows as u32,
             slice.chunks.start as u32,
             slice.workgroups.start as u32,
@@ -149,7 +149,7 @@ impl DeviceProgram {
         piece: usize,
         (slice, params): (&Slice, [u32; EMIT_PARAMS]),
     ) {
-        let [stride, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len] =
+        let [columns, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len] =
             params;
         let kernel = InterpretEmit {
             tile: args.tile,
@@ -161,7 +161,7 @@ impl DeviceProgram {
             records: &self.records,
             chunks: &self.chunks,
             spill: &self.spill,
-            stride,
+            columns,
             evaluations,
             chunk,
             first_workgroup,

@@ -1,107 +1,182 @@
-//! Generated kernels of a program: text, compilation in parallel, and when it starts.
+//! Generated kernels of a program: text, compilation in the background, and when it starts.
 
 use std::{
+    ops::Range,
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         Arc, Mutex, OnceLock,
     },
-    thread::JoinHandle,
 };
 
-use rayon::prelude::*;
-
-use super::{program::Source, RowKind};
+use super::{program::Source, EvaluatorPolicy, RowKind};
 use crate::{
     constraints::{wgsl::chunk_body, Chunk, Program, MAX_CHUNK_COST},
-    error::Result,
-    gpu::{Access, CompiledKernel, GeneratedKernel, Gpu},
+    error::{Error, Result},
+    gpu::{Access, Background, CompiledKernel, GeneratedKernel, Gpu},
 };
 
-/// Instructions beyond which a chunk stays with the interpreter: compile time grows faster than linearly (5,000
-/// statements: 23 s on NVIDIA, 122 s on lavapipe). Only a single constraint or interaction can be this large.
+/// Instructions beyond which a chunk is not compiled, nor its program: compile time grows faster than linearly (5,000 statements: 23 s
+/// on NVIDIA, 122 s on lavapipe). Only a single constraint or interaction can be this large.
 const MAX_GENERATED_INSTRS: usize = 2 * MAX_CHUNK_COST;
 
-/// Evaluations after which compiling a program pays: interpreting 2^15 rows costs what compiling saves on later ones
-/// (a GPU's compiler runs beside it; a software driver's takes the cores that evaluate).
+/// Instructions that the chunks of one kernel of round 0 have together. More chunks in a kernel fill a GPU better and hide more of the
+/// time that each multiprocessor waits for a chunk's code (H200, keccak 10, chunks of 250: kernels of 500, 1,000, 2,000 take 1.9, 1.5,
+/// 1.3 ms, and 4,000 no less), but compile longer (2,000: 4 s).
+const KERNEL_INSTRS: usize = 2_000;
+
+/// Evaluations after which compiling a program of few chunks pays where it is not compiled at once: interpreting 2^15 rows costs what
+/// compiling saves on later ones (a GPU's compiler runs beside it; a software driver's takes the cores that evaluate).
 const COMPILE_AFTER: usize = 1 << 15;
 const COMPILE_AFTER_SOFTWARE: usize = 1 << 20;
 
-/// Chunks beyond which a program stays with the interpreter unless generated kernels are asked for: every generated chunk is a dispatch of
-/// its own. Measured on an H200: keccak 10 (45 chunks in round 0, 261 in the MLE rounds) takes 273 ms on generated kernels, 72 ms
-/// interpreted, and two minutes to compile.
-const MAX_GENERATED_CHUNKS: usize = 8;
+/// Kernels beyond which a program stays with the interpreter unless generated kernels are asked for. Base field: a minute of one core's
+/// compilation. Extension field: a chunk of 250 operations is hundreds of KiB of code that the few warps of a round run once, so it
+/// waits for instructions (H200: keccak 10 takes 273 ms on 261 generated kernels of the MLE rounds, 72 ms interpreted). Software
+/// drivers: their compilers are slow, and take the cores that evaluate.
+const MAX_BASE_KERNELS: usize = 64;
+const MAX_EXTENSION_KERNELS: usize = 8;
+const MAX_SOFTWARE_KERNELS: usize = 8;
 
-/// The generated kernels of one program's chunks, as far as they are compiled.
+/// The generated kernels of one program: none until all of them are compiled.
 pub(super) struct Generated {
-    kernels: Vec<OnceLock<CompiledKernel>>,
+    /// The chunks of each kernel.
+    groups: Vec<Range<usize>>,
+    compilable: bool,
+    ready: OnceLock<Vec<CompiledKernel>>,
+    compiled: Vec<OnceLock<CompiledKernel>>,
     /// Rows evaluated so far.
     evaluations: AtomicUsize,
     started: AtomicBool,
     stopped: AtomicBool,
-    background: Mutex<Option<JoinHandle<()>>>,
+    /// Jobs that have not ended.
+    pending: Background,
+    /// Jobs that are in the compiler now.
+    compiling: Background,
+    failure: Mutex<Option<Error>>,
 }
 
 impl Generated {
-    pub(super) fn new(program: &Program) -> Self {
+    pub(super) fn new(program: &Program, kind: RowKind) -> Self {
+        let groups = match kind {
+            RowKind::Points => groups(program),
+            RowKind::Lines | RowKind::Emit => (0..program.chunks.len()).map(|c| c..c + 1).collect(),
+        };
         Self {
-            kernels: program.chunks.iter().map(|_| OnceLock::new()).collect(),
+            compiled: groups.iter().map(|_| OnceLock::new()).collect(),
+            groups,
+            compilable: program.chunks.iter().all(is_compilable),
+            ready: OnceLock::new(),
             evaluations: AtomicUsize::new(0),
             started: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            background: Mutex::default(),
+            pending: Background::default(),
+            compiling: Background::default(),
+            failure: Mutex::default(),
         }
     }
 
-    /// The kernel of chunk `c`, if it is compiled.
-    pub(super) fn kernel(&self, c: usize) -> Option<&CompiledKernel> {
-        self.kernels[c].get()
+    /// Each kernel with its chunks, once all are compiled.
+    pub(super) fn kernels(&self) -> Option<impl Iterator<Item = (&CompiledKernel, &Range<usize>)>> {
+        self.ready.get().map(|kernels| kernels.iter().zip(&self.groups))
     }
 
-    pub(super) fn num_ready(&self) -> usize {
-        self.kernels.iter().filter(|kernel| kernel.get().is_some()).count()
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.get().is_some()
     }
 
-    /// Counts `evaluations` rows; the call that makes compilation pay starts it in the background.
+    /// Starts compilation where the policy wants it before anything was evaluated.
+    pub(super) fn begin(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>, policy: EvaluatorPolicy) {
+        let base = source.kind != RowKind::Lines;
+        let pays = self.groups.len() <= if base { MAX_BASE_KERNELS } else { MAX_EXTENSION_KERNELS };
+        let wanted = match policy {
+            EvaluatorPolicy::Auto => base && !gpu.capabilities().software,
+            EvaluatorPolicy::Interpreter => false,
+            EvaluatorPolicy::Generated => true,
+        };
+        if wanted && pays {
+            self.start(gpu, source);
+        }
+    }
+
+    /// Counts `evaluations` rows; the call that makes compilation pay starts it.
     pub(super) fn count(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>, evaluations: usize) {
-        let threshold = if gpu.capabilities().software { COMPILE_AFTER_SOFTWARE } else { COMPILE_AFTER };
+        let (threshold, most) = match gpu.capabilities().software {
+            true => (COMPILE_AFTER_SOFTWARE, MAX_SOFTWARE_KERNELS),
+            false => (COMPILE_AFTER, MAX_EXTENSION_KERNELS),
+        };
         let seen = self.evaluations.fetch_add(evaluations, Ordering::Relaxed) + evaluations;
-        let many = self.kernels.len() > MAX_GENERATED_CHUNKS;
-        if many || seen < threshold || self.started.swap(true, Ordering::Relaxed) {
+        if seen >= threshold && self.groups.len() <= most {
+            self.start(gpu, source);
+        }
+    }
+
+    /// Compiles the kernels in the background, several at a time; the first call counts.
+    fn start(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>) {
+        if !self.compilable || self.groups.is_empty() || self.started.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (this, gpu, source) = (self.clone(), gpu.clone(), source.clone());
-        let compile = move || match this.compile(&gpu, &source) {
-            Ok(()) => gpu.store_pipelines(),
-            Err(error) => tracing::warn!(%error, program = source.name, "generated kernels unavailable, interpreting"),
-        };
-        match std::thread::Builder::new().name("wgsl-compiler".into()).spawn(compile) {
-            Ok(handle) => *self.background.lock().unwrap_or_else(|p| p.into_inner()) = Some(handle),
-            Err(error) => tracing::warn!(%error, "no thread to compile generated kernels, interpreting"),
+        // all are counted before the first can end
+        for _ in &self.groups {
+            self.pending.begin();
+            gpu.background().begin();
+        }
+        for k in 0..self.groups.len() {
+            let (this, gpu, source) = (self.clone(), gpu.clone(), source.clone());
+            compiler_threads().spawn(move || {
+                this.compile(&gpu, &source, k);
+                this.pending.end();
+                if gpu.background().end() {
+                    gpu.store_pipelines();
+                }
+            });
         }
     }
 
-    /// Ends compilation in the background and waits for the kernels that are being compiled: a process must not exit while its threads
-    /// are in the driver.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        let handle = self.background.lock().unwrap_or_else(|p| p.into_inner()).take();
-        if handle.is_some_and(|handle| handle.join().is_err()) {
-            tracing::warn!("the compiler of generated kernels panicked");
-        }
-    }
-
-    /// Compiles every chunk that is not too large, several at a time.
-    pub(super) fn compile(&self, gpu: &Gpu, source: &Source) -> Result<()> {
-        let chunks = source.program.chunks.par_iter().zip(&self.kernels).enumerate();
-        let compile = |(c, (chunk, kernel)): (usize, (&Chunk, &OnceLock<CompiledKernel>))| {
-            let stopped = self.stopped.load(Ordering::Relaxed);
-            if !stopped && is_compilable(chunk) && kernel.get().is_none() {
-                // another thread may have been first: both kernels are the same
-                let _ = kernel.set(gpu.compile_generated(&kernel_text(source, c))?);
+    fn compile(&self, gpu: &Gpu, source: &Source, k: usize) {
+        self.compiling.begin();
+        if !self.stopped.load(Ordering::SeqCst) {
+            let text = kernel_text(source, k, self.groups[k].clone());
+            match gpu.compile_generated(&text) {
+                Ok(kernel) => self.put(k, kernel),
+                Err(error) => {
+                    tracing::warn!(%error, program = source.name, "generated kernels unavailable, interpreting");
+                    self.failure.lock().unwrap_or_else(|p| p.into_inner()).get_or_insert(error);
+                }
             }
-            Ok(())
-        };
-        compiler_threads().install(|| chunks.try_for_each(compile))
+        }
+        self.compiling.end();
+    }
+
+    /// Keeps a kernel; the last one makes all of them ready.
+    fn put(&self, k: usize, kernel: CompiledKernel) {
+        let _ = self.compiled[k].set(kernel);
+        let all: Option<Vec<_>> = self.compiled.iter().map(|kernel| kernel.get().cloned()).collect();
+        if let Some(kernels) = all {
+            let _ = self.ready.set(kernels);
+        }
+    }
+
+    /// Waits for a compilation that was started.
+    ///
+    /// # Errors
+    ///
+    /// What the shader compiler reports.
+    pub(super) fn wait(&self) -> Result<()> {
+        self.pending.wait();
+        self.failure.lock().unwrap_or_else(|p| p.into_inner()).take().map_or(Ok(()), Err)
+    }
+
+    /// Ends compilation: kernels that are queued are left, those in the compiler are waited for, since a process must not exit while its
+    /// threads are in the driver.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.compiling.wait();
+    }
+
+    /// The text of every kernel, if they can be compiled.
+    pub(super) fn texts<'a>(&'a self, source: &'a Source) -> impl Iterator<Item = GeneratedKernel> + 'a {
+        let groups = self.groups.iter().enumerate().filter(|_| self.compilable);
+        groups.map(|(k, chunks)| kernel_text(source, k, chunks.clone()))
     }
 }
 
@@ -109,49 +184,72 @@ fn is_compilable(chunk: &Chunk) -> bool {
     chunk.instrs.len() <= MAX_GENERATED_INSTRS
 }
 
-/// The generated kernels of all chunks that are not too large.
-pub(super) fn kernel_texts(source: &Source) -> impl Iterator<Item = GeneratedKernel> + '_ {
-    let chunks = source.program.chunks.iter().enumerate();
-    chunks.filter(|(_, chunk)| is_compilable(chunk)).map(|(c, _)| kernel_text(source, c))
+/// Packs adjacent chunks into kernels.
+fn groups(program: &Program) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = vec![];
+    let mut instrs = 0;
+    for (c, chunk) in program.chunks.iter().enumerate() {
+        instrs += chunk.instrs.len();
+        match groups.last_mut() {
+            Some(group) if instrs <= KERNEL_INSTRS => group.end = c + 1,
+            _ => {
+                groups.push(c..c + 1);
+                instrs = chunk.instrs.len();
+            }
+        }
+    }
+    groups
 }
 
-/// Threads of their own, so that compilation never holds up who shares the global pool.
+/// Threads of their own, half as many as there are cores, so that compilation holds up neither the prover nor who shares the global pool.
 fn compiler_threads() -> &'static rayon::ThreadPool {
     static POOL: OnceLock<rayon::ThreadPool> = OnceLock::new();
     POOL.get_or_init(|| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
         let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
         builder.thread_name(|i| format!("wgsl-compiler-{i}")).build().expect("threads can be started")
     })
 }
 
-/// The kernel of chunk `c`: the frame of its row kind around the chunk's statements.
-fn kernel_text(source: &Source, c: usize) -> GeneratedKernel {
+/// Kernel `k`: the frame of its row kind around the statements of its chunks.
+fn kernel_text(source: &Source, k: usize, chunks: Range<usize>) -> GeneratedKernel {
     use Access::{Read, ReadWrite};
-    let (frame, bindings, params) = match source.kind {
+    let (frame, bindings, params, workgroup) = match source.kind {
         RowKind::Points => (
             include_str!("../../../wgsl/constraints/points.wgsl"),
             vec![Read, Read, Read, Read, ReadWrite],
             super::sums::POINTS_PARAMS,
+            256,
         ),
         RowKind::Lines => (
             include_str!("../../../wgsl/constraints/lines.wgsl"),
             vec![Read, Read, Read, Read, ReadWrite],
             super::sums::LINES_PARAMS,
+            64,
         ),
         RowKind::Emit => (
             include_str!("../../../wgsl/constraints/emit.wgsl"),
             vec![Read, Read, Read, Read, ReadWrite, ReadWrite],
             super::emit::EMIT_PARAMS,
+            256,
         ),
     };
-    let body = chunk_body(&source.program, &source.program.chunks[c], &source.layout);
-    let evaluate = format!("fn evaluate(chunk: u32) {{\n{body}}}\n");
-    GeneratedKernel {
-        name: format!("{} chunk {c}", source.name),
-        wgsl: frame.replace("// GENERATED\n", &evaluate),
-        bindings,
-        params,
-        workgroup: 64,
+    let wgsl = frame.replace("// GENERATED\n", &evaluate_text(source, chunks));
+    GeneratedKernel { name: format!("{} kernel {k}", source.name), wgsl, bindings, params, workgroup }
+}
+
+/// `evaluate(z)`, which runs the `z`-th of these chunks: a function each, so that no workgroup fetches another one's code.
+fn evaluate_text(source: &Source, chunks: Range<usize>) -> String {
+    let program = source.generated();
+    let body = |c: usize| chunk_body(program, &program.chunks[c], &source.layout, source.kind == RowKind::Lines);
+    if chunks.len() == 1 {
+        return format!("fn evaluate(z: u32) {{\n{}}}\n", body(chunks.start));
     }
+    let (mut functions, mut cases) = (String::new(), String::new());
+    for (z, c) in chunks.clone().enumerate() {
+        functions += &format!("fn chunk_{z}() {{\n{}}}\n\n", body(c));
+        let label = if z + 1 < chunks.len() { format!("case {z}u") } else { "default".into() };
+        cases += &format!("    {label}: {{\n      chunk_{z}();\n    }}\n");
+    }
+    format!("{functions}fn evaluate(z: u32) {{\n  switch z {{\n{cases}  }}\n}}\n")
 }

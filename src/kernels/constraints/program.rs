@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::generated::{self, Generated};
+use super::generated::Generated;
 use crate::{
     constraints::{encode::EncodedProgram, Chunk, Instr, Program, TileLayout},
     error::Result,
@@ -12,14 +12,14 @@ use crate::{
 /// Which evaluator runs constraint programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EvaluatorPolicy {
-    /// The interpreter until a program has run often enough for compilation to pay; then its generated kernels, as soon as
-    /// they are compiled in the background.
+    /// The interpreter until a program's generated kernels are compiled, which happens in the background: those of round 0 and of the
+    /// GKR input from the start, those of the MLE rounds where they are few and have run often enough for compilation to pay.
+    /// Software drivers compile nothing before a program of few kernels has run long.
     #[default]
     Auto,
     /// Always the interpreter.
     Interpreter,
-    /// Generated kernels, compiled before the first evaluation. Chunks too large to compile in reasonable time are
-    /// interpreted.
+    /// Generated kernels wherever they pay, compiled before the first evaluation.
     Generated,
 }
 
@@ -35,7 +35,7 @@ pub enum RowKind {
 }
 
 impl RowKind {
-    /// Evaluations of a workgroup of 64 threads.
+    /// Evaluations of a workgroup: of the interpreter's 64 threads, and of a generated kernel's.
     pub(super) fn rows_per_workgroup(self) -> usize {
         match self {
             Self::Points | Self::Emit => 256,
@@ -56,6 +56,9 @@ impl RowKind {
 /// 58 G multiplications/s), 1 ms on an H200 (measured 391 G/s).
 const MAX_DISPATCH_COST: u64 = 1 << 28;
 
+/// The same for a generated kernel over the base field, whose instructions are this many times as fast.
+const GENERATED_SPEED: u64 = 4;
+
 /// Chunks of one dispatch: the limit of a dispatch dimension.
 const MAX_BATCH: usize = 65_535;
 
@@ -72,9 +75,27 @@ const GENERATED_MIN_EVALUATIONS: usize = 1 << 12;
 /// A program with its layout, which the device forms are made from.
 pub(super) struct Source {
     pub(super) program: Program,
+    /// The same in other chunks, for generated kernels.
+    pub(super) in_kernels: Option<Program>,
     pub(super) layout: TileLayout,
     pub(super) kind: RowKind,
     pub(super) name: String,
+}
+
+impl Source {
+    /// What generated kernels evaluate.
+    pub(super) fn generated(&self) -> &Program {
+        self.in_kernels.as_ref().unwrap_or(&self.program)
+    }
+}
+
+/// A program as it is given to the device.
+#[derive(Clone, Copy)]
+pub struct ProgramForms<'a> {
+    /// What the interpreter runs.
+    pub interpreted: &'a Program,
+    /// The same in the chunks of generated kernels; `None`: in the same chunks. Programs that emit have only one form.
+    pub generated: Option<&'a Program>,
 }
 
 /// A program on the device.
@@ -97,7 +118,7 @@ pub(super) struct Slice {
     pub(super) workgroups: Range<usize>,
 }
 
-/// One dispatch: of the generated kernel of its single chunk, or else of the interpreter.
+/// One dispatch: of the generated kernel of its chunks, or else of the interpreter.
 pub(super) struct Dispatch {
     pub(super) kernel: Option<CompiledKernel>,
     pub(super) slice: Slice,
@@ -106,28 +127,33 @@ pub(super) struct Dispatch {
 impl DeviceProgram {
     /// Uploads `program` for tiles of `layout` with rows of `kind`; `name` names its kernels in errors.
     ///
-    /// With [`EvaluatorPolicy::Generated`] this compiles its kernels, on several threads, and returns when done.
+    /// Starts the compilation of its kernels where the policy wants them from the start.
     ///
     /// # Errors
     ///
-    /// As [`Gpu::alloc`], and what the shader compiler reports.
+    /// As [`Gpu::alloc`].
     ///
     /// # Panics
     ///
     /// If `layout` lacks a column that the program reads.
     pub fn new(
         gpu: &Gpu,
-        (program, layout): (&Program, &TileLayout),
+        (forms, layout): (ProgramForms<'_>, &TileLayout),
         kind: RowKind,
         policy: EvaluatorPolicy,
         name: &str,
     ) -> Result<Self> {
+        let program = forms.interpreted;
         let encoded = EncodedProgram::new(program, layout, kind == RowKind::Lines);
-        let source = Arc::new(Source { program: program.clone(), layout: layout.clone(), kind, name: name.to_owned() });
-        let generated = Arc::new(Generated::new(program));
-        if policy == EvaluatorPolicy::Generated {
-            generated.compile(gpu, &source)?;
-        }
+        let source = Arc::new(Source {
+            program: program.clone(),
+            in_kernels: forms.generated.cloned(),
+            layout: layout.clone(),
+            kind,
+            name: name.to_owned(),
+        });
+        let generated = Arc::new(Generated::new(source.generated(), kind));
+        generated.begin(gpu, &source, policy);
         let spilled = program.chunks.iter().map(Chunk::spilled_registers).max().unwrap_or(0);
         Ok(Self {
             records: gpu.upload(encoded.records.as_flattened(), "constraint program")?,
@@ -155,26 +181,44 @@ impl DeviceProgram {
         self.source.program.is_empty()
     }
 
-    /// Elements of scratch that a summed evaluation of this many rows needs.
-    pub fn partials_len(&self, evaluations: usize) -> usize {
-        let program = &self.source.program;
-        program.chunks.len() * program.num_accumulators as usize * evaluations
+    /// Elements of scratch that a summed evaluation of this many rows at `points` points needs, by either evaluator.
+    pub fn partials_len(&self, evaluations: usize, points: usize) -> usize {
+        let interpreted = self.source.program.chunks.len() * evaluations;
+        let generated = self.source.generated().chunks.len() * self.partial_rows(evaluations, points);
+        interpreted.max(generated) * self.source.program.num_accumulators as usize
     }
 
-    /// Chunks whose generated kernel is compiled.
-    pub fn generated_chunks(&self) -> usize {
-        self.generated.num_ready()
+    /// Partial sums of an accumulator that a generated chunk leaves: workgroups of round 0 add up rows with the same point where they can.
+    pub(super) fn partial_rows(&self, evaluations: usize, points: usize) -> usize {
+        let rows = self.source.kind.rows_per_workgroup();
+        match self.source.kind {
+            RowKind::Points if points > 0 && rows.is_multiple_of(points) => evaluations.div_ceil(rows) * points,
+            _ => evaluations,
+        }
+    }
+
+    /// Whether generated kernels are compiled and evaluate this program from now on.
+    pub fn is_generated(&self) -> bool {
+        self.generated.is_ready()
+    }
+
+    /// Waits for kernels whose compilation was started.
+    ///
+    /// # Errors
+    ///
+    /// What the shader compiler reports.
+    pub fn wait_for_kernels(&self) -> Result<()> {
+        self.generated.wait()
     }
 
     /// The text of every kernel that can be generated from this program, whether or not it is compiled.
     pub fn generated_kernels(&self) -> impl Iterator<Item = GeneratedKernel> + '_ {
-        generated::kernel_texts(&self.source)
+        self.generated.texts(&self.source)
     }
 
-    /// The dispatches that evaluate the chunks that `wanted` accepts on `evaluations` rows.
+    /// The dispatches that evaluate the chunks that `wanted` accepts on `evaluations` rows, either all interpreted or all generated.
     ///
-    /// Counts the rows, which may start compilation in the background; what is compiled is looked up once, so that a chunk
-    /// that becomes ready meanwhile is not run twice.
+    /// Counts the rows, which may start compilation in the background.
     pub(super) fn plan(&self, gpu: &Gpu, evaluations: usize, wanted: impl Fn(usize) -> bool) -> Vec<Dispatch> {
         if self.policy == EvaluatorPolicy::Auto {
             self.generated.count(gpu, &self.source, evaluations);
@@ -184,14 +228,18 @@ impl DeviceProgram {
             EvaluatorPolicy::Generated => true,
             EvaluatorPolicy::Auto => evaluations >= GENERATED_MIN_EVALUATIONS,
         };
+        let workgroups = 0..self.workgroups(evaluations);
+        let slice = |chunks| Slice { chunks, workgroups: workgroups.clone() };
         let mut dispatches: Vec<Dispatch> = vec![];
-        for c in (0..self.outputs.len()).filter(|&c| wanted(c)) {
-            let kernel = if generated { self.generated.kernel(c).cloned() } else { None };
-            match dispatches.last_mut() {
-                Some(last) if kernel.is_none() && self.joins(last, c, evaluations) => last.slice.chunks.end += 1,
-                _ => {
-                    let workgroups = 0..self.workgroups(evaluations);
-                    dispatches.push(Dispatch { kernel, slice: Slice { chunks: c..c + 1, workgroups } });
+        if let Some(kernels) = self.generated.kernels().filter(|_| generated) {
+            for (kernel, chunks) in kernels.filter(|(_, chunks)| wanted(chunks.start)) {
+                dispatches.push(Dispatch { kernel: Some(kernel.clone()), slice: slice(chunks.clone()) });
+            }
+        } else {
+            for c in (0..self.outputs.len()).filter(|&c| wanted(c)) {
+                match dispatches.last_mut() {
+                    Some(last) if self.joins(last, c, evaluations) => last.slice.chunks.end += 1,
+                    _ => dispatches.push(Dispatch { kernel: None, slice: slice(c..c + 1) }),
                 }
             }
         }
@@ -205,9 +253,9 @@ impl DeviceProgram {
     /// Whether interpreted chunk `c` can follow in the same dispatch.
     fn joins(&self, last: &Dispatch, c: usize, evaluations: usize) -> bool {
         let chunks = &last.slice.chunks;
-        let longer = self.workgroup_cost(chunks.start..c + 1) * self.workgroups(evaluations) as u64;
-        last.kernel.is_none()
-            && chunks.end == c
+        let longer =
+            self.workgroup_cost(&self.source.program.chunks[chunks.start..=c]) * self.workgroups(evaluations) as u64;
+        chunks.end == c
             && !self.spills(c)
             && !self.spills(chunks.start)
             && chunks.len() < MAX_BATCH
@@ -219,16 +267,21 @@ impl DeviceProgram {
         self.source.program.chunks[c].spilled_registers() > 0
     }
 
-    fn workgroup_cost(&self, chunks: Range<usize>) -> u64 {
+    fn workgroup_cost(&self, chunks: &[Chunk]) -> u64 {
         let kind = self.source.kind;
-        let instrs: usize = self.source.program.chunks[chunks].iter().map(|chunk| chunk.instrs.len()).sum();
+        let instrs: usize = chunks.iter().map(|chunk| chunk.instrs.len()).sum();
         kind.instruction_cost() * (kind.rows_per_workgroup() * instrs) as u64
     }
 
     /// Cuts the rows of a dispatch that would take too long, or more room for registers than there is, even with its single chunk.
     fn split_rows(&self, dispatch: Dispatch) -> Vec<Dispatch> {
-        let cost = self.workgroup_cost(dispatch.slice.chunks.clone()).max(1);
-        let mut step = (MAX_DISPATCH_COST / cost).max(1) as usize;
+        let chunks = dispatch.slice.chunks.clone();
+        let cost = match &dispatch.kernel {
+            None => self.workgroup_cost(&self.source.program.chunks[chunks]),
+            Some(_) if self.source.kind == RowKind::Lines => self.workgroup_cost(&self.source.program.chunks[chunks]),
+            Some(_) => self.workgroup_cost(&self.source.generated().chunks[chunks]) / GENERATED_SPEED,
+        };
+        let mut step = (MAX_DISPATCH_COST / cost.max(1)).max(1) as usize;
         if dispatch.kernel.is_none() {
             let spilled = self.source.program.chunks[dispatch.slice.chunks.start].spilled_registers() as usize;
             step = step.min(self.spill.len().checked_div(spilled * SPILL_WORDS).unwrap_or(step)).max(1);

@@ -2,9 +2,9 @@
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 
-use super::SumEvaluation;
+use super::{DeviceProgram, SumEvaluation};
 use crate::{
-    constraints::{LogupWeights, Program},
+    constraints::LogupWeights,
     gpu::{DeviceBuffer, Element, Grid, Recorder},
     kernel,
 };
@@ -39,11 +39,17 @@ kernel! {
 const SUM_CHUNKS_FROM: usize = 1 << 14;
 
 /// Adds the partial sums of an evaluation to its sums.
-pub(super) fn add_partials<T: Element>(rec: &mut Recorder, program: &Program, args: &SumEvaluation<'_, T>) {
+pub(super) fn add_partials<T: Element>(
+    rec: &mut Recorder,
+    program: &DeviceProgram,
+    generated: bool,
+    args: &SumEvaluation<'_, T>,
+) {
     let partials = args.partials;
-    let (accumulators, evaluations) = (program.num_accumulators as usize, args.evaluations());
-    let len = accumulators * evaluations;
-    let mut chunks = program.chunks.len();
+    let accumulators = program.program().num_accumulators as usize;
+    let rows = args.partial_rows(program, generated);
+    let len = accumulators * rows;
+    let mut chunks = if generated { program.source.generated() } else { program.program() }.chunks.len();
     if chunks > 1 && chunks * len >= SUM_CHUNKS_FROM {
         rec.dispatch(&SumChunks { partials, chunks: chunks as u32, len: len as u32 }, Grid::threads(len));
         chunks = 1;
@@ -53,7 +59,7 @@ pub(super) fn add_partials<T: Element>(rec: &mut Recorder, program: &Program, ar
         sums: args.sums,
         chunks: chunks as u32,
         accumulators: accumulators as u32,
-        evaluations: evaluations as u32,
+        evaluations: rows as u32,
         points: args.points as u32,
         sums_offset: args.sums_offset as u32,
     };

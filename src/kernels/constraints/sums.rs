@@ -18,7 +18,7 @@ kernel! {
             read tile: F, read constants: F, read weights: EF, read eq: EF, write partials: EF,
             read records: u32, read chunks: u32, write spill: u32,
         }
-        params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup }
+        params { columns, evaluations, points, eq_offset, accumulators, chunk, first_workgroup }
         flags { INTERPRETED, SPILL }
     }
 }
@@ -39,17 +39,17 @@ kernel! {
 pub(super) const POINTS_PARAMS: usize = 7;
 pub(super) const LINES_PARAMS: usize = 8;
 
-/// The stride of a tile over F with this many rows: the next multiple of four, since four rows are read at a time.
+/// The rows that a tile over F needs room for: whole blocks of 64 (`wgsl/rap/tile_at.wgsl`).
 pub fn tile_stride(rows: usize) -> usize {
-    rows.next_multiple_of(4)
+    rows.next_multiple_of(64)
 }
 
 /// Arguments of a summed evaluation ([`DeviceProgram::add_sums`]). `T` is the tile's field: F for [`RowKind::Points`], EF for
 /// [`RowKind::Lines`].
 pub struct SumEvaluation<'a, T> {
-    /// `layout.num_columns()` columns of `stride` elements each.
+    /// `layout.num_columns()` columns of `stride` elements each; over F in blocks of 64 rows (`wgsl/rap/tile_at.wgsl`).
     pub tile: &'a DeviceBuffer<T>,
-    /// Elements from one tile column to the next; a multiple of 4 for tiles over F.
+    /// Over EF elements from one tile column to the next; over F rows that the tile has room for, a multiple of 64.
     pub stride: usize,
     /// Number of row weights: hypercube points `x` of the tile, or lines `y` (a tile of one row counts as one line).
     pub rows: usize,
@@ -78,6 +78,14 @@ impl<T: Element> SumEvaluation<'_, T> {
         self.rows * self.points
     }
 
+    /// Where the partial sums of one chunk lie, if it is generated or else interpreted.
+    pub(super) fn partial_rows(&self, program: &DeviceProgram, generated: bool) -> usize {
+        match generated {
+            true => program.partial_rows(self.evaluations(), self.points),
+            false => self.evaluations(),
+        }
+    }
+
     fn check(&self, program: &DeviceProgram) {
         let ir = program.program();
         let evaluations = self.evaluations();
@@ -89,24 +97,25 @@ impl<T: Element> SumEvaluation<'_, T> {
         assert_eq!(T::WORDS, words, "field of the tile");
         assert!(!self.last || self.rows == 1, "a tile of one row is one line");
         assert!(self.stride >= tile_rows, "tile of {} rows with stride {}", tile_rows, self.stride);
-        assert!(words > 1 || self.stride.is_multiple_of(4), "stride {} is no multiple of 4", self.stride);
+        assert!(words > 1 || self.stride.is_multiple_of(64), "stride {} is no multiple of 64", self.stride);
         assert!(self.tile.len() >= program.layout().num_columns() * self.stride, "tile too small");
         assert!(self.constants.len() >= ir.constants_len(), "constants too short");
         assert!(self.weights.len() >= ir.num_weights, "weights too short");
         assert!(self.eq.len() >= self.eq_offset + self.rows, "row weights too short");
-        assert!(self.partials.len() >= program.partials_len(evaluations), "partials too short");
+        assert!(self.partials.len() >= program.partials_len(evaluations, self.points), "partials too short");
         assert!(u32::try_from(self.partials.len()).is_ok(), "partials exceed 2^32 elements");
         let sums = ir.num_accumulators as usize * self.points;
         assert!(self.sums.len() >= self.sums_offset + sums, "sums too short");
     }
 
-    fn params(&self, accumulators: u32, slice: &Slice) -> [u32; LINES_PARAMS] {
+    fn params(&self, program: &DeviceProgram, slice: &Slice) -> [u32; LINES_PARAMS] {
+        let columns = program.layout().num_columns();
         [
-            self.stride as u32,
+            if program.source.kind == RowKind::Points { columns } else { self.stride } as u32,
             self.evaluations() as u32,
             self.points as u32,
             self.eq_offset as u32,
-            accumulators,
+            program.program().num_accumulators,
             slice.chunks.start as u32,
             slice.workgroups.start as u32,
             self.last.into(),
@@ -130,14 +139,15 @@ impl DeviceProgram {
             return;
         }
         args.check(self);
-        for dispatch in self.plan(rec.gpu(), evaluations, |_| true) {
-            self.dispatch_sums(rec, args, &dispatch);
+        let dispatches = self.plan(rec.gpu(), evaluations, |_| true);
+        for dispatch in &dispatches {
+            self.dispatch_sums(rec, args, dispatch);
         }
-        reduce::add_partials(rec, self.program(), args);
+        reduce::add_partials(rec, self, dispatches[0].kernel.is_some(), args);
     }
 
     fn dispatch_sums<T: Element>(&self, rec: &mut Recorder, args: &SumEvaluation<'_, T>, dispatch: &Dispatch) {
-        let params = args.params(self.program().num_accumulators, &dispatch.slice);
+        let params = args.params(self, &dispatch.slice);
         let lines = self.source.kind == RowKind::Lines;
         match &dispatch.kernel {
             Some(kernel) => {
@@ -161,7 +171,7 @@ impl DeviceProgram {
         rec: &mut Recorder,
         args: &SumEvaluation<'_, T>,
         slice: &Slice,
-        [stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, _]: [u32; LINES_PARAMS],
+        [columns, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, _]: [u32; LINES_PARAMS],
     ) {
         let kernel = InterpretPoints {
             tile: &args.tile.cast(),
@@ -172,7 +182,7 @@ impl DeviceProgram {
             records: &self.records,
             chunks: &self.chunks,
             spill: &self.spill,
-            stride,
+            columns,
             evaluations,
             points,
             eq_offset,

@@ -13,7 +13,10 @@ use crate::{
         testing::*,
         AirPrograms, Program, TileLayout,
     },
-    gpu::{testing::gpu, DeviceBuffer, Element, Gpu},
+    gpu::{
+        testing::{self, gpu},
+        DeviceBuffer, Element, Gpu,
+    },
 };
 
 /// A tile on the host: columns of equal length.
@@ -27,14 +30,17 @@ impl<V: Element + ExtensionField<F>> Tile<V> {
         Self { columns: (0..layout.num_columns()).map(column).collect() }
     }
 
-    /// Rows `range` with a stride beyond them; the gap holds what no kernel should read.
+    /// Rows `range` with room for `stride`; the gap holds what no kernel should read. Over F in blocks of 64 rows.
     fn upload(&self, gpu: &Gpu, range: std::ops::Range<usize>, stride: usize) -> DeviceBuffer<V> {
         let column = |column: &Vec<V>| {
             let mut values = column[range.clone()].to_vec();
             values.resize(stride, V::ONE);
             values
         };
-        let values: Vec<V> = self.columns.iter().flat_map(column).collect();
+        let columns: Vec<Vec<V>> = self.columns.iter().map(column).collect();
+        let block_rows = if V::WORDS == 1 { 64 } else { stride.max(1) };
+        let block = |b: usize| columns.iter().flat_map(move |column| column[b..b + block_rows].iter().copied());
+        let values: Vec<V> = (0..stride).step_by(block_rows).flat_map(block).collect();
         gpu.upload(&values, "tile").unwrap()
     }
 }
@@ -163,9 +169,10 @@ fn check_sums<V>(
     let mut rec = gpu.recorder("test");
     let cut = rows / 3;
     for tile_range in [0..cut, cut..rows] {
-        let stride = (tile_range.len() * per_row + 3).next_multiple_of(4);
+        let tile_rows = tile_range.len() * per_row;
+        let stride = if lines { tile_rows + 3 } else { tile_stride(tile_rows) };
         let columns = tile.upload(gpu, tile_range.start * per_row..tile_range.end * per_row, stride);
-        let partials = gpu.alloc(program.partials_len(tile_range.len() * points), "partials").unwrap();
+        let partials = gpu.alloc(program.partials_len(tile_range.len() * points, points), "partials").unwrap();
         let evaluation = SumEvaluation {
             tile: &columns,
             stride,
@@ -240,7 +247,7 @@ fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, u
     let device_offsets = gpu.upload(&offsets, "offsets").unwrap();
     for first_row in (0..height).step_by(tile_rows) {
         let rows = tile_rows.min(height - first_row);
-        let stride = (rows + 1).next_multiple_of(4);
+        let stride = tile_stride(rows);
         let evaluation = EmitEvaluation {
             tile: &tile.upload(gpu, first_row..first_row + rows, stride),
             stride,
@@ -298,12 +305,33 @@ fn interpreted_fractions() {
 fn generated_kernels_equal_the_interpreter() {
     let shape = DagShape { operations: 250, constraints: 20, ..DagShape::small() };
     let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Generated);
-    let program = &fixture.evaluator.round0_zerocheck;
-    assert_eq!(program.generated_chunks(), program.program().chunks.len());
-    check_points(&mut fixture, &[(1, 1), (7, 32), (129, 6)]);
+    assert!(fixture.evaluator.programs().into_iter().all(DeviceProgram::is_generated));
+    check_points(&mut fixture, &[(1, 1), (7, 32), (129, 6), (65, 8), (3, 512)]);
     check_lines(&mut fixture, &[(1, 1), (43, 3)]);
     check_emit(&mut fixture, (1, 1, 4), 8);
     check_emit(&mut fixture, (512, 300, 2), 4096);
+}
+
+/// A kernel that holds several chunks, each the code of some workgroups.
+#[test]
+fn chunks_share_a_kernel() {
+    let shape = DagShape { operations: 300, constraints: 300, interactions: 100, ..DagShape::small() };
+    let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Interpreter);
+    let (gpu, programs) = (fixture.gpu.clone(), fixture.programs.clone());
+    let layout = programs.round0_layout();
+    let generated = |interpreted, small_chunks: &Program| {
+        let chunks = small_chunks.chunks.len();
+        assert!(chunks > 1, "{} operations in {chunks} chunks", small_chunks.num_operations());
+        let forms = ProgramForms { interpreted, generated: Some(small_chunks) };
+        let program = DeviceProgram::new(&gpu, (forms, &layout), RowKind::Points, EvaluatorPolicy::Generated, "test");
+        let program = program.unwrap();
+        program.wait_for_kernels().unwrap();
+        assert!(program.is_generated() && program.generated_kernels().count() < chunks);
+        program
+    };
+    fixture.evaluator.round0_zerocheck = generated(&programs.zerocheck, &programs.small_zerocheck);
+    fixture.evaluator.round0_logup = generated(&programs.logup, &programs.small_logup);
+    check_points(&mut fixture, &[(1, 1), (129, 6), (65, 8)]);
 }
 
 #[test]
@@ -354,6 +382,32 @@ fn keccak_interpreted() {
     check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
 }
 
+/// keccak with every `step`-th of its constraints, and generated kernels.
+fn keccak_generated(step: usize) -> Fixture {
+    let (mut dag, programs) = keccak();
+    dag.constraints.constraint_idx = dag.constraints.constraint_idx.into_iter().step_by(step).collect();
+    let shape = DagShape { widths: programs.widths, public_values: 0, ..DagShape::small() };
+    Fixture::new(&dag, &shape, EvaluatorPolicy::Generated)
+}
+
+/// Round 0 has kernels for all of keccak, which run as Metal text; a software driver would take minutes to compile them.
+#[test]
+fn keccak_round_0_generated() {
+    let mut fixture = keccak_generated(if testing::on_machine() { 1 } else { 60 });
+    fixture.evaluator.round0_zerocheck.wait_for_kernels().unwrap();
+    assert!(fixture.evaluator.round0_zerocheck.is_generated());
+    check_sums::<F>(&mut fixture, false, (2, 32, false), random_base);
+}
+
+/// The MLE rounds have kernels for small AIRs only.
+#[test]
+fn a_part_of_keccak_generated_on_lines() {
+    let mut fixture = keccak_generated(60);
+    fixture.evaluator.mle_zerocheck.wait_for_kernels().unwrap();
+    assert!(fixture.evaluator.mle_zerocheck.is_generated());
+    check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
+}
+
 /// A software adapter starts compiling after 2^20 rows; before and after, the sums are the same.
 #[test]
 fn automatic_policy_switches_to_generated_kernels() {
@@ -367,7 +421,7 @@ fn automatic_policy_switches_to_generated_kernels() {
     let (_, weights) = fixture.weights(false);
     let constants = fixture.constants();
     let evaluate = |program: &DeviceProgram| {
-        let partials = fixture.gpu.alloc(program.partials_len(rows), "partials").unwrap();
+        let partials = fixture.gpu.alloc(program.partials_len(rows, 1), "partials").unwrap();
         let sums = fixture.gpu.upload(&[EF::ZERO], "sums").unwrap();
         let evaluation = SumEvaluation {
             tile: &tile,
@@ -389,13 +443,10 @@ fn automatic_policy_switches_to_generated_kernels() {
         fixture.gpu.download(&sums).unwrap()
     };
     let program = &fixture.evaluator.round0_zerocheck;
-    assert_eq!(program.generated_chunks(), 0);
+    assert!(!program.is_generated());
     let interpreted = evaluate(program);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while program.generated_chunks() < program.program().chunks.len() {
-        assert!(std::time::Instant::now() < deadline, "background compilation did not finish");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    fixture.gpu.wait_for_kernels();
+    assert!(program.is_generated());
     let dispatches = program.plan(&fixture.gpu, rows, |_| true);
     assert!(dispatches.iter().all(|dispatch| dispatch.kernel.is_some()));
     let few = program.plan(&fixture.gpu, 100, |_| true);

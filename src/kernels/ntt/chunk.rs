@@ -20,6 +20,15 @@ kernel! {
 }
 
 kernel! {
+    /// The same for whole chunks of sixteen at multiples of four cells
+    struct Chunks16("ntt/chunk16.wgsl", workgroup = 256) {
+        buffers { read src: F, write data: F }
+        params { source, target_offset, filled, chunks }
+        flags { INVERSE }
+    }
+}
+
+kernel! {
     /// The same in place
     struct Chunks("ntt/chunk.wgsl", workgroup = 256) {
         buffers { write data: u32, read roots: F }
@@ -45,6 +54,12 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Whether it is made of whole chunks of sixteen where vectors can be read and written.
+    fn in_chunks_of_16(&self, l_skip: usize) -> bool {
+        let aligned = (self.source_start | self.target_start).is_multiple_of(4) && self.filled.is_multiple_of(16);
+        l_skip == 4 && self.log_stride == 0 && aligned
+    }
+
     /// Cells of the panel that are written.
     pub fn cells(&self) -> usize {
         self.filled + self.padding
@@ -76,6 +91,19 @@ pub fn encode_chunks(rec: &mut Recorder, run: &Run<'_>, panel: &DeviceBuffer<F>,
     check(l_skip)?;
     run.check(panel);
     assert!((run.target_start | run.cells()).trailing_zeros() as usize >= l_skip, "a run cuts a chunk");
+    if run.in_chunks_of_16(l_skip) {
+        let kernel = Chunks16 {
+            src: run.source,
+            data: panel,
+            source: run.source_start as u32 / 4,
+            target_offset: run.target_start as u32 / 4,
+            filled: run.filled as u32 / 4,
+            chunks: run.cells() as u32 / 16,
+            INVERSE: true,
+        };
+        rec.dispatch(&kernel, Grid::threads(run.cells() / 16));
+        return Ok(());
+    }
     let kernel = GatherChunks {
         src: run.source,
         data: panel,

@@ -1,8 +1,14 @@
-//! Discrete Fourier transforms of any length up to 2^27 (`wgsl/ntt/{pass,small}.wgsl`).
+//! Discrete Fourier transforms of any length up to 2^27 (`wgsl/ntt/{pass,wide,small}.wgsl`).
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
-use super::{log2_strict, log_words, roots, MAX_LOG_SIZE, TILE_WORDS};
+use std::ops::RangeInclusive;
+
+use super::{
+    log2_strict, log_words, roots,
+    wide::{Place, WidePass, LOG_ROWS, MAX_LOG_L},
+    MAX_LOG_SIZE, TILE_WORDS,
+};
 use crate::{
     error::{Error, Result},
     gpu::{DeviceBuffer, Element, Grid, Recorder},
@@ -11,7 +17,7 @@ use crate::{
 
 kernel! {
     /// 2^log_r of the stages of a DFT, natural order in and out over all passes
-    struct Pass("ntt/pass.wgsl", workgroup = 256) {
+    struct Narrow("ntt/pass.wgsl", workgroup = 256) {
         buffers { read src: u32, write dst: u32, read roots: F }
         params { log_n, log_in, log_ext, log_l, log_r, columns, repeat, inverse }
     }
@@ -30,6 +36,12 @@ const LOG_SMALL: usize = 3;
 
 /// A pass does at most two digits of radix 16.
 const LOG_RADIX: usize = 8;
+
+/// log2 lengths of columns that two wide passes transform: ten bits each, and at most one more each while loading.
+const WIDE_PAIRS: RangeInclusive<usize> = 2 * LOG_ROWS..=2 * LOG_ROWS + 2;
+
+/// log2 lengths of transforms with a wide pass after narrow ones: where that makes two passes.
+const LAST_WIDE: RangeInclusive<usize> = 15..=LOG_ROWS + LOG_RADIX;
 
 /// A workgroup repeats its tile in several columns to compute its roots once, but not so many that fewer workgroups than this remain:
 /// eight on each multiprocessor of the largest card.
@@ -68,22 +80,63 @@ impl Shape {
         Ok(())
     }
 
-    /// log2 radices of the passes: as few passes as possible, as even as possible, since a smaller radix has longer runs.
-    fn radices(&self) -> Vec<usize> {
+    /// The passes for elements of `words` words.
+    fn passes(&self, words: usize) -> Vec<Pass> {
         if self.log_out <= LOG_SMALL {
-            return vec![self.log_out];
+            return vec![Pass::Narrow(self.log_out)];
         }
-        let passes = self.log_out.div_ceil(LOG_RADIX);
-        (0..passes).map(|i| (self.log_out + passes - 1 - i) / passes).collect()
+        if words == 1 && WIDE_PAIRS.contains(&self.log_in) && self.log_out - LOG_ROWS <= MAX_LOG_L {
+            let folded = self.log_in - WIDE_PAIRS.start();
+            let (fold, last_fold) = (folded > 0, folded > 1);
+            let log_m = LOG_ROWS + last_fold as usize;
+            let log_first_l = self.log_out - LOG_ROWS - log_m;
+            return vec![
+                Pass::Wide { place: Place::First { log_m }, fold },
+                Pass::Wide { place: Place::Last { log_first_l }, fold: last_fold },
+            ];
+        }
+        if words == 1 && LAST_WIDE.contains(&self.log_out) {
+            let mut passes = narrow(self.log_out - LOG_ROWS);
+            passes.push(Pass::Wide { place: Place::LastNatural, fold: false });
+            return passes;
+        }
+        narrow(self.log_out)
     }
 
     /// Which of the two work buffers of [`transform`] has the result.
-    pub fn result_at(&self) -> usize {
-        (self.radices().len() - 1) % 2
+    pub fn result_at<T: Element>(&self) -> usize {
+        (self.passes(T::WORDS).len() - 1) % 2
     }
 }
 
-/// Transforms the columns in `src` through `work`; the result is in `work[shape.result_at()]`, in natural order.
+/// A part of a transform: some bits of the index.
+#[derive(Clone, Copy, Debug)]
+enum Pass {
+    /// log2 of the radix.
+    Narrow(usize),
+    Wide {
+        place: Place,
+        fold: bool,
+    },
+}
+
+impl Pass {
+    /// Bits of the index that are transformed when a narrow pass follows.
+    fn log_radix(self) -> usize {
+        match self {
+            Self::Narrow(log_r) => log_r,
+            Self::Wide { fold, .. } => LOG_ROWS + fold as usize,
+        }
+    }
+}
+
+/// As few narrow passes as possible, as even as possible, since a smaller radix has longer runs.
+fn narrow(log_len: usize) -> Vec<Pass> {
+    let passes = log_len.div_ceil(LOG_RADIX);
+    (0..passes).map(|i| Pass::Narrow((log_len + passes - 1 - i) / passes)).collect()
+}
+
+/// Transforms the columns in `src` through `work`; the result is in `work[shape.result_at::<T>()]`, in natural order.
 ///
 /// The passes go `src` -> `work[0]` -> `work[1]` -> `work[0]` ..; `work[1]` may be `src` itself, which is then overwritten when there is
 /// more than one pass. Bit reversal is nowhere needed.
@@ -100,51 +153,60 @@ pub fn transform<T: Element>(
 ) -> Result<()> {
     shape.check::<T>()?;
     assert!(shape.columns << shape.log_in <= src.len(), "DFT input");
-    let radices = shape.radices();
-    for buffer in &work[..radices.len().min(2)] {
+    let passes = shape.passes(T::WORDS);
+    for buffer in &work[..passes.len().min(2)] {
         assert!(shape.columns << shape.log_out <= buffer.len(), "DFT output");
     }
     if shape.columns == 0 {
         return Ok(());
     }
-    let roots = roots(rec.gpu())?;
-    let inverse = |last: bool| (last && direction == Direction::Inverse) as u32;
+    let inverse = |i: usize| i + 1 == passes.len() && direction == Direction::Inverse;
     if shape.log_out <= LOG_SMALL {
-        small(rec, [&src.cast(), &work[0].cast(), &roots.cast()], log_words::<T>(), shape, inverse(true));
+        let roots = roots(rec.gpu())?;
+        small(rec, [&src.cast(), &work[0].cast(), &roots.cast()], log_words::<T>(), shape, inverse(0) as u32);
         return Ok(());
     }
     let (mut from, mut log_l) = (src, 0);
-    for (i, &log_r) in radices.iter().enumerate() {
+    for (i, &pass) in passes.iter().enumerate() {
         let to = work[i % 2];
-        let pass = Pass {
-            src: &from.cast(),
-            dst: &to.cast(),
-            roots: &roots,
-            log_n: shape.log_out as u32,
-            log_in: if i == 0 { shape.log_in } else { shape.log_out } as u32,
-            log_ext: log_words::<T>() as u32,
-            log_l,
-            log_r: log_r as u32,
-            columns: shape.columns as u32,
-            repeat: 1,
-            inverse: inverse(i + 1 == radices.len()),
-        };
-        dispatch_pass(rec, pass);
+        let (src, dst) = (&from.cast(), &to.cast());
+        match pass {
+            Pass::Wide { place, fold } => {
+                let (columns, log_n, inverse) = (shape.columns, shape.log_out, inverse(i));
+                WidePass { src, dst, columns, log_n, place, fold, inverse }.record(rec)?;
+            }
+            Pass::Narrow(log_r) => dispatch_narrow(
+                rec,
+                Narrow {
+                    src,
+                    dst,
+                    roots: &roots(rec.gpu())?,
+                    log_n: shape.log_out as u32,
+                    log_in: if i == 0 { shape.log_in } else { shape.log_out } as u32,
+                    log_ext: log_words::<T>() as u32,
+                    log_l,
+                    log_r: log_r as u32,
+                    columns: shape.columns as u32,
+                    repeat: 1,
+                    inverse: inverse(i) as u32,
+                },
+            ),
+        }
         from = to;
-        log_l += log_r as u32;
+        log_l += pass.log_radix() as u32;
     }
     Ok(())
 }
 
 /// Derives the grid and how many columns a workgroup takes one after the other.
-fn dispatch_pass(rec: &mut Recorder, pass: Pass<'_>) {
+fn dispatch_narrow(rec: &mut Recorder, pass: Narrow<'_>) {
     let column_words = 1usize << (pass.log_n + pass.log_ext);
     let tiles = (column_words / TILE_WORDS).max(1);
     let columns_per_tile = (TILE_WORDS / column_words).max(1);
     let column_groups = (pass.columns as usize).div_ceil(columns_per_tile);
     let repeat = (tiles * column_groups / ENOUGH_WORKGROUPS).clamp(1, MAX_REPEAT);
     let workgroups = tiles * column_groups.div_ceil(repeat);
-    rec.dispatch(&Pass { repeat: repeat as u32, ..pass }, Grid::workgroups(workgroups));
+    rec.dispatch(&Narrow { repeat: repeat as u32, ..pass }, Grid::workgroups(workgroups));
 }
 
 fn small(rec: &mut Recorder, [src, dst, roots]: [&DeviceBuffer<u32>; 3], log_ext: usize, shape: Shape, inverse: u32) {
@@ -189,9 +251,9 @@ fn transformed<T: Element>(
     shape.check::<T>()?;
     let len = shape.columns << shape.log_out;
     let first = rec.gpu().alloc(len, "DFT")?;
-    let second = if shape.radices().len() > 1 { rec.gpu().alloc(len, "DFT")? } else { first.clone() };
+    let second = if shape.passes(T::WORDS).len() > 1 { rec.gpu().alloc(len, "DFT")? } else { first.clone() };
     transform(rec, src, [&first, &second], shape, direction)?;
-    Ok(if shape.result_at() == 0 { first } else { second })
+    Ok(if shape.result_at::<T>() == 0 { first } else { second })
 }
 
 /// The values of one polynomial over the extension on the subgroup of order 2^log_out, in natural order.

@@ -4,6 +4,7 @@
 
 mod chunk;
 mod dft;
+mod wide;
 
 pub use chunk::{encode_chunks, eval_to_coeff_rs_message, Run};
 pub use dft::{dft, dft_ext, inverse_dft, transform, Direction, Shape};

@@ -69,10 +69,19 @@ fn extension_dft_of_every_length() {
 #[test]
 fn workgroups_that_take_several_columns() {
     let mut rng = StdRng::seed_from_u64(3);
-    // 43 columns of 2^16: 16 tiles each; 5,000 columns of 2^5: 128 to a tile
+    // 16 tiles a column, eight of a wide pass; four columns to a tile
     for (columns, log_out) in [(197, 16), (19_000, 10)] {
         let shape = Shape { columns, log_in: log_out - 1, log_out };
         check_dft(&random_base(&mut rng, columns << shape.log_in), shape);
+    }
+}
+
+#[test]
+fn two_wide_passes() {
+    let mut rng = StdRng::seed_from_u64(6);
+    // without and with folds in the first and in the last pass; l = 1, 4, 2, 16 in the first pass; two columns a workgroup
+    for (columns, log_in, log_out) in [(3, 20, 20), (2, 21, 22), (1, 22, 22), (1, 21, 24)] {
+        check_dft(&random_base(&mut rng, columns << log_in), Shape { columns, log_in, log_out });
     }
 }
 
@@ -114,9 +123,11 @@ fn chunks_become_rs_coefficients() {
 fn runs_are_gathered_and_encoded() {
     let gpu = testing::gpu();
     let mut rng = StdRng::seed_from_u64(5);
-    for (l_skip, log_stride, cells, padding) in [(4, 0, 4096 + 64, 32), (3, 2, 500, 8), (0, 0, 77, 3), (9, 4, 320, 512)]
-    {
-        let (source_start, target_start) = (5, 3 << l_skip);
+    let odd = [(4, 0, 4096 + 64, 32), (3, 2, 500, 8), (0, 0, 77, 3), (9, 4, 320, 512)];
+    let aligned = [(4, 0, 4096 + 64, 32), (4, 0, 16, 0), (4, 1, 64, 16)];
+    let cases = odd.map(|case| (5, case)).into_iter().chain(aligned.map(|case| (8, case)));
+    for (source_start, (l_skip, log_stride, cells, padding)) in cases {
+        let target_start = 3 << l_skip;
         let source = random_base(&mut rng, source_start + cells + 2);
         let filled = cells << log_stride;
         let mut expected = vec![F::ZERO; filled + padding];

@@ -102,6 +102,11 @@ impl Traces {
     }
 }
 
+/// Where a tile over F holds a value (`wgsl/rap/tile_at.wgsl`).
+fn tile_at(column: usize, row: usize, columns: usize) -> usize {
+    (row / 64 * columns + column) * 64 + row % 64
+}
+
 #[test]
 fn trace_tiles() {
     let gpu = testing::gpu();
@@ -109,18 +114,15 @@ fn trace_tiles() {
     for (height, widths, rows) in [(1, [1, 1], 0..1), (8, [0, 5], 0..8), (256, [7, 9], 3..200), (1024, [3, 2], 1..2)] {
         let traces = Traces::random(&mut rng, height, widths);
         let source = traces.source(&gpu);
-        let stride = rows.len() + 3;
+        let stride = rows.len().next_multiple_of(64);
         let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
         let mut rec = gpu.recorder("test");
         TraceTile { source: &source, rows: rows.clone(), tile: &tile, stride }.fill(&mut rec);
         let ticket = rec.download(&tile);
         let found = rec.wait().unwrap().take(ticket).unwrap();
         for (c, &column) in traces.layout.columns().iter().enumerate() {
-            assert_eq!(
-                found[c * stride..][..rows.len()],
-                traces.column(column, rows.clone()),
-                "{column:?} of {height}"
-            );
+            let found: Vec<F> = (0..rows.len()).map(|r| found[tile_at(c, r, source.columns())]).collect();
+            assert_eq!(found, traces.column(column, rows.clone()), "{column:?} of {height}");
         }
     }
 }
@@ -144,7 +146,7 @@ fn coset_tiles() {
     for (l_skip, height, widths, points, cosets) in cases {
         let traces = Traces::random(&mut rng, height, widths);
         let source = traces.source(&gpu);
-        let (n, stride) = (1 << l_skip, ((points.len() * cosets) << l_skip) + 1);
+        let (n, stride) = (1 << l_skip, ((points.len() * cosets) << l_skip).next_multiple_of(64));
         let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
         let mut rec = gpu.recorder("test");
         CosetTile { source: &source, points: points.clone(), l_skip, cosets, tile: &tile, stride }
@@ -157,8 +159,9 @@ fn coset_tiles() {
                 let coeffs = dft.idft(traces.column(column, x * n..(x + 1) * n));
                 let shifts = F::GENERATOR.powers().skip(1).take(cosets);
                 let expected: Vec<F> = shifts.flat_map(|shift| dft.coset_dft(coeffs.clone(), shift)).collect();
-                let at = c * stride + i * cosets * n;
-                assert_eq!(found[at..at + cosets * n], expected, "{column:?} at {x}, l_skip {l_skip}, height {height}");
+                let rows = i * cosets * n..(i + 1) * cosets * n;
+                let found: Vec<F> = rows.map(|row| found[tile_at(c, row, source.columns())]).collect();
+                assert_eq!(found, expected, "{column:?} at {x}, l_skip {l_skip}, height {height}");
             }
         }
     }

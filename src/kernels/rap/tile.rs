@@ -15,18 +15,18 @@ use crate::{
 };
 
 kernel! {
-    /// tile[column][r] = source(first_row + r)
+    /// tile[tile_at(column, r)] = source(first_row + r)
     struct GatherRows("rap/trace_tile.wgsl", workgroup = 256) {
         buffers { read segment: F, read entries: u32, write tile: F }
-        params { start, count, height, first_row, rows, stride }
+        params { start, count, height, first_row, rows, columns }
     }
 }
 
 kernel! {
-    /// tile[column][x, j, i] = T(g^(j+1) omega^i, first_x + x)
+    /// tile[tile_at(column, (x, j, i))] = T(g^(j+1) omega^i, first_x + x)
     struct GatherCosets("rap/coset_tile.wgsl", workgroup = 256) {
         buffers { read segment: F, read entries: u32, read tables: F, write tile: F }
-        params { start, count, height, first_x, xs, stride, l_skip, cosets }
+        params { start, count, height, first_x, xs, columns, l_skip, cosets }
     }
 }
 
@@ -161,20 +161,21 @@ pub struct TraceTile<'a> {
     pub source: &'a TileSource,
     /// Rows of the trace.
     pub rows: Range<usize>,
-    /// `source.columns()` columns of `stride` words each.
+    /// `source.columns()` columns of `stride` words each, in blocks of 64 rows (`wgsl/rap/tile_at.wgsl`).
     pub tile: &'a DeviceBuffer<F>,
-    /// Words from one tile column to the next.
+    /// Rows that the tile has room for, a multiple of 64.
     pub stride: usize,
 }
 
 impl TraceTile<'_> {
-    /// Fills the tile: `tile[column * stride + r] = source(rows.start + r)`.
+    /// Fills the tile: row `r` holds the columns at `rows.start + r`.
     ///
     /// # Panics
     ///
     /// When the tile is too small.
     pub fn fill(&self, rec: &mut Recorder) {
         let rows = self.rows.len();
+        assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
         self.source.check_tile(self.tile.len(), rows, self.stride);
         for (segment, start, count) in self.source.groups() {
             let kernel = GatherRows {
@@ -186,7 +187,7 @@ impl TraceTile<'_> {
                 height: self.source.height() as u32,
                 first_row: self.rows.start as u32,
                 rows: rows as u32,
-                stride: self.stride as u32,
+                columns: self.source.columns() as u32,
             };
             rec.dispatch(&kernel, Grid::threads(count as usize * rows));
         }
@@ -203,9 +204,9 @@ pub struct CosetTile<'a> {
     pub l_skip: usize,
     /// Number of cosets.
     pub cosets: usize,
-    /// `source.columns()` columns of `stride` words each.
+    /// `source.columns()` columns of `stride` words each, in blocks of 64 rows (`wgsl/rap/tile_at.wgsl`).
     pub tile: &'a DeviceBuffer<F>,
-    /// Words from one tile column to the next, at least `points.len() * cosets * 2^l_skip`.
+    /// Rows that the tile has room for, a multiple of 64, at least `points.len() * cosets * 2^l_skip`.
     pub stride: usize,
 }
 
@@ -222,6 +223,7 @@ impl CosetTile<'_> {
     pub fn fill(&self, rec: &mut Recorder) -> Result<()> {
         assert!(self.l_skip <= MAX_L_SKIP, "l_skip {} exceeds {MAX_L_SKIP}", self.l_skip);
         let rows = (self.points.len() * self.cosets) << self.l_skip;
+        assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
         self.source.check_tile(self.tile.len(), rows, self.stride);
         let tables = coset_tables(rec.gpu(), self.l_skip, self.cosets)?;
         for (segment, start, count) in self.source.groups() {
@@ -235,7 +237,7 @@ impl CosetTile<'_> {
                 height: self.source.height() as u32,
                 first_x: self.points.start as u32,
                 xs: self.points.len() as u32,
-                stride: self.stride as u32,
+                columns: self.source.columns() as u32,
                 l_skip: self.l_skip as u32,
                 cosets: self.cosets as u32,
             };

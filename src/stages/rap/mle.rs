@@ -49,7 +49,7 @@ impl MleTile {
     ) -> Result<Self> {
         let gpu = rec.gpu().clone();
         let programs = [&evaluator.mle_zerocheck, &evaluator.mle_logup];
-        let row_bytes = source.columns() * size_of::<EF>() + partials_bytes(programs, degree.div_ceil(2));
+        let row_bytes = source.columns() * size_of::<EF>() + partials_bytes(programs, degree.div_ceil(2), degree);
         let rows = rows_per_tile(&gpu, 1 << n_lift, row_bytes);
         // a block holds whole lines, so at least two rows
         let tile = Self::alloc(&gpu, source.columns(), n_lift, rows.max(2).ilog2() as usize)?;
@@ -239,7 +239,7 @@ impl MleRounds<'_> {
         let degree = self.input.max_constraint_degree;
         let len = |(air, tile): (&super::input::AirInput<'_>, &MleTile)| {
             let programs = [&air.evaluator.mle_zerocheck, &air.evaluator.mle_logup];
-            partials_len(programs, (1usize << tile.log_block).div_ceil(2) * degree)
+            partials_len(programs, (1usize << tile.log_block).div_ceil(2) * degree, degree)
         };
         self.input.airs.iter().zip(&self.tiles).map(len).max().unwrap_or(0)
     }

@@ -8,7 +8,7 @@ use p3_field::PrimeCharacteristicRing;
 use super::{
     algebra::{interpolate_cosets, zerocheck_poly, Round0Polys},
     input::{AirInput, RapInput},
-    scratch::{partials_bytes, partials_len, rows_per_tile, Pace, Scratch},
+    scratch::{partials_bytes, partials_len, rows_within, Pace, Scratch, ROUND0_TILE_BYTES},
 };
 use crate::{
     error::Result,
@@ -146,10 +146,12 @@ impl Shape {
     fn new(gpu: &Gpu, input: &RapInput<'_>, air: &AirInput<'_>, source: &TileSource) -> Self {
         let points = air.cosets() << input.l_skip;
         let programs = [&air.evaluator.round0_zerocheck, &air.evaluator.round0_logup];
-        let row_bytes = source.columns() * points * size_of::<F>() + partials_bytes(programs, points);
-        let xs = rows_per_tile(gpu, 1 << input.n_lift(air), row_bytes);
+        // of many, since a workgroup may leave one partial sum for several
+        let partials_bytes = partials_bytes(programs, 256 * points, points) / 256;
+        let row_bytes = source.columns() * points * size_of::<F>() + partials_bytes;
+        let xs = rows_within(gpu, ROUND0_TILE_BYTES, 1 << input.n_lift(air), row_bytes);
         let tile_len = source.columns() * tile_stride(points * xs);
-        Self { points, xs, tile_len, partials_len: partials_len(programs, points * xs) }
+        Self { points, xs, tile_len, partials_len: partials_len(programs, points * xs, points) }
     }
 }
 

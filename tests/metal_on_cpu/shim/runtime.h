@@ -6,8 +6,8 @@
 #define METAL_INLINE __attribute__((always_inline))
 // All of the shim that touches the kernel's memory is inlined, so that an access belongs to the line of Metal that makes it.
 #define SHIM inline METAL_INLINE
-// What touches the runtime's memory stays outside of the kernel's code, where check mode does not look.
-#ifdef METAL_CHECK
+// What touches the runtime's memory stays outside of the kernel's code, where check mode does not look, and price mode does not count.
+#if defined(METAL_CHECK) || defined(METAL_PRICE)
 #define SHIM_RUNTIME inline __attribute__((noinline, no_sanitize("thread")))
 #else
 #define SHIM_RUNTIME SHIM
@@ -41,6 +41,8 @@ struct runtime {
   void *(*fill)(void *to, int value, size_t bytes);
   // Check mode: undefined behaviour of the code at `site`. Does not return if it would trap.
   void (*undefined)(uint32_t kind, uint64_t operand, const void *site);
+  // Price mode: the thread has begun a basic block of so many cycles.
+  void (*spend)(uint32_t cycles);
 };
 
 // One threadgroup of a dispatch, as its threads see it.

@@ -9,6 +9,7 @@ use crate::{
     check::{self, Memory, Region},
     emit::Metal,
     execute::{self, image, image::Image, Dispatch, Divergence},
+    price::{self, Price},
     Error, Finding, FindingKind,
 };
 
@@ -47,6 +48,8 @@ pub enum Mode {
     Fast,
     /// Checks every access; one thread, 10 to 100 times slower.
     Check,
+    /// Counts what the instructions would cost a GPU; see [`Program::price`].
+    Price,
 }
 
 /// The order in which threads take turns and workgroups follow each other.
@@ -82,6 +85,7 @@ impl Program {
         let runtime = match options.mode {
             Mode::Fast => &image::FAST,
             Mode::Check => &check::RUNTIME,
+            Mode::Price => &price::RUNTIME,
         };
         let image = execute::load(kernel.name, &metal, options.mode, runtime)?;
         let (name, writable, params) = (kernel.name.to_owned(), kernel.writable.to_vec(), kernel.params);
@@ -110,8 +114,34 @@ impl Program {
         let dispatch = Dispatch { image: &self.image, metal: &self.metal, buffers: &buffers, grid, order };
         Ok(match self.mode {
             Mode::Check => check::run(&dispatch, arguments.regions(), &self.name),
+            Mode::Price => {
+                price::run(&dispatch, &dispatch.groups());
+                vec![]
+            }
             Mode::Fast => dispatch.run().into_iter().map(|divergence| self.finding(divergence)).collect(),
         })
+    }
+
+    /// Runs some workgroups of a dispatch, by their numbers in the grid, x fastest, and returns what each would cost an Apple GPU. Only of
+    /// programs that are built for [`Mode::Price`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::run`].
+    pub fn price(
+        &self,
+        bindings: &[&Buffer],
+        params: &[u32],
+        grid: [u32; 3],
+        groups: &[u32],
+    ) -> Result<Vec<Price>, Error> {
+        self.check_arguments(bindings, params)?;
+        let _locks = self.lock(bindings);
+        let arguments = Arguments::new(&self.metal, bindings, params);
+        let buffers = arguments.by_slot(self.metal.slots.count());
+        let order = Order::Ascending;
+        let dispatch = Dispatch { image: &self.image, metal: &self.metal, buffers: &buffers, grid, order };
+        Ok(price::run(&dispatch, groups))
     }
 
     /// The Metal text, as naga wrote it.

@@ -434,3 +434,41 @@ fn what_metal_rejects_is_rejected() {
         assert!(error.starts_with("test.wgsl: ") && error.contains(reason), "{error}");
     }
 }
+
+/// A product modulo p costs what is published for its instructions, once for each of the loop's iterations and lanes.
+#[test]
+fn prices_follow_the_instructions() {
+    const WGSL: &str = "
+        struct Params { count: u32 }
+        @group(0) @binding(0) var<storage, read_write> x: array<u32>;
+        var<immediate> params: Params;
+        @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            var v = x[id.x];
+            for (var i = 0u; i < params.count; i++) {
+                let t = u64(v) * u64(v);
+                let m = u32(t) * 0x88000001u;
+                let d = u32(t >> 32u) - u32((u64(m) * 0x78000001lu) >> 32u);
+                v = min(d, d + 0x78000001u);
+            }
+            x[id.x] = v;
+        }";
+    let kernel = Kernel {
+        name: "price.wgsl",
+        wgsl: WGSL,
+        overrides: &[],
+        writable: &[true],
+        params: 1,
+        immediates: true,
+        workgroup: 64,
+    };
+    let program = Program::build(&kernel, Options { bounds_checks: false, mode: Mode::Price }).unwrap();
+    let buffer = Buffer::from_words(&[5; 64 * 3]);
+    let price = |count| program.price(&[&buffer], &[count], [3, 1, 1], &[0, 2]).unwrap();
+    let (few, many) = (price(10), price(110));
+    assert_eq!(few.len(), 2);
+    assert_eq!(few[0], few[1]);
+    let per_product = (many[0].longest - few[0].longest) as f64 / 100.0;
+    // 23 cycles, the loop's counter and branch
+    assert!((23.0..32.0).contains(&per_product), "{per_product}");
+    assert_eq!(many[0].lane_cycles, 64 * many[0].longest);
+}

@@ -36,6 +36,7 @@ pub static RUNTIME: Runtime = Runtime {
     copy: image::copy,
     fill: image::fill,
     undefined,
+    spend: image::uncounted,
 };
 
 thread_local! {
@@ -134,7 +135,7 @@ pub fn run(dispatch: &Dispatch<'_>, regions: Vec<Region>, kernel: &str) -> Vec<F
     let regions = regions.into_iter().chain(variables.regions()).collect();
     let code = dispatch.image.run_thread as *const () as usize;
     MONITOR.set(Some(Monitor::new(code, regions)));
-    dispatch.run_in_turn(&mut Report, |group| {
+    dispatch.run_in_turn(&dispatch.groups(), &mut Report, |group| {
         with_monitor(|monitor| monitor.begin(group));
         variables.poison()
     });

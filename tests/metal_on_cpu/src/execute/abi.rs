@@ -42,6 +42,7 @@ pub struct Runtime {
     pub copy: unsafe extern "C" fn(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void,
     pub fill: unsafe extern "C" fn(to: *mut c_void, value: c_int, bytes: usize) -> *mut c_void,
     pub undefined: extern "C" fn(kind: u32, operand: u64, site: *const c_void),
+    pub spend: extern "C" fn(cycles: u32),
 }
 
 /// One workgroup of a dispatch, as its threads see it.

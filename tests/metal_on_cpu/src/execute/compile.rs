@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Mode};
+use crate::{price, Error, Mode};
 
 const CLANG: &str = "clang++";
 
@@ -25,6 +25,7 @@ const SHIM: &[(&str, &str)] = &[
     ("metal/atomic.h", include_str!("../../shim/metal/atomic.h")),
     ("metal/group.h", include_str!("../../shim/metal/group.h")),
     ("metal/integer.h", include_str!("../../shim/metal/integer.h")),
+    ("metal/price.h", include_str!("../../shim/metal/price.h")),
     ("metal/sanitizer.h", include_str!("../../shim/metal/sanitizer.h")),
     ("metal/vector.h", include_str!("../../shim/metal/vector.h")),
 ];
@@ -36,6 +37,10 @@ const SEMANTICS: &[&str] = &["-fno-strict-aliasing", "-fwrapv"];
 /// Code of -O2 runs three times as fast as that of -O1. Inlining more, and looking for vectors in scalar code, makes it no faster, but
 /// compiles 2,400 straight lines in 14 s rather than 0.6 s.
 const FAST: &[&str] = &["-O2", "-fno-slp-vectorize", "-mllvm", "-inline-threshold=10"];
+/// Bytes of C++ beyond which nothing is optimized: generated kernels of a thousand statements, for which clang takes 0.8 s else, 0.3 s so.
+/// No kernel that is written by hand is as long.
+const LARGE: usize = 50_000;
+const UNOPTIMIZED: &[&str] = &["-O0"];
 /// The accesses that are left after optimization are reported, except for those of the shim, which reports them itself.
 const CHECK: &[&str] = &[
     "-O1",
@@ -49,6 +54,18 @@ const CHECK: &[&str] = &[
     "-mllvm",
     "-tsan-instrument-func-entry-exit=0",
 ];
+/// Everything that is not one instruction of the GPU is inlined, and every basic block is marked after optimization.
+const PRICE: &[&str] = &[
+    "-O2",
+    "-fno-vectorize",
+    "-fno-slp-vectorize",
+    "-DMETAL_PRICE",
+    "-mllvm",
+    "-inline-threshold=1000000",
+    "-fsanitize-coverage=trace-pc-guard,no-prune",
+];
+/// What price mode makes of the marks depends on this.
+const PRICES: &str = include_str!("../price/blocks.rs");
 /// Else clang would call libgcc for atomics.
 #[cfg(all(target_arch = "aarch64", not(target_os = "macos")))]
 const TARGET: &[&str] = &["-mno-outline-atomics"];
@@ -87,9 +104,9 @@ impl Compiler {
         }
         let headers = SHIM.iter().map(|(path, text)| (*path, (*text).to_owned()));
         let headers: Vec<_> = headers.chain([("swizzles.h", swizzles())]).collect();
-        let flags = [FLAGS, SEMANTICS, TARGET, FAST, CHECK, LINK].concat().join(" ");
+        let flags = [FLAGS, SEMANTICS, TARGET, FAST, UNOPTIMIZED, CHECK, PRICE, LINK].concat().join(" ");
         let texts = headers.iter().flat_map(|(path, text)| [path.as_bytes(), text.as_bytes()]);
-        let version: [&[u8]; 2] = [&output.stdout, flags.as_bytes()];
+        let version: [&[u8]; 3] = [&output.stdout, flags.as_bytes(), PRICES.as_bytes()];
         let directory = cache_directory().join(digest(version.into_iter().chain(texts)));
         for (path, text) in &headers {
             write(&directory.join("shim").join(path), text.as_bytes())?;
@@ -102,8 +119,11 @@ impl Compiler {
         let mode_flags = match mode {
             Mode::Fast => FAST,
             Mode::Check => CHECK,
+            Mode::Price => PRICE,
         };
-        let name = digest([cpp.as_bytes(), mode_flags.concat().as_bytes()]);
+        // the last of several -O counts
+        let size_flags = if mode != Mode::Price && cpp.len() > LARGE { UNOPTIMIZED } else { &[] };
+        let name = digest([cpp.as_bytes(), [mode_flags, size_flags].concat().concat().as_bytes()]);
         let library = self.directory.join(format!("{name}.so"));
         if library.exists() {
             return Ok(library);
@@ -113,20 +133,29 @@ impl Compiler {
         // debuggers on macOS look for the object, so it stays
         let object = library.with_extension("o");
         let include = format!("-I{}", self.directory.join("shim").display());
-        produce(kernel, &object, |out| {
+        let compile = |form: &[&str], out: &Path| {
             let mut clang = Command::new(CLANG);
+            clang.args(FLAGS).args(SEMANTICS).args(TARGET).args(mode_flags).args(size_flags).arg(&include);
+            clang.args(form).arg(&source).arg("-o").arg(out);
             clang
-                .args(FLAGS)
-                .args(SEMANTICS)
-                .args(TARGET)
-                .args(mode_flags)
-                .arg(include)
-                .arg("-c")
-                .arg(&source)
-                .arg("-o")
-                .arg(out);
-            clang
-        })?;
+        };
+        match mode {
+            Mode::Fast | Mode::Check => produce(kernel, &object, |out| compile(&["-c"], out))?,
+            Mode::Price => {
+                let ir = library.with_extension("ll");
+                produce(kernel, &ir, |out| compile(&["-S", "-emit-llvm"], out))?;
+                let marked = at(&ir, fs::read_to_string(&ir))?;
+                let priced = price::price_blocks(&marked)
+                    .map_err(|message| Error::Compilation { kernel: kernel.to_owned(), message })?;
+                let priced_ir = library.with_extension("priced.ll");
+                write(&priced_ir, priced.as_bytes())?;
+                produce(kernel, &object, |out| {
+                    let mut clang = Command::new(CLANG);
+                    clang.args(["-fPIC", "-w", "-O1", "-c"]).args(TARGET).arg(&priced_ir).arg("-o").arg(out);
+                    clang
+                })?;
+            }
+        }
         produce(kernel, &library, |out| {
             let mut clang = Command::new(CLANG);
             clang.args(LINK).arg(&object).arg("-o").arg(out);

@@ -92,8 +92,9 @@ pub unsafe extern "C" fn fill(to: *mut c_void, value: c_int, bytes: usize) -> *m
     to
 }
 
-extern "C" fn unchecked_access(_: *const c_void, _: usize, _: u32, _: *const c_void) {}
-extern "C" fn unchecked_undefined(_: u32, _: u64, _: *const c_void) {}
+pub extern "C" fn unchecked_access(_: *const c_void, _: usize, _: u32, _: *const c_void) {}
+pub extern "C" fn unchecked_undefined(_: u32, _: u64, _: *const c_void) {}
+pub extern "C" fn uncounted(_: u32) {}
 
 /// What kernels of fast mode call.
 pub static FAST: Runtime = Runtime {
@@ -105,4 +106,5 @@ pub static FAST: Runtime = Runtime {
     copy,
     fill,
     undefined: unchecked_undefined,
+    spend: uncounted,
 };

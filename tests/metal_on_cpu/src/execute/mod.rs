@@ -118,12 +118,17 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Runs all workgroups, one after the other on fibers. `begin` is told which is next and returns its workgroup memory.
-    pub fn run_in_turn(&self, observer: &mut dyn Observer, mut begin: impl FnMut(u32) -> Vec<*mut c_void>) {
+    /// Runs workgroups, one after the other on fibers. `begin` is told which is next and returns its workgroup memory.
+    pub fn run_in_turn(
+        &self,
+        groups: &[u32],
+        observer: &mut dyn Observer,
+        mut begin: impl FnMut(u32) -> Vec<*mut c_void>,
+    ) {
         self.set_spurious();
         WORKER.with_borrow_mut(|worker| {
-            for group in self.groups() {
-                self.run_group(group, &begin(group), &mut worker.workgroup, observer);
+            for group in groups {
+                self.run_group(*group, &begin(*group), &mut worker.workgroup, observer);
             }
         });
     }
@@ -143,7 +148,7 @@ impl Dispatch<'_> {
     }
 
     /// The numbers of all workgroups, in the order of the dispatch.
-    fn groups(&self) -> Vec<u32> {
+    pub fn groups(&self) -> Vec<u32> {
         let mut groups = vec![];
         Turns::new(self.order, 0).deal(self.grid.iter().map(|size| *size as usize).product(), &mut groups);
         groups

@@ -1,0 +1,85 @@
+//! Proofs that together take every road, so that a device has compiled all kernels afterwards.
+
+use std::sync::Arc;
+
+use openvm_stark_backend::{
+    interaction::InteractionBuilder,
+    prover::{AirProvingContext, ColMajorMatrix, ProvingContext},
+    test_utils::{CachedFixture11, FibFixture, MixtureFixture, PreprocessedAndCachedFixture},
+    AirRef, BaseAirWithPublicValues, PartitionedBaseAir, StarkEngine, SystemParams,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
+use openvm_wgpu_backend::{
+    gpu::{Gpu, KernelDecl, Variant},
+    kernels::ntt::{dft, Shape},
+};
+use p3_air::{Air, AirBuilder, BaseAir};
+use p3_field::{Field, PrimeCharacteristicRing};
+use p3_matrix::Matrix;
+
+use crate::{
+    common::{
+        params::SmallParams,
+        parity::{assert_fixture_parity, check_parity},
+    },
+    device::Engine,
+    workloads::{Workload, WorkloadKind},
+};
+
+/// The kernels of `wgsl/` in every variant that proofs use, after proofs by engines that share a device, each equal to the reference's.
+pub fn compiled_after_proofs(open: impl Fn(SystemParams) -> Engine) -> Vec<(&'static KernelDecl, Variant)> {
+    for (l_skip, n_stack, log_height) in [(0, 7, 3), (2, 8, 9), (9, 1, 10)] {
+        let engine = open(SmallParams::new(l_skip, n_stack).build());
+        assert_fixture_parity(&engine, &MixtureFixture::standard(log_height, engine.config().clone()));
+    }
+    assert_fixture_parity(&open(SmallParams::new(0, 2).build()), &FibFixture::new(0, 1, 4));
+    let engine = open(SmallParams::new(4, 10).build());
+    assert_fixture_parity(&engine, &FibFixture::new(0, 1, 1 << 14));
+    assert_fixture_parity(&engine, &CachedFixture11::new(engine.config().clone()));
+    let alternating = (0..64).map(|row| row % 2 == 0).collect();
+    assert_fixture_parity(&engine, &PreprocessedAndCachedFixture::new(alternating, engine.config().clone(), 2));
+    assert_parity(&engine, &[Arc::new(EntangledAir)], vec![ColMajorMatrix::new(F::zero_vec(64 * 2 * SUMS), 2 * SUMS)]);
+    let keccak = Workload { kind: WorkloadKind::Keccak, log_n: 3 };
+    assert_parity(&engine, &keccak.airs(), keccak.traces(0));
+    transform_long_column(engine.device().gpu());
+    engine.device().gpu().compiled_kernels()
+}
+
+/// Columns of proofs with a million stacked rows or more have passes of their own.
+fn transform_long_column(gpu: &Gpu) {
+    let mut rec = gpu.recorder("long column");
+    let column = gpu.alloc::<F>(1 << 20, "column").expect("memory");
+    dft(&mut rec, &column, Shape { columns: 1, log_in: 20, log_out: 21 }).expect("the passes are recorded");
+    rec.wait().expect("the passes run");
+}
+
+fn assert_parity(engine: &Engine, airs: &[AirRef<SC>], traces: Vec<ColMajorMatrix<F>>) {
+    let (pk, _) = engine.keygen(airs);
+    let contexts = traces.into_iter().map(AirProvingContext::simple_no_pis).enumerate();
+    check_parity(engine, &pk, &ProvingContext::new(contexts.collect())).expect("the traces satisfy the constraints");
+}
+
+/// An AIR whose only value keeps more intermediates alive than the interpreter has registers: `(s_0 + s_1 + ..)(s_0 - s_1 - ..)` with
+/// `s_i` the sum of two columns. It has to vanish, and is a message that nobody sends.
+struct EntangledAir;
+
+const SUMS: usize = 48;
+
+impl<T> BaseAir<T> for EntangledAir {
+    fn width(&self) -> usize {
+        2 * SUMS
+    }
+}
+impl<T: Field> BaseAirWithPublicValues<T> for EntangledAir {}
+impl<T: Field> PartitionedBaseAir<T> for EntangledAir {}
+impl<AB: AirBuilder + InteractionBuilder> Air<AB> for EntangledAir {
+    fn eval(&self, builder: &mut AB) {
+        let main = builder.main();
+        let local = main.row_slice(0).expect("a window has two rows").to_vec();
+        let sums: Vec<AB::Expr> = local.chunks(2).map(|pair| pair[0].into() + pair[1].into()).collect();
+        let all = sums.iter().cloned().reduce(|a, b| a + b).expect("there are sums");
+        let other = sums.iter().cloned().reduce(|a, b| a - b).expect("there are sums");
+        builder.assert_zero(all.clone() * other.clone());
+        builder.push_interaction(0, [all * other], AB::Expr::ZERO, 0);
+    }
+}

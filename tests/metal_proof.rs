@@ -1,0 +1,116 @@
+//! Whole proofs on executed Metal text: every kernel of these runs as the MSL that naga writes for it, on the CPU, and nothing runs on
+//! the machine's own GPU. Small dispatches are checked for races and stray accesses on the way.
+#![cfg(unix)] // as the crate metal-on-cpu
+
+mod common;
+mod device;
+mod machine;
+
+use std::{ops::Range, sync::Arc};
+
+use openvm_stark_backend::{
+    test_utils::{FibFixture, InteractionsFixture11, TestFixture},
+    StarkEngine,
+};
+use openvm_wgpu_backend::{
+    gpu::{
+        machine::{Dispatch, KernelId, LinkedKernel, Machine, MemoryId},
+        Gpu, GpuOptions, LimitProfile,
+    },
+    WgpuDeviceBuilder,
+};
+
+use common::{
+    params::SmallParams,
+    parity::{assert_fixture_parity, prove_on},
+};
+use device::Engine;
+use machine::MetalOnCpu;
+
+/// For the commitment's root, the sums of round 0, the column openings, and the proof; whatever the workload.
+const HOST_WAITS: u64 = 4;
+
+fn engine(machine: Arc<dyn Machine>, params: SmallParams) -> Engine {
+    let options = GpuOptions { machine: Some(machine), profile: Some(LimitProfile::Native), ..GpuOptions::default() };
+    let gpu = Gpu::new(&options).expect("the machine opens");
+    Engine::from_device(WgpuDeviceBuilder::new().build_on(gpu, params.build()).expect("parameters in range"))
+}
+
+#[test]
+fn fibonacci() {
+    let machine = Arc::new(MetalOnCpu::checked());
+    let engine = engine(machine.clone(), SmallParams::new(2, 4));
+    assert_fixture_parity(&engine, &FibFixture::new(3, 5, 1 << 5));
+    assert!(machine.compiled() > 30);
+    assert_eq!(engine.device().metrics().host_waits, HOST_WAITS);
+}
+
+#[test]
+fn interactions() {
+    let machine = Arc::new(MetalOnCpu::checked());
+    let engine = engine(machine.clone(), SmallParams::new(2, 4));
+    assert_fixture_parity(&engine, &InteractionsFixture11);
+    assert!(machine.compiled() > 40);
+    assert_eq!(engine.device().metrics().host_waits, HOST_WAITS);
+}
+
+/// A machine that leaves one kernel out, as a GPU does whose command buffer failed.
+#[derive(Debug)]
+struct LeavesOut {
+    machine: MetalOnCpu,
+    kernel: &'static str,
+}
+
+impl Machine for LeavesOut {
+    fn create(&self, memory: MemoryId, bytes: u64) {
+        self.machine.create(memory, bytes);
+    }
+
+    fn destroy(&self, memory: MemoryId) {
+        self.machine.destroy(memory);
+    }
+
+    fn write(&self, memory: MemoryId, offset: u64, bytes: &[u8]) {
+        self.machine.write(memory, offset, bytes);
+    }
+
+    fn read(&self, memory: MemoryId, range: Range<u64>) -> Vec<u8> {
+        self.machine.read(memory, range)
+    }
+
+    fn compile(&self, kernel: LinkedKernel) -> Result<KernelId, String> {
+        self.machine.compile(kernel)
+    }
+
+    fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<(), String> {
+        if self.machine.kernel(dispatch.kernel).name == self.kernel {
+            return Ok(());
+        }
+        self.machine.dispatch(dispatch)
+    }
+}
+
+/// The guards against wgpu #9545: work that never ran although nothing failed is noticed by the submission counter if the submission ended
+/// early, and by the verification of the proof if something in the middle is missing.
+#[test]
+fn silent_failures_are_noticed() {
+    let proof = |kernel, verify| {
+        let machine = Arc::new(LeavesOut { machine: MetalOnCpu::new(), kernel });
+        let options =
+            GpuOptions { machine: Some(machine), profile: Some(LimitProfile::Native), ..GpuOptions::default() };
+        let builder = WgpuDeviceBuilder::new().verify_before_return(verify);
+        let gpu = Gpu::new(&options).expect("the machine opens");
+        let device = builder.build_on(gpu, SmallParams::new(2, 4).build()).expect("parameters in range");
+        let (engine, fixture) = (Engine::from_device(device), FibFixture::new(3, 5, 1 << 5));
+        let (pk, vk) = fixture.keygen(&engine);
+        let proof = prove_on(&engine, &pk, &fixture.generate_proving_ctx())?;
+        engine.verify(&vk, &proof).map_err(|error| format!("accepted by the prover: {error}"))
+    };
+    assert_eq!(proof("none", true), Ok(()));
+    let stale = proof("sequence.wgsl", true).unwrap_err();
+    assert!(stale.contains("did not finish its work"), "{stale}");
+    let rejected = proof("merkle/open_paths.wgsl", true).unwrap_err();
+    assert!(rejected.contains("the proof does not verify"), "{rejected}");
+    let accepted = proof("merkle/open_paths.wgsl", false).unwrap_err();
+    assert!(accepted.contains("accepted by the prover"), "{accepted}");
+}

@@ -1,0 +1,265 @@
+// A pass over ten bits of a long DFT, N = 2^log_n, of many columns of base field elements: a workgroup has 1,024 rows by 8 words of a column.
+//
+// Let `src` hold for every residue j modulo N / l the DFT of length l = 2^log_l over the indices j, j + N / l, .., value k of it (in the first
+// pass, where a column is padded with zeros, these DFTs are copies of the coefficients). The pass computes from j = r M + m, r < 1024, m < M:
+//     dst(m, k + l q) = sum_r w_1024^(r q) w_(1024 l)^(r k) src(r M + m, k).
+// FOLD: j has one bit more, and src(j, k) above stands for src(j, k mod l / 2) + w_l^k src(j + 1024 M, k mod l / 2).
+//
+// FIRST: a workgroup has one k and 8 m in a row. It stores so that the last pass reads its tile from consecutive memory:
+// [K / 8][m / 8][K' ][m % 8], K = k + l q, with K' the place of K % 8 that keeps the workgroup's q together.
+// Else M = 1, a workgroup has 8 k in a row, and dst is in natural order; `inverse`: K goes to N - K, all divided by N. NATURAL: reads what
+// ntt/pass.wgsl stores, [r][k], of any length; the other two are compiled for a length, since constant strides need no address arithmetic.
+//
+// 512 threads, 16 values each: rows r = 64 u + 8 v1 + v0, DFT of length 16 over u, of length 8 over v1, of length 8 over v0, with q = q1 + 16 q2 +
+// 128 q3; an exchange through workgroup memory between them. A workgroup takes the same tile of up to `repeat` columns one after the other: the
+// powers of roots stay in registers, and the next column's values are loaded while this one's are transformed.
+// `twiddles`: w_1024^(v q1) as [v][q1], w_64^(v0 q2) as [v0][q2], w_(16 l)^(k u) as [k][u]; `roots` for w_(1024 l)^(v k).
+// Bytes moved: 8 a word, runs of at least 8 words; FOLD reads twice as much, half of it cached. Products: 5.3 a word, 6.3 with FOLD.
+// Host reference: p3_dft::Radix2DitParallel.
+#import grid
+#import ntt/lazy
+#import ntt/roots
+
+struct Params {
+    columns: u32,
+    repeat: u32,
+    inverse: u32,
+#if NATURAL
+    log_l: u32,
+#endif
+}
+
+#if NATURAL
+const FIRST = 0u;
+const FOLD = 0u;
+const LOG_M = 3u;
+const LOG_FIRST_L = 3u;
+#else
+override FIRST: u32;
+override FOLD: u32;
+override LOG_L: u32;
+override LOG_M: u32;
+/// log_l of the first pass.
+override LOG_FIRST_L: u32;
+#endif
+
+@group(0) @binding(0) var<storage, read> src: array<u32>;
+@group(0) @binding(1) var<storage, read_write> dst: array<u32>;
+@group(0) @binding(2) var<storage, read> roots: array<u32>;
+@group(0) @binding(3) var<storage, read> twiddles: array<vec4<u32>>;
+var<immediate> params: Params;
+
+/// 16 values q1 of 512 threads.
+var<workgroup> exchange: array<u32, 8192>;
+
+/// A thread's input in the current column: slot s at `start + s step`; the second half of a fold `fold_step` further.
+struct Source {
+    start: u32,
+    step: u32,
+    fold_step: u32,
+}
+
+struct Loaded {
+    low: Block,
+    high: Block,
+}
+
+fn load4(at: u32, step: u32) -> vec4<u32> {
+    return vec4<u32>(src[at], src[at + step], src[at + 2u * step], src[at + 3u * step]);
+}
+
+fn load16(at: u32, step: u32) -> Block {
+    return Block(
+        load4(at, step),
+        load4(at + 4u * step, step),
+        load4(at + 8u * step, step),
+        load4(at + 12u * step, step),
+    );
+}
+
+fn load(source: Source) -> Loaded {
+    var x: Loaded;
+    x.low = load16(source.start, source.step);
+    if FOLD != 0u {
+        x.high = load16(source.start + source.fold_step, source.step);
+    }
+    return x;
+}
+
+fn folded(x: Loaded, factor: u32) -> Block {
+    if FOLD == 0u {
+        return x.low;
+    }
+    return Block(
+        v_add(x.low.a, v_scale(x.high.a, factor)),
+        v_add(x.low.b, v_scale(x.high.b, factor)),
+        v_add(x.low.c, v_scale(x.high.c, factor)),
+        v_add(x.low.d, v_scale(x.high.d, factor)),
+    );
+}
+
+/// Four vectors of the table of roots.
+fn twiddles16(at: u32) -> Block {
+    return Block(twiddles[at], twiddles[at + 1u], twiddles[at + 2u], twiddles[at + 3u]);
+}
+
+fn put4(at: vec4<u32>, x: vec4<u32>) {
+    exchange[at.x] = x.x;
+    exchange[at.y] = x.y;
+    exchange[at.z] = x.z;
+    exchange[at.w] = x.w;
+}
+
+fn get4(at: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(exchange[at.x], exchange[at.y], exchange[at.z], exchange[at.w]);
+}
+
+/// From thread (v1, v0, t) with slots q1 to thread (q1 % 8, v0, t) with slots (v1, q1 / 8).
+fn exchange_q1(thread: u32, x: Block) -> Block {
+    let put_at = vec4<u32>(0u, 512u, 1024u, 1536u) + thread;
+    put4(put_at, x.a);
+    put4(put_at + 2048u, x.b);
+    put4(put_at + 4096u, x.c);
+    put4(put_at + 6144u, x.d);
+    workgroupBarrier();
+    let get_at = vec4<u32>(0u, 4096u, 64u, 4160u) + (((thread >> 6u) << 9u) | (thread & 63u));
+    return Block(get4(get_at), get4(get_at + 128u), get4(get_at + 256u), get4(get_at + 384u));
+}
+
+/// From thread (q1 % 8, v0, t) with slots (q2, q1 / 8) to thread (q1 % 8, q2, t) with slots (v0, q1 / 8). Bits 3 and 4 of the place change with
+/// q2 against bank conflicts.
+fn exchange_q2(thread: u32, x: Block) -> Block {
+    let row = (thread >> 6u) << 9u;
+    let own = vec4<u32>(thread & 63u) ^ vec4<u32>(0u, 8u, 16u, 24u);
+    let put_even = vec4<u32>(0u, 4096u, 64u, 4160u) + own.xxyy + row;
+    let put_odd = vec4<u32>(128u, 4224u, 192u, 4288u) + own.zzww + row;
+    put4(put_even, x.a);
+    put4(put_odd, x.b);
+    put4(put_even + 256u, x.c);
+    put4(put_odd + 256u, x.d);
+    workgroupBarrier();
+    let q2 = (thread >> 3u) & 7u;
+    let low = (vec4<u32>(0u, 0u, 8u, 8u) ^ vec4<u32>((q2 & 1u) << 3u)) + vec4<u32>(0u, 4096u, 0u, 4096u);
+    let high = vec4<u32>(0u, 16u, 32u, 48u) ^ vec4<u32>((q2 & 2u) << 3u);
+    let get_at = low + (row | (q2 << 6u) | (thread & 7u));
+    return Block(get4(get_at + high.x), get4(get_at + high.y), get4(get_at + high.z), get4(get_at + high.w));
+}
+
+/// The place of K % 8 among eight: its bits below the first pass's l lead.
+fn place(k: u32) -> u32 {
+    let low = min(LOG_FIRST_L, 3u);
+    return ((k & ((1u << low) - 1u)) << (3u - low)) | (k >> low);
+}
+
+/// Slots (q3, q1 / 8): `step` between the q3, `other` to the second q1.
+fn store4(at: u32, step: u32, other: u32, x: vec4<u32>) {
+    dst[at] = x.x;
+    dst[at + other] = x.y;
+    dst[at + step] = x.z;
+    dst[at + step + other] = x.w;
+}
+
+fn store4_inverse(column: u32, k: u32, log_l: u32, x: vec4<u32>) {
+    let log_n = log_l + 10u;
+    let at = (vec4<u32>(0u - k) - (vec4<u32>(0u, 8u, 128u, 136u) << vec4<u32>(log_l))) & vec4<u32>((1u << log_n) - 1u);
+    let y = v_div_2exp(x, log_n);
+    dst[column + at.x] = y.x;
+    dst[column + at.y] = y.y;
+    dst[column + at.z] = y.z;
+    dst[column + at.w] = y.w;
+}
+
+@compute @workgroup_size(512)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+#if NATURAL
+    let log_l = params.log_l;
+#else
+    let log_l = LOG_L;
+#endif
+    let first = FIRST != 0u;
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    let t = thread & 7u;
+    let v = thread >> 3u;
+    let log_n = log_l + 10u + select(0u, LOG_M, first);
+    // tiles of a column: blocks of 8 m for each k, or blocks of 8 k
+    let log_blocks = select(max(log_l, 3u), max(LOG_M, 3u), first) - 3u;
+    let log_tiles = log_blocks + select(0u, log_l, first);
+    var log_input = log_n;
+    var block = workgroup & ((1u << log_blocks) - 1u);
+    var k = (block << 3u) + t;
+    var source = Source(
+        ((block & ((1u << (log_blocks - min(FOLD, log_blocks))) - 1u)) << (13u + FOLD)) + ((v >> 3u) << 6u) + (place(t) << 3u) + (v & 7u),
+        512u,
+        8192u,
+    );
+    if first {
+        log_input = 10u + LOG_M + FOLD;
+        k = workgroup & ((1u << log_l) - 1u);
+        block = (workgroup >> log_l) & ((1u << log_blocks) - 1u);
+        source = Source((v << LOG_M) + (block << 3u) + t, 64u << LOG_M, 1024u << LOG_M);
+    }
+#if NATURAL
+    source = Source((v << log_l) + k, 64u << log_l, 0u);
+#endif
+    var column = (workgroup >> log_tiles) * params.repeat;
+    let end = min(params.columns, column + params.repeat);
+    source.start += column << log_input;
+
+    // thread (q1 % 8, q2, t), first of its values of K = k + l (q1 + 16 q2 + 128 q3)
+    let q = (thread >> 6u) + ((v & 7u) << 4u);
+    var target_at = k + (q << log_l);
+    var log_step = log_l;
+    if first {
+        target_at = ((target_at >> 3u) << (3u + LOG_M)) + (block << 6u) + (place(target_at & 7u) << 3u) + t;
+        log_step += LOG_M;
+    }
+
+    let untwisted = first && k == 0u;
+    let fold_factor = root(k << (27u - log_l));
+    let roots_u = twiddles16(272u + (k << 2u));
+    var roots_v = twiddles16(v << 2u);
+    if !untwisted {
+        let h = root((v * k) << (17u - log_l));
+        roots_v = Block(v_scale(roots_v.a, h), v_scale(roots_v.b, h), v_scale(roots_v.c, h), v_scale(roots_v.d, h));
+    }
+    let v0 = v & 7u;
+    let roots_low = twiddles[256u + 2u * v0];
+    let roots_high = twiddles[257u + 2u * v0];
+    let roots_v0 = Block(roots_low.xxyy, roots_low.zzww, roots_high.xxyy, roots_high.zzww);
+
+    var next = load(source);
+    for (; column < end; column++) {
+        var x = folded(next, fold_factor);
+        if column + 1u < end {
+            source.start += 1u << log_input;
+            next = load(source);
+        }
+        if !untwisted {
+            x = block_mul(x, roots_u);
+        }
+        x = exchange_q1(thread, block_mul(dft16_lazy(x), roots_v));
+        x = block_mul(dft8_lazy(x), roots_v0);
+        workgroupBarrier();
+        x = dft8_const(exchange_q2(thread, x));
+        workgroupBarrier();
+        let start = column << log_n;
+        if params.inverse != 0u {
+            store4_inverse(start, target_at, log_l, x.a);
+            store4_inverse(start, target_at + (256u << log_l), log_l, x.b);
+            store4_inverse(start, target_at + (512u << log_l), log_l, x.c);
+            store4_inverse(start, target_at + (768u << log_l), log_l, x.d);
+        } else {
+            let at = start + target_at;
+            let step = 128u << log_step;
+            let other = 8u << log_step;
+            store4(at, step, other, x.a);
+            store4(at + 2u * step, step, other, x.b);
+            store4(at + 4u * step, step, other, x.c);
+            store4(at + 6u * step, step, other, x.d);
+        }
+    }
+}
