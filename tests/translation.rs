@@ -278,7 +278,20 @@ fn check_metal_rules(text: &str) -> Check {
         ensure(!line.contains(" / ") && !line.contains(" % "), || format!("64-bit division in MSL: {line}"))?;
         ensure(!line.contains("simd_"), || format!("64-bit subgroup operation in MSL: {line}"))?;
     }
+    let references = text.lines().filter_map(|line| line.split_once("threadgroup ")?.1.split_once("& "));
+    for (ty, name) in references {
+        // Apple's compiler can lose a barrier around other variables that are passed by reference (wgpu #4500, #3181)
+        ensure(ty.starts_with("metal::atomic_") || is_array(text, ty), || {
+            format!("plain workgroup variable in MSL: {ty}& {name}")
+        })?;
+    }
     Ok(())
+}
+
+/// Whether naga's struct is one around an array.
+fn is_array(text: &str, ty: &str) -> bool {
+    let body = text.split_once(&format!("struct {ty} {{\n")).and_then(|(_, rest)| rest.split_once('}'));
+    body.is_some_and(|(member, _)| member.contains(" inner[") && member.matches(';').count() == 1)
 }
 
 // ---- tests ----
@@ -314,6 +327,21 @@ fn kernels_of_proofs() {
     assert!(used.is_subset(&files), "kernels that are no files: {:?}", used.difference(&files));
     let unused: Vec<_> = files.difference(&used).collect();
     assert!(unused.is_empty(), "kernels that no proof uses: {unused:?}");
+}
+
+/// The rules over Metal text find what they are for.
+#[test]
+fn metal_rules() {
+    let array = "struct type_2 {\n    uint inner[64];\n};\n";
+    let plain = "struct Pair {\n    uint a;\n    uint b;\n};\n";
+    let with = |text: &str| check_metal_rules(&format!("{array}{plain}{text}"));
+    assert_eq!(with("void f(\n    threadgroup type_2& sums,\n    threadgroup metal::atomic_uint& best\n) {"), Ok(()));
+    assert!(with("void f(\n    threadgroup uint& x\n) {").unwrap_err().contains("uint& x"));
+    assert!(with(", threadgroup Pair& pair").unwrap_err().contains("plain workgroup variable"));
+    assert!(with("ulong q = a / b;").unwrap_err().contains("division"));
+    assert!(with("ulong q = a % b;").unwrap_err().contains("division"));
+    assert!(with("ulong s = metal::simd_sum(a);").unwrap_err().contains("subgroup"));
+    assert_eq!(with("uint q = a / b;"), Ok(()));
 }
 
 /// keccak's constraints, and those of an AIR with interactions.

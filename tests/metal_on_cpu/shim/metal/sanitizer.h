@@ -16,13 +16,9 @@ METAL_HOOK static void index_out_of_bounds(size_t index) {
 
 extern "C" {
 
-// Constants that are not optimized away are initialized when the kernel is loaded, before it is given a runtime.
-#define METAL_REPORT(at, bytes, kinds) \
-  if (metal_runtime) metal_runtime->access(at, bytes, metal_on_cpu::kinds, __builtin_return_address(0))
-
 // -fsanitize=thread: every access to memory that may be shared.
 #define METAL_ACCESS(name, bytes, kinds) \
-  METAL_HOOK void __tsan_##name(void *at) { METAL_REPORT(at, bytes, kinds); }
+  METAL_HOOK void __tsan_##name(void *at) { metal_runtime->access(at, bytes, metal_on_cpu::kinds, __builtin_return_address(0)); }
 #define METAL_ACCESSES(bytes) \
   METAL_ACCESS(read##bytes, bytes, access_read) METAL_ACCESS(unaligned_read##bytes, bytes, access_read) \
   METAL_ACCESS(write##bytes, bytes, access_write) METAL_ACCESS(unaligned_write##bytes, bytes, access_write)
@@ -32,18 +28,14 @@ METAL_HOOK void __tsan_init() {}
 // Calls to these it leaves alone, up to clang 15, so that the definitions below take their place; later it renames them.
 #define METAL_COPY(name) \
   METAL_HOOK void *name(void *to, const void *from, size_t bytes) { \
-    METAL_REPORT(from, bytes, access_read); \
-    METAL_REPORT(to, bytes, access_write); \
-    if (metal_runtime) return metal_runtime->copy(to, from, bytes); \
-    for (size_t i = 0; i < bytes; i++) ((volatile char *)to)[i] = ((const volatile char *)from)[i]; \
-    return to; \
+    metal_runtime->access(from, bytes, metal_on_cpu::access_read, __builtin_return_address(0)); \
+    metal_runtime->access(to, bytes, metal_on_cpu::access_write, __builtin_return_address(0)); \
+    return metal_runtime->copy(to, from, bytes); \
   }
 #define METAL_FILL(name) \
   METAL_HOOK void *name(void *to, int value, size_t bytes) { \
-    METAL_REPORT(to, bytes, access_write); \
-    if (metal_runtime) return metal_runtime->fill(to, value, bytes); \
-    for (size_t i = 0; i < bytes; i++) ((volatile char *)to)[i] = char(value); \
-    return to; \
+    metal_runtime->access(to, bytes, metal_on_cpu::access_write, __builtin_return_address(0)); \
+    return metal_runtime->fill(to, value, bytes); \
   }
 METAL_COPY(memcpy) METAL_COPY(memmove) METAL_COPY(__tsan_memcpy) METAL_COPY(__tsan_memmove)
 METAL_FILL(memset) METAL_FILL(__tsan_memset)

@@ -37,10 +37,6 @@ const SEMANTICS: &[&str] = &["-fno-strict-aliasing", "-fwrapv"];
 /// Code of -O2 runs three times as fast as that of -O1. Inlining more, and looking for vectors in scalar code, makes it no faster, but
 /// compiles 2,400 straight lines in 14 s rather than 0.6 s.
 const FAST: &[&str] = &["-O2", "-fno-slp-vectorize", "-mllvm", "-inline-threshold=10"];
-/// Bytes of C++ beyond which nothing is optimized: generated kernels of a thousand statements, for which clang takes 0.8 s else, 0.3 s so.
-/// No kernel that is written by hand is as long.
-const LARGE: usize = 50_000;
-const UNOPTIMIZED: &[&str] = &["-O0"];
 /// The accesses that are left after optimization are reported, except for those of the shim, which reports them itself.
 const CHECK: &[&str] = &[
     "-O1",
@@ -64,7 +60,7 @@ const PRICE: &[&str] = &[
     "-inline-threshold=1000000",
     "-fsanitize-coverage=trace-pc-guard,no-prune",
 ];
-/// What price mode makes of the marks depends on this.
+/// What becomes of the marks.
 const PRICES: &str = include_str!("../price/blocks.rs");
 /// Else clang would call libgcc for atomics.
 #[cfg(all(target_arch = "aarch64", not(target_os = "macos")))]
@@ -104,7 +100,7 @@ impl Compiler {
         }
         let headers = SHIM.iter().map(|(path, text)| (*path, (*text).to_owned()));
         let headers: Vec<_> = headers.chain([("swizzles.h", swizzles())]).collect();
-        let flags = [FLAGS, SEMANTICS, TARGET, FAST, UNOPTIMIZED, CHECK, PRICE, LINK].concat().join(" ");
+        let flags = [FLAGS, SEMANTICS, TARGET, FAST, CHECK, PRICE, LINK].concat().join(" ");
         let texts = headers.iter().flat_map(|(path, text)| [path.as_bytes(), text.as_bytes()]);
         let version: [&[u8]; 3] = [&output.stdout, flags.as_bytes(), PRICES.as_bytes()];
         let directory = cache_directory().join(digest(version.into_iter().chain(texts)));
@@ -121,9 +117,7 @@ impl Compiler {
             Mode::Check => CHECK,
             Mode::Price => PRICE,
         };
-        // the last of several -O counts
-        let size_flags = if mode != Mode::Price && cpp.len() > LARGE { UNOPTIMIZED } else { &[] };
-        let name = digest([cpp.as_bytes(), [mode_flags, size_flags].concat().concat().as_bytes()]);
+        let name = digest([cpp.as_bytes(), mode_flags.concat().as_bytes()]);
         let library = self.directory.join(format!("{name}.so"));
         if library.exists() {
             return Ok(library);
@@ -135,25 +129,16 @@ impl Compiler {
         let include = format!("-I{}", self.directory.join("shim").display());
         let compile = |form: &[&str], out: &Path| {
             let mut clang = Command::new(CLANG);
-            clang.args(FLAGS).args(SEMANTICS).args(TARGET).args(mode_flags).args(size_flags).arg(&include);
+            clang.args(FLAGS).args(SEMANTICS).args(TARGET).args(mode_flags).arg(&include);
             clang.args(form).arg(&source).arg("-o").arg(out);
             clang
         };
         match mode {
             Mode::Fast | Mode::Check => produce(kernel, &object, |out| compile(&["-c"], out))?,
             Mode::Price => {
-                let ir = library.with_extension("ll");
-                produce(kernel, &ir, |out| compile(&["-S", "-emit-llvm"], out))?;
-                let marked = at(&ir, fs::read_to_string(&ir))?;
-                let priced = price::price_blocks(&marked)
-                    .map_err(|message| Error::Compilation { kernel: kernel.to_owned(), message })?;
-                let priced_ir = library.with_extension("priced.ll");
-                write(&priced_ir, priced.as_bytes())?;
-                produce(kernel, &object, |out| {
-                    let mut clang = Command::new(CLANG);
-                    clang.args(["-fPIC", "-w", "-O1", "-c"]).args(TARGET).arg(&priced_ir).arg("-o").arg(out);
-                    clang
-                })?;
+                let marked = library.with_extension("marked.ll");
+                produce(kernel, &marked, |out| compile(&["-S", "-emit-llvm"], out))?;
+                price_object(kernel, &marked, &object)?;
             }
         }
         produce(kernel, &library, |out| {
@@ -163,6 +148,19 @@ impl Compiler {
         })?;
         Ok(library)
     }
+}
+
+/// The object of LLVM IR whose marks are replaced by prices.
+fn price_object(kernel: &str, marked: &Path, object: &Path) -> Result<(), Error> {
+    let text = at(marked, fs::read_to_string(marked))?;
+    let failed = |message| Error::Compilation { kernel: kernel.to_owned(), message };
+    let priced = object.with_extension("priced.ll");
+    write(&priced, price::price_blocks(&text).map_err(failed)?.as_bytes())?;
+    produce(kernel, object, |out| {
+        let mut clang = Command::new(CLANG);
+        clang.args(["-fPIC", "-w", "-O1", "-c"]).args(TARGET).arg(&priced).arg("-o").arg(out);
+        clang
+    })
 }
 
 /// Runs a command that writes a file, under another name until it is complete.

@@ -6,9 +6,8 @@ use corosensei::{stack::DefaultStack, stack::Stack, Coroutine, Yielder};
 
 use super::abi::{Exchange, Launch, RunThread, Value};
 
-/// Bytes of a fiber's stack, besides a guard page; only what is used takes memory. Large generated kernels, which are not optimized, keep
-/// every value there: 80 KiB for a thousand statements on the base field.
-const STACK_BYTES: usize = 1 << 20;
+/// Bytes of a fiber's stack, besides a guard page. The interpreter's registers are the most that a kernel keeps there, 1 KiB.
+const STACK_BYTES: usize = 128 << 10;
 
 /// A barrier or SIMD-group function: its line of Metal tells it from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
