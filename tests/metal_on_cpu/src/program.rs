@@ -94,7 +94,8 @@ impl Program {
 
     /// Runs the kernel on `grid` workgroups. The same buffer may be bound several times if no binding of it is writable.
     ///
-    /// Returns what check mode found; fast mode only finds barriers and subgroup operations that not all threads reach.
+    /// Returns what check mode found; fast mode only finds barriers and subgroup operations that not all threads reach. A stray access
+    /// in fast mode, without bounds checks, is one of this process.
     ///
     /// # Errors
     ///
