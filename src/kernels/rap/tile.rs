@@ -194,6 +194,9 @@ impl TraceTile<'_> {
     }
 }
 
+/// Trace values that one dispatch takes to the cosets: about 30 ms on an eight-core M1, so that a display stays alive.
+const VALUES_PER_DISPATCH: usize = 1 << 25;
+
 /// Hypercube points of the trace on the cosets `g^1 D, .., g^cosets D` of the skip domain, as a tile.
 pub struct CosetTile<'a> {
     /// The columns.
@@ -226,7 +229,12 @@ impl CosetTile<'_> {
         assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
         self.source.check_tile(self.tile.len(), rows, self.stride);
         let tables = coset_tables(rec.gpu(), self.l_skip, self.cosets)?;
-        for (segment, start, count) in self.source.groups() {
+        let column = self.points.len() << self.l_skip;
+        let most = (VALUES_PER_DISPATCH / column).max(1) as u32;
+        let parts = self.source.groups().flat_map(|(segment, start, count)| {
+            (0..count).step_by(most as usize).map(move |at| (segment, start + at, most.min(count - at)))
+        });
+        for (segment, start, count) in parts {
             let kernel = GatherCosets {
                 segment,
                 entries: &self.source.entries,
@@ -241,8 +249,7 @@ impl CosetTile<'_> {
                 l_skip: self.l_skip as u32,
                 cosets: self.cosets as u32,
             };
-            let values = (count as usize * self.points.len()) << self.l_skip;
-            rec.dispatch(&kernel, Grid::workgroups(values.div_ceil(COSET_VALUES)));
+            rec.dispatch(&kernel, Grid::workgroups((count as usize * column).div_ceil(COSET_VALUES)));
         }
         Ok(())
     }
