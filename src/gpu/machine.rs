@@ -208,7 +208,10 @@ pub(super) fn adapter() -> Result<wgpu::Adapter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{gpu::GpuOptions, kernels::sum_rows::sum_rows};
+    use crate::{
+        gpu::{GpuOptions, LimitProfile},
+        kernels::sum_rows::sum_rows,
+    };
 
     /// Memory, and a device that may fail silently: the only kernel it knows is the submission counter.
     #[derive(Debug, Default)]
@@ -252,7 +255,10 @@ mod tests {
     }
 
     fn open(machine: Arc<Counter>) -> Gpu {
-        Gpu::new(&GpuOptions { machine: Some(machine), memory_budget: Some(1 << 12), ..GpuOptions::default() }).unwrap()
+        let profile = Some(LimitProfile::Native);
+        let options =
+            GpuOptions { machine: Some(machine), profile, memory_budget: Some(1 << 12), ..GpuOptions::default() };
+        Gpu::new(&options).unwrap()
     }
 
     #[test]
