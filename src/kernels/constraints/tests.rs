@@ -408,7 +408,7 @@ fn a_part_of_keccak_generated_on_lines() {
     check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
 }
 
-/// A software adapter starts compiling after 2^20 rows; before and after, the sums are the same.
+/// A software adapter starts compiling after 2^20 rows, a GPU at once; before and after, the sums are the interpreter's.
 #[test]
 fn automatic_policy_switches_to_generated_kernels() {
     let shape = DagShape { operations: 20, constraints: 2, interactions: 0, ..DagShape::small() };
@@ -442,9 +442,12 @@ fn automatic_policy_switches_to_generated_kernels() {
         rec.submit().unwrap();
         fixture.gpu.download(&sums).unwrap()
     };
+    let interpreter = Fixture::sample(&shape, EvaluatorPolicy::Interpreter).evaluator.round0_zerocheck;
+    let interpreted = evaluate(&interpreter);
+    assert!(!interpreter.is_generated());
     let program = &fixture.evaluator.round0_zerocheck;
-    assert!(!program.is_generated());
-    let interpreted = evaluate(program);
+    assert!(!(fixture.gpu.capabilities().software && program.is_generated()));
+    assert_eq!(evaluate(program), interpreted);
     fixture.gpu.wait_for_kernels();
     assert!(program.is_generated());
     let dispatches = program.plan(&fixture.gpu, rows, |_| true);
