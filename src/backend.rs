@@ -65,7 +65,7 @@ impl ProverBackend for WgpuBackend {
     type Challenge = EF;
     type Commitment = Digest;
     type Matrix = DeviceMatrix<F>;
-    type OtherAirData = AirData;
+    type OtherAirData = Arc<AirData>;
     type PcsData = CommittedData;
 
     /// Nothing grows with the rows: intermediate values live in registers, and the columns come in tiles of bounded memory, which

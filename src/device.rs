@@ -1,7 +1,7 @@
 //! The device that upstream's prover drives: commits, proves constraints, proves openings.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -131,6 +131,18 @@ impl WgpuDeviceBuilder {
         self.build_on(gpu, params)
     }
 
+    /// Opens the adapter and makes it the default of the process, with these options: what engines prove on that are made from parameters alone
+    /// (`StarkEngine::new`), as OpenVM's SDK makes them. Engines that exist keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`].
+    pub fn set_default(self) -> Result<Gpu> {
+        let gpu = Gpu::new(&self.gpu)?;
+        *DefaultDevice::lock() = DefaultDevice { builder: self, gpu: Some(gpu.clone()) };
+        Ok(gpu)
+    }
+
     /// Uses a GPU that is open already, sharing its memory pool and pipelines.
     ///
     /// # Errors
@@ -164,17 +176,30 @@ fn check_params(params: &SystemParams) -> Result<()> {
     problem.map_or(Ok(()), |what| Err(Error::Unsupported(what)))
 }
 
+/// The process-wide default: how it is opened, and what was.
+#[derive(Default)]
+struct DefaultDevice {
+    builder: WgpuDeviceBuilder,
+    gpu: Option<Gpu>,
+}
+
+impl DefaultDevice {
+    fn lock() -> MutexGuard<'static, Self> {
+        static DEFAULT: LazyLock<Mutex<DefaultDevice>> = LazyLock::new(Mutex::default);
+        DEFAULT.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
 impl WgpuDevice {
     /// The process-wide default GPU, opened at the first call and again when it was lost.
     pub(crate) fn shared(params: SystemParams) -> Result<Self> {
-        static SHARED: Mutex<Option<Gpu>> = Mutex::new(None);
-        let builder = WgpuDeviceBuilder::new();
-        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let gpu = match shared.take_if(|gpu| !gpu.is_lost()) {
+        let mut default = DefaultDevice::lock();
+        let gpu = match default.gpu.take_if(|gpu| !gpu.is_lost()) {
             Some(gpu) => gpu,
-            None => Gpu::new(&builder.gpu)?,
+            None => Gpu::new(&default.builder.gpu)?,
         };
-        builder.build_on(shared.insert(gpu).clone(), params)
+        default.gpu = Some(gpu.clone());
+        default.builder.clone().build_on(gpu, params)
     }
 
     /// The GPU underneath, to build another device on it.
@@ -346,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_shared_device_is_replaced() {
+    fn a_lost_default_device_is_replaced_and_one_can_be_set() {
         let shared = || WgpuDevice::shared(default_test_params_small()).unwrap();
         let (device, other) = (shared(), shared());
         let root = commit(&device).unwrap();
@@ -358,5 +383,11 @@ mod tests {
         assert_eq!(commit(&fresh).unwrap(), root);
         fresh.gpu().lose();
         assert_eq!(commit(&shared()).unwrap(), root);
+
+        // in the same test, since tests run at the same time
+        let gpu = WgpuDeviceBuilder::new().memory_budget(64 << 20).verify_before_return(true).set_default().unwrap();
+        let device = WgpuDevice::shared(default_test_params_small()).unwrap();
+        assert_eq!((gpu.memory_budget(), device.gpu().memory_budget()), (64 << 20, 64 << 20));
+        assert!(device.options().verify_before_return);
     }
 }

@@ -36,6 +36,8 @@ pub mod gpu;
 mod input;
 #[doc(hidden)]
 pub mod kernels;
+#[cfg(feature = "openvm")]
+pub mod openvm;
 #[doc(hidden)]
 pub mod stages;
 mod transport;

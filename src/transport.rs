@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use openvm_stark_backend::{
     keygen::types::{MultiStarkProvingKey, StarkProvingKey},
+    p3_matrix::dense::RowMajorMatrix,
     prover::{
         stacked_pcs::StackedPcsData, ColMajorMatrix, CommittedTraceData, CpuColMajorBackend, DeviceDataTransporter,
         DeviceMultiStarkProvingKey, DeviceStarkProvingKey, MatrixDimensions,
@@ -17,7 +18,7 @@ use crate::{
     device::WgpuDevice,
     error::{Error, Result},
     gpu::DeviceMatrix,
-    kernels::constraints::AirEvaluator,
+    kernels::{constraints::AirEvaluator, transpose::upload_row_major},
     stages::pcs::PcsData,
 };
 
@@ -35,6 +36,15 @@ impl WgpuDevice {
             return Err(Error::InvalidInput(format!("a trace of {height} rows and {width} columns has {cells} cells")));
         }
         DeviceMatrix::upload(self.gpu(), &matrix.values, height, width, "trace")
+    }
+
+    /// Uploads a trace that is stored by rows, as chips generate them; the device transposes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`WgpuDevice::upload_matrix`].
+    pub fn upload_row_major(&self, matrix: &RowMajorMatrix<F>) -> Result<DeviceMatrix<F>> {
+        upload_row_major(self.gpu(), &matrix.values, matrix.width, "trace")
     }
 
     /// The trace's own memory serves as the stacked matrix; of the host's data only the digests travel.
@@ -65,7 +75,7 @@ impl WgpuDevice {
             air_name: pk.air_name.clone(),
             vk: pk.vk.clone(),
             preprocessed_data,
-            other_data: AirData::new(self.compile(pk)),
+            other_data: Arc::new(AirData::new(self.compile(pk))),
         }
     }
 }

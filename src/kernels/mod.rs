@@ -14,6 +14,7 @@ pub mod rap;
 pub mod stacked_reduction;
 pub mod sum_rows;
 pub mod transcript;
+pub mod transpose;
 pub mod whir;
 
 /// Largest univariate skip: a workgroup holds the 2^l_skip values of a chunk, of base or extension elements, in its memory. Kernels that

@@ -12,10 +12,11 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as S
 use openvm_wgpu_backend::{
     gpu::{Gpu, KernelDecl, Variant},
     kernels::ntt::{dft, Shape},
+    WgpuDevice,
 };
 use p3_air::{Air, AirBuilder, BaseAir};
 use p3_field::{Field, PrimeCharacteristicRing};
-use p3_matrix::Matrix;
+use p3_matrix::{dense::RowMajorMatrix, Matrix};
 
 use crate::{
     common::{
@@ -42,6 +43,7 @@ pub fn compiled_after_proofs(open: impl Fn(SystemParams) -> Engine) -> Vec<(&'st
     let keccak = Workload { kind: WorkloadKind::Keccak, log_n: 3 };
     assert_parity(&engine, &keccak.airs(), keccak.traces(0));
     transform_long_column(engine.device().gpu());
+    upload_rows(engine.device());
     engine.device().gpu().compiled_kernels()
 }
 
@@ -51,6 +53,14 @@ fn transform_long_column(gpu: &Gpu) {
     let column = gpu.alloc::<F>(1 << 20, "column").expect("memory");
     dft(&mut rec, &column, Shape { columns: 1, log_in: 20, log_out: 21 }).expect("the passes are recorded");
     rec.wait().expect("the passes run");
+}
+
+/// Traces that come in rows are transposed.
+fn upload_rows(device: &WgpuDevice) {
+    let rows = RowMajorMatrix::new((0..3 * 64).map(F::from_u32).collect(), 3);
+    let matrix = device.upload_row_major(&rows).expect("memory");
+    let columns = matrix.download(device.gpu()).expect("memory can be read");
+    assert_eq!(columns, ColMajorMatrix::from_row_major(&rows).values);
 }
 
 fn assert_parity(engine: &Engine, airs: &[AirRef<SC>], traces: Vec<ColMajorMatrix<F>>) {

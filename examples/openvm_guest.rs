@@ -1,0 +1,301 @@
+//! Proves the execution of an OpenVM guest on the GPU: an ELF of yours, or the built-in one (examples/guest).
+//!
+//!     cargo run --release --features openvm --example openvm_guest
+//!     cargo run --release --features openvm --example openvm_guest -- --help
+
+#[allow(dead_code)] // examples share this
+#[path = "support/record.rs"]
+mod record;
+#[allow(dead_code)]
+#[path = "support/spans.rs"]
+mod spans;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use eyre::{eyre, Result, WrapErr};
+use openvm_circuit::arch::{instructions::exe::VmExe, ContinuationVmProof, SystemConfig};
+use openvm_sdk::{
+    config::{AggregationSystemParams, AggregationTreeConfig, AppConfig},
+    prover::verify_app_proof,
+    CpuSdk, StdIn,
+};
+use openvm_sdk_config::SdkVmConfig;
+use openvm_stark_backend::{codec::Encode, p3_field::PrimeField32};
+use openvm_stark_sdk::config::{
+    app_params_with_100_bits_security,
+    baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F},
+    MAX_APP_LOG_STACKED_HEIGHT,
+};
+use openvm_wgpu_backend::{
+    openvm::{decode_elf, fit_segments, AggregationProver, AppProver, SegmentReport, WgpuSdk},
+    BabyBearPoseidon2WgpuEngine, WgpuDeviceBuilder,
+};
+
+use record::{bytes, parse_bytes};
+use spans::{Progress, SpanCollector};
+
+/// The guest that is proved when none is named.
+const BUILT_IN: &[u8] = include_bytes!("guest/hash_chain.elf");
+
+/// The span of upstream's provers that has everything but execution and trace generation.
+const PROVE_SPAN: &str = "stark_prove_excluding_trace";
+
+/// Prove the execution of an OpenVM guest on the GPU.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// The guest's ELF; the built-in guest if there is none
+    elf: Option<PathBuf>,
+    /// A file whose bytes are one item of the guest's input; may be repeated
+    #[arg(long, value_name = "FILE", requires = "elf")]
+    input: Vec<PathBuf>,
+    /// The guest's openvm.toml, which names the extensions of its VM; by default rv32im, io and keccak
+    #[arg(long, value_name = "FILE", requires = "elf")]
+    vm_config: Option<PathBuf>,
+    /// Rounds of the built-in guest
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    rounds: u64,
+    /// Message of the built-in guest
+    #[arg(long, default_value = "openvm", value_name = "TEXT")]
+    message: String,
+    /// Aggregate the segments' proofs into one
+    #[arg(long)]
+    aggregate: bool,
+    /// How many segments to prove at once, memory permitting
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    parallel: u64,
+    /// How many times to prove the execution: the first time, kernels are compiled
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    repeat: usize,
+    /// Prove the same with OpenVM's CPU backend and print the ratio
+    #[arg(long)]
+    compare_cpu: bool,
+    /// Part of the name of the GPU to use; the example `adapters` lists the names
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+    /// Most device memory to use, as in 4GiB
+    #[arg(long, value_parser = parse_bytes, value_name = "AMOUNT")]
+    memory_budget: Option<u64>,
+    /// Most memory for a segment's proof by OpenVM's estimate; by default what fits the budget
+    #[arg(long, value_parser = parse_bytes, value_name = "AMOUNT")]
+    segment_memory: Option<u64>,
+    /// log2 of the height that traces are stacked to: the highest trace must fit
+    #[arg(long, default_value_t = 21, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(18..=MAX_APP_LOG_STACKED_HEIGHT as u64))]
+    log_stacked_height: u64,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let spans = SpanCollector::install();
+    let progress = Progress::new(&spans);
+    let input = guest_input(args)?;
+    let elf = match &args.elf {
+        Some(path) => std::fs::read(path).wrap_err_with(|| format!("cannot read {}", path.display()))?,
+        None => BUILT_IN.to_vec(),
+    };
+    let elf = decode_elf(&elf)?;
+    let config = open_device(args, &progress)?;
+    let sdk = WgpuSdk::new(config.clone(), AggregationSystemParams::default())?;
+    let exe = progress.step("transpiling", || sdk.convert_to_exe(elf))?;
+    progress.step("key generation", || sdk.app_keygen());
+    let prover = progress.step("program and proving key to the device", || AppProver::new(&sdk, exe.clone()))?;
+    let mut prover = prover.proofs_at_once(args.parallel as usize);
+
+    let mut proof = prove(&mut prover, &input, &progress, &spans)?;
+    for _ in 1..args.repeat {
+        prover.device().wait_for_kernels();
+        proof = prove(&mut prover, &input, &progress, &spans)?;
+    }
+    let (last, gpu_time) = proof;
+    progress.step("verification", || verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &last))?;
+    println!("app proof verified; public values: {}", public_values(&last));
+    if args.compare_cpu {
+        compare_cpu(config, exe, &input, gpu_time, &progress, &spans)?;
+    }
+    if args.aggregate {
+        aggregate(&sdk, &prover, last, &progress)?;
+    }
+    Ok(())
+}
+
+fn guest_input(args: &Args) -> Result<StdIn> {
+    let mut input = StdIn::default();
+    if args.elf.is_none() {
+        input.write(&args.rounds);
+        input.write_bytes(args.message.as_bytes());
+    }
+    for path in &args.input {
+        input.write_bytes(&std::fs::read(path).wrap_err_with(|| format!("cannot read {}", path.display()))?);
+    }
+    Ok(input)
+}
+
+/// Opens the default GPU; returns a VM whose segments fit it.
+fn open_device(args: &Args, progress: &Progress) -> Result<AppConfig<SdkVmConfig>> {
+    let mut builder = WgpuDeviceBuilder::new();
+    if let Some(name) = &args.adapter {
+        builder = builder.adapter(name);
+    }
+    if let Some(budget) = args.memory_budget {
+        builder = builder.memory_budget(budget);
+    }
+    let gpu = progress.step("opening the GPU", || builder.set_default()).wrap_err("cannot prove on the GPU")?;
+    println!("adapter: {}", gpu.adapter());
+    let mut vm = match &args.vm_config {
+        Some(path) => {
+            let toml = std::fs::read_to_string(path).wrap_err_with(|| format!("cannot read {}", path.display()))?;
+            SdkVmConfig::from_toml(&toml).wrap_err_with(|| format!("{} is no VM configuration", path.display()))?
+        }
+        None => built_in_vm(),
+    };
+    fit_segments(&mut vm, &gpu, args.parallel as usize);
+    if let Some(limit) = args.segment_memory {
+        AsMut::<SystemConfig>::as_mut(&mut vm).set_segmentation_max_memory(limit as usize);
+    }
+    Ok(AppConfig::new(vm, app_params_with_100_bits_security(args.log_stacked_height as usize)))
+}
+
+/// RV32IM with input and output and Keccak-256.
+fn built_in_vm() -> SdkVmConfig {
+    SdkVmConfig { keccak: Some(Default::default()), ..SdkVmConfig::riscv32() }
+}
+
+/// Proves all segments; returns the proof and the time in the prover, summed over segments.
+fn prove(
+    prover: &mut AppProver,
+    input: &StdIn,
+    progress: &Progress,
+    spans: &SpanCollector,
+) -> Result<(ContinuationVmProof<SC>, Duration)> {
+    prover.device().reset_metrics();
+    spans.take();
+    let reports = std::sync::Mutex::new(vec![]);
+    let start = Instant::now();
+    let proof = progress.step("app proof", || {
+        prover.prove_with(input.clone(), |report| {
+            print_segment(report);
+            reports.lock().expect("printing does not panic").push(*report);
+        })
+    })?;
+    let wall = start.elapsed();
+    let proving = prove_time(spans);
+    let reports = reports.into_inner().expect("printing does not panic");
+    let total = |part: fn(&SegmentReport) -> Duration| reports.iter().map(part).sum::<Duration>().as_secs_f64();
+    let size: usize = proof.per_segment.iter().map(|proof| proof.encode_to_vec().map_or(0, |bytes| bytes.len())).sum();
+    println!(
+        "app proof: {} segments, {} instructions, {size} bytes in {:.2} s; summed over segments: execution {:.2} s, traces and upload {:.2} s, \
+         waiting for memory {:.2} s, proving {:.2} s ({PROVE_SPAN} {:.2} s); peak device memory {}",
+        reports.len(),
+        reports.iter().map(|report| report.instructions).sum::<u64>(),
+        wall.as_secs_f64(),
+        total(|report| report.execution),
+        total(|report| report.trace_generation),
+        total(|report| report.admission),
+        total(|report| report.proving),
+        proving.as_secs_f64(),
+        bytes(prover.device().metrics().peak_bytes),
+    );
+    Ok((proof, proving))
+}
+
+fn print_segment(report: &SegmentReport) {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    println!(
+        "segment {} of {}: {} instructions, {:.1} M cells; execution {:.0} ms, traces and upload {:.0} ms, proof {:.0} ms",
+        report.segment + 1,
+        report.segments,
+        report.instructions,
+        report.cells as f64 / 1e6,
+        ms(report.execution),
+        ms(report.trace_generation),
+        ms(report.proving),
+    );
+}
+
+/// What upstream's provers spent beside execution and trace generation since the spans were taken last.
+fn prove_time(spans: &SpanCollector) -> Duration {
+    spans.take().iter().filter(|span| span.name() == PROVE_SPAN).map(|span| span.total).sum()
+}
+
+fn public_values(proof: &ContinuationVmProof<SC>) -> String {
+    let values = &proof.user_public_values.public_values;
+    values.iter().map(|value| format!("{:02x}", value.as_canonical_u32())).collect()
+}
+
+/// Proves the same execution with OpenVM's CPU backend.
+fn compare_cpu(
+    config: AppConfig<SdkVmConfig>,
+    exe: Arc<VmExe<F>>,
+    input: &StdIn,
+    gpu_time: Duration,
+    progress: &Progress,
+    spans: &SpanCollector,
+) -> Result<()> {
+    let sdk = CpuSdk::new(config, AggregationSystemParams::default())?;
+    let mut prover = progress.step("cpu: key generation", || sdk.app_prover(exe))?;
+    spans.take();
+    let start = Instant::now();
+    let proof = progress.step("cpu: app proof", || prover.prove(input.clone()))?;
+    let (wall, cpu_time) = (start.elapsed(), prove_time(spans));
+    println!(
+        "OpenVM's CPU backend: {} segments in {:.2} s, {PROVE_SPAN} {:.2} s; this backend's {:.2} s are {:.2} times as fast",
+        proof.per_segment.len(),
+        wall.as_secs_f64(),
+        cpu_time.as_secs_f64(),
+        gpu_time.as_secs_f64(),
+        cpu_time.as_secs_f64() / gpu_time.as_secs_f64(),
+    );
+    Ok(())
+}
+
+/// Aggregates the app proof into one STARK proof and verifies that.
+fn aggregate(sdk: &WgpuSdk, prover: &AppProver, app: ContinuationVmProof<SC>, progress: &Progress) -> Result<()> {
+    let aggregation = progress.step("aggregation: key generation", || {
+        AggregationProver::new(
+            Arc::new(sdk.app_vk().vk),
+            &AggregationSystemParams::default(),
+            AggregationTreeConfig::default(),
+        )
+    });
+    prover.device().reset_metrics();
+    let start = Instant::now();
+    let proof = progress.step("aggregation", || {
+        aggregation.prove(app, |step| {
+            println!("{} proof of {} children: {:.2} s", step.level, step.children, step.proving.as_secs_f64());
+        })
+    })?;
+    let wall = start.elapsed();
+    let size = proof.inner.encode_to_vec()?.len();
+    let verifying_key = aggregation.verifying_key().as_ref().clone();
+    progress
+        .step("verification", || {
+            WgpuSdk::<openvm_sdk_config::SdkVmCpuBuilder>::verify_proof(
+                verifying_key,
+                aggregation.baseline(prover),
+                &proof,
+            )
+        })
+        .map_err(|error| eyre!("the verifier rejects the aggregated proof: {error}"))?;
+    println!(
+        "aggregated proof: {size} bytes in {:.2} s, verified; peak device memory {}",
+        wall.as_secs_f64(),
+        bytes(prover.device().metrics().peak_bytes)
+    );
+    Ok(())
+}

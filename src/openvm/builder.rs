@@ -1,0 +1,168 @@
+//! A virtual machine that generates its traces on the host and proves them on the device.
+//!
+//! Every chip of the CPU machine stands behind a chip that hands the traces on, so any machine that the CPU backend can build, extensions
+//! of users included, proves here without a change.
+
+use std::sync::{Arc, LazyLock};
+
+use openvm_circuit::{
+    arch::{
+        AirInventory, ChipInventory, ChipInventoryError, VmBuilder, VmChipComplex, PROGRAM_AIR_ID,
+        PROGRAM_CACHED_TRACE_INDEX,
+    },
+    primitives::Chip,
+    system::{
+        memory::{online::GuestMemory, CHUNK},
+        SystemChipComplex, SystemRecords, SystemWithFixedTraceHeights,
+    },
+};
+use openvm_cpu_backend::{CpuBackend, CpuDevice};
+use openvm_stark_backend::{
+    p3_matrix::dense::RowMajorMatrix,
+    prover::{AirProvingContext, CommittedTraceData, MatrixDimensions, ProverBackend, TraceCommitter},
+    SystemParams,
+};
+use openvm_stark_sdk::config::{
+    app_params_with_100_bits_security,
+    baby_bear_poseidon2::{BabyBearPoseidon2Config, F},
+    MAX_APP_LOG_STACKED_HEIGHT,
+};
+use p3_baby_bear::Poseidon2BabyBear;
+use p3_field::PrimeCharacteristicRing;
+
+use super::HostEngine;
+use crate::{
+    gpu::{DeviceMatrix, Gpu},
+    kernels::transpose::upload_row_major,
+    BabyBearPoseidon2WgpuEngine, SpongeTranscript, WgpuBackend,
+};
+
+type SC = BabyBearPoseidon2Config;
+type HostBackend = CpuBackend<SC>;
+type HostCommitment = CommittedTraceData<HostBackend>;
+
+/// A `VmBuilder` for [`BabyBearPoseidon2WgpuEngine`], made of one for the CPU engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WgpuVmBuilder<B>(pub B);
+
+impl<TS, B> VmBuilder<BabyBearPoseidon2WgpuEngine<TS>> for WgpuVmBuilder<B>
+where
+    TS: SpongeTranscript + From<Poseidon2BabyBear<16>>,
+    B: VmBuilder<HostEngine>,
+    B::RecordArena: 'static,
+{
+    type VmConfig = B::VmConfig;
+    type RecordArena = B::RecordArena;
+    type SystemChipInventory = DeviceSystem<B::SystemChipInventory>;
+
+    fn create_chip_complex(
+        &self,
+        config: &Self::VmConfig,
+        circuit: AirInventory<SC>,
+        gpu: &Gpu,
+    ) -> Result<VmChipComplex<SC, Self::RecordArena, WgpuBackend, Self::SystemChipInventory>, ChipInventoryError> {
+        let host = self.0.create_chip_complex(config, circuit.clone(), &())?;
+        let mut inventory = ChipInventory::new(circuit);
+        inventory.executor_idx_to_insertion_idx = host.inventory.executor_idx_to_insertion_idx.clone();
+        let chips = Arc::new(host.inventory);
+        for index in 0..chips.chips().len() {
+            inventory.add_periphery_chip(DeviceChip { chips: chips.clone(), index, gpu: gpu.clone() });
+        }
+        Ok(VmChipComplex { system: DeviceSystem { host: host.system, program: None, gpu: gpu.clone() }, inventory })
+    }
+}
+
+/// A chip of the CPU machine, with its traces on the device.
+struct DeviceChip<RA> {
+    chips: Arc<ChipInventory<SC, RA, HostBackend>>,
+    index: usize,
+    gpu: Gpu,
+}
+
+impl<RA> Chip<RA, WgpuBackend> for DeviceChip<RA> {
+    fn generate_proving_ctx(&self, records: RA) -> AirProvingContext<WgpuBackend> {
+        to_device(&self.gpu, self.chips.chips()[self.index].generate_proving_ctx(records), vec![])
+    }
+
+    fn constant_trace_height(&self) -> Option<usize> {
+        self.chips.chips()[self.index].constant_trace_height()
+    }
+}
+
+/// The system chips of the CPU machine, with their traces on the device and the program committed there.
+pub struct DeviceSystem<S> {
+    host: S,
+    program: Option<CommittedTraceData<WgpuBackend>>,
+    gpu: Gpu,
+}
+
+impl<RA, S: SystemChipComplex<RA, HostBackend>> SystemChipComplex<RA, WgpuBackend> for DeviceSystem<S> {
+    fn load_program(&mut self, program: CommittedTraceData<WgpuBackend>) {
+        // of what it is given, the host's chip reads only the height
+        self.host.load_program(committed_elsewhere(program.commitment, program.height()));
+        self.program = Some(program);
+    }
+
+    fn transport_init_memory_to_device(&mut self, memory: &GuestMemory) {
+        self.host.transport_init_memory_to_device(memory);
+    }
+
+    /// # Panics
+    ///
+    /// When no program was loaded.
+    fn generate_proving_ctx(
+        &mut self,
+        records: SystemRecords<F>,
+        arenas: Vec<RA>,
+    ) -> Vec<AirProvingContext<WgpuBackend>> {
+        const { assert!(PROGRAM_CACHED_TRACE_INDEX == 0) };
+        let program = self.program.as_ref().expect("a program is loaded before it is proved");
+        let contexts = self.host.generate_proving_ctx(records, arenas).into_iter().enumerate();
+        let cached = |air| if air == PROGRAM_AIR_ID { vec![program.clone()] } else { vec![] };
+        contexts.map(|(air, context)| to_device(&self.gpu, context, cached(air))).collect()
+    }
+
+    fn memory_top_tree(&self) -> Option<&[[F; CHUNK]]> {
+        self.host.memory_top_tree()
+    }
+}
+
+impl<S: SystemWithFixedTraceHeights> SystemWithFixedTraceHeights for DeviceSystem<S> {
+    fn override_trace_heights(&mut self, heights: &[u32]) {
+        self.host.override_trace_heights(heights);
+    }
+}
+
+/// Uploads a trace, transposing it on the device; `cached_mains` take the place of the host's.
+///
+/// What cannot be uploaded is reported by the proof ([`DeviceMatrix::failed`]), since callers have no way to return an error.
+pub(super) fn to_device(
+    gpu: &Gpu,
+    context: AirProvingContext<HostBackend>,
+    cached_mains: Vec<CommittedTraceData<WgpuBackend>>,
+) -> AirProvingContext<WgpuBackend> {
+    assert_eq!(context.cached_mains.len(), cached_mains.len(), "cached mains of an AIR");
+    let RowMajorMatrix { values, width, .. } = &context.common_main;
+    let common_main = upload_row_major(gpu, values, *width, "trace")
+        .unwrap_or_else(|error| DeviceMatrix::failed(context.common_main.height(), *width, error));
+    AirProvingContext { cached_mains, common_main, public_values: context.public_values }
+}
+
+/// What host trace generation gets in place of a trace that is committed on the device: a trace of zeros of the same height, with the
+/// commitment and some prover data that nothing opens.
+pub(super) fn committed_elsewhere(
+    commitment: <WgpuBackend as ProverBackend>::Commitment,
+    height: usize,
+) -> HostCommitment {
+    static UNUSED: LazyLock<Arc<<HostBackend as ProverBackend>::PcsData>> = LazyLock::new(|| {
+        let params = SystemParams { n_stack: 0, ..app_params_with_100_bits_security(MAX_APP_LOG_STACKED_HEIGHT) };
+        let device = CpuDevice::new(SC::default_from_params(params));
+        let (_, data) = device.commit(&[&zeros(1)]).expect("one cell can be committed");
+        Arc::new(data)
+    });
+    CommittedTraceData { commitment, trace: zeros(height), data: UNUSED.clone() }
+}
+
+fn zeros(height: usize) -> RowMajorMatrix<F> {
+    RowMajorMatrix::new(F::zero_vec(height), 1)
+}

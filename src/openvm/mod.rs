@@ -1,0 +1,52 @@
+//! OpenVM 2.0.2 programs on the GPU, with its published crates as they are (feature `openvm`).
+//!
+//! A virtual machine executes and generates its traces on the host, as with the CPU backend; from there on everything is on the device: the
+//! row-major traces are transposed there, and app proofs, leaf proofs and internal proofs are made there. `docs/openvm.md` is the guide for
+//! a project that proves with another backend today.
+//!
+//! ```no_run
+//! use openvm_sdk::{config::{AggregationSystemParams, AppConfig}, prover::verify_app_proof, StdIn};
+//! use openvm_sdk_config::SdkVmConfig;
+//! use openvm_stark_sdk::config::app_params_with_100_bits_security;
+//! use openvm_wgpu_backend::{openvm::{decode_elf, fit_segments, AppProver, WgpuSdk}, BabyBearPoseidon2WgpuEngine, WgpuDeviceBuilder};
+//!
+//! # fn main() -> eyre::Result<()> {
+//! let gpu = WgpuDeviceBuilder::new().memory_budget(12 << 30).set_default()?;
+//! let mut config = AppConfig::new(SdkVmConfig::standard(), app_params_with_100_bits_security(21));
+//! fit_segments(&mut config.app_vm_config, &gpu, 1);
+//! let sdk = WgpuSdk::new(config, AggregationSystemParams::default())?;
+//! let elf = decode_elf(&std::fs::read("guest.elf")?)?;
+//! let proof = AppProver::new(&sdk, elf)?.prove(StdIn::from_bytes(b"input"))?;
+//! verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &proof)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Levels that are not on the device: the root proof, which hashes with Poseidon2 over BN254 (these kernels hash over BabyBear), and the Halo2
+//! proof around it.
+
+mod aggregation;
+mod app;
+mod builder;
+mod pipeline;
+mod segments;
+
+pub use aggregation::{AggregationProver, AggregationStep, InnerProver};
+pub use app::{decode_elf, AppProver, ProveError, SegmentReport};
+pub use builder::WgpuVmBuilder;
+pub use segments::fit_segments;
+
+use openvm_sdk::GenericSdk;
+use openvm_sdk_config::SdkVmCpuBuilder;
+use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2CpuEngine;
+
+use crate::BabyBearPoseidon2WgpuEngine;
+
+/// The engine that generates traces.
+type HostEngine = BabyBearPoseidon2CpuEngine;
+
+/// The engine that proves.
+type Engine = BabyBearPoseidon2WgpuEngine;
+
+/// OpenVM's SDK on the default GPU ([`WgpuDeviceBuilder::set_default`](crate::WgpuDeviceBuilder::set_default)), for VMs of builder `B`.
+pub type WgpuSdk<B = SdkVmCpuBuilder> = GenericSdk<Engine, WgpuVmBuilder<B>>;

@@ -1,0 +1,211 @@
+//! OpenVM guests on the device: proofs of several segments, against the CPU backend's and in parallel, aggregation, and what goes wrong.
+
+mod common;
+
+#[path = "../examples/guest/src/work.rs"]
+mod work;
+
+use std::sync::{Arc, LazyLock, Mutex};
+
+use openvm_circuit::arch::{
+    instructions::exe::VmExe, ContinuationVmProof, SystemConfig, VirtualMachine, VmInstance,
+};
+use openvm_cpu_backend::CpuBackend;
+use openvm_sdk::{
+    config::{AggregationSystemParams, AggregationTreeConfig, AppConfig},
+    keygen::AppProvingKey,
+    prover::verify_app_proof,
+    StdIn,
+};
+use openvm_sdk_config::{SdkVmConfig, SdkVmCpuBuilder};
+use openvm_stark_backend::{
+    codec::Encode,
+    p3_matrix::dense::RowMajorMatrix,
+    prover::{
+        AirProvingContext, ColMajorMatrix, CommittedTraceData, DeviceDataTransporter, ProvingContext,
+        StridedColMajorMatrixView, TraceCommitter,
+    },
+    StarkEngine, SystemParams,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine, F};
+use openvm_wgpu_backend::{
+    gpu::DeviceMatrix,
+    openvm::{decode_elf, AggregationProver, AppProver, ProveError, WgpuSdk, WgpuVmBuilder},
+    BabyBearPoseidon2WgpuEngine, WgpuBackend, WgpuDevice, WgpuDeviceBuilder,
+};
+use p3_field::PrimeField32;
+use tiny_keccak::{Hasher, Keccak};
+
+use common::{params::SmallParams, parity::first_difference, transcript::SmallestWitness};
+
+type Engine = BabyBearPoseidon2WgpuEngine;
+type CpuEngine = BabyBearPoseidon2CpuEngine<SmallestWitness>;
+
+const ELF: &[u8] = include_bytes!("../examples/guest/hash_chain.elf");
+const MESSAGE: &[u8] = b"a message";
+
+/// What an execution of this many instructions is estimated to take where segments shall be cut.
+const SEGMENT_MEMORY: usize = 700 << 20;
+
+fn app_params() -> SystemParams {
+    // the VM's largest lookup table has 2^19 rows
+    SmallParams { max_constraint_degree: 3, ..SmallParams::new(4, 15) }.build()
+}
+
+fn vm_config() -> SdkVmConfig {
+    let mut config = SdkVmConfig { keccak: Some(Default::default()), ..SdkVmConfig::riscv32() };
+    AsMut::<SystemConfig>::as_mut(&mut config).set_segmentation_max_memory(SEGMENT_MEMORY);
+    config
+}
+
+/// An SDK with the key that all tests share. (It cannot be shared itself: its transpiler is not `Sync`.)
+fn sdk() -> WgpuSdk {
+    static KEY: LazyLock<AppProvingKey<SdkVmConfig>> =
+        LazyLock::new(|| AppProvingKey::keygen(AppConfig::new(vm_config(), app_params())).unwrap());
+    let builder = WgpuSdk::builder().app_pk(KEY.clone()).agg_params(AggregationSystemParams::default());
+    builder.build().unwrap()
+}
+
+fn exe() -> Arc<VmExe<F>> {
+    sdk().convert_to_exe(decode_elf(ELF).unwrap()).unwrap()
+}
+
+fn input(rounds: u64, message: &[u8]) -> StdIn {
+    let mut input = StdIn::default();
+    input.write(&rounds);
+    input.write_bytes(message);
+    input
+}
+
+fn assert_proves_chain(proof: &ContinuationVmProof<SC>, rounds: u64) {
+    verify_app_proof::<Engine>(&sdk().app_vk(), proof).unwrap();
+    let found: Vec<u8> = proof.user_public_values.public_values.iter().map(|v| v.as_canonical_u32() as u8).collect();
+    assert_eq!(found[..32], work::hash_chain(rounds, MESSAGE, keccak256));
+}
+
+fn keccak256(bytes: &[u8]) -> [u8; 32] {
+    let (mut hasher, mut hash) = (Keccak::v256(), [0; 32]);
+    hasher.update(bytes);
+    hasher.finalize(&mut hash);
+    hash
+}
+
+#[test]
+fn segments_prove_in_turn_and_at_once() {
+    let rounds = 40;
+    let mut prover = AppProver::new(&sdk(), exe()).unwrap();
+    let proof = prover.prove(input(rounds, MESSAGE)).unwrap();
+    assert!(proof.per_segment.len() > 1);
+    assert_proves_chain(&proof, rounds);
+    let reports = Mutex::new(vec![]);
+    let mut prover = prover.proofs_at_once(2);
+    let proof =
+        prover.prove_with(input(rounds, MESSAGE), |report| reports.lock().unwrap().push(report.segment)).unwrap();
+    assert_proves_chain(&proof, rounds);
+    let mut reports = reports.into_inner().unwrap();
+    reports.sort();
+    assert!(reports.into_iter().eq(0..proof.per_segment.len()));
+}
+
+/// Upstream's own prover, on this backend: its panics aside it works as well, and lets tests see the contexts.
+#[test]
+fn proofs_equal_the_cpu_backends() {
+    let rounds = 3;
+    let engine = Engine::new(app_params());
+    let (vm, pk) = VirtualMachine::new_with_keygen(engine, WgpuVmBuilder(SdkVmCpuBuilder), vm_config()).unwrap();
+    let exe = exe();
+    let program = vm.commit_program_on_device(&exe.program);
+    let mut instance = VmInstance::new(vm, exe, program).unwrap();
+    let device = Engine::new(app_params()).device().clone();
+    let mut contexts = vec![];
+    let proof = instance
+        .prove_continuations(input(rounds, MESSAGE), |_, context| contexts.push(to_cpu(&device, context)))
+        .unwrap();
+    assert_proves_chain(&proof, rounds);
+    assert_eq!(proof.per_segment.len(), contexts.len());
+
+    let cpu = CpuEngine::new(app_params());
+    let cpu_pk = cpu.device().transport_pk_to_device(&pk);
+    for (proof, context) in proof.per_segment.iter().zip(contexts) {
+        let expected = cpu.prove(&cpu_pk, context).unwrap();
+        assert_eq!(first_difference(proof, &expected), None);
+        assert_eq!(proof.encode_to_vec().unwrap(), expected.encode_to_vec().unwrap());
+    }
+}
+
+/// The same traces for the CPU backend.
+fn to_cpu(device: &WgpuDevice, context: &ProvingContext<WgpuBackend>) -> ProvingContext<CpuBackend<SC>> {
+    let cpu = CpuEngine::new(app_params());
+    let row_major = |matrix: &DeviceMatrix<F>| -> RowMajorMatrix<F> {
+        let columns: ColMajorMatrix<F> = device.transport_matrix_from_device_to_host(matrix);
+        StridedColMajorMatrixView::from(columns.as_view()).to_row_major_matrix()
+    };
+    let air = |context: &AirProvingContext<WgpuBackend>| AirProvingContext {
+        cached_mains: context.cached_mains.iter().map(|cached| commit(&cpu, row_major(&cached.trace))).collect(),
+        common_main: row_major(&context.common_main),
+        public_values: context.public_values.clone(),
+    };
+    ProvingContext::new(context.per_trace.iter().map(|(index, context)| (*index, air(context))).collect())
+}
+
+fn commit(cpu: &CpuEngine, trace: RowMajorMatrix<F>) -> CommittedTraceData<CpuBackend<SC>> {
+    let (commitment, data) = cpu.device().commit(&[&trace]).unwrap();
+    CommittedTraceData { commitment, trace, data: Arc::new(data) }
+}
+
+#[test]
+fn a_segments_proofs_aggregate() {
+    let rounds = 1;
+    let mut prover = AppProver::new(&sdk(), exe()).unwrap();
+    let app = prover.prove(input(rounds, MESSAGE)).unwrap();
+    let params = AggregationSystemParams {
+        leaf: SmallParams { log_blowup: 2, max_constraint_degree: 4, ..SmallParams::new(4, 17) }.build(),
+        internal: SmallParams { log_blowup: 3, max_constraint_degree: 4, ..SmallParams::new(2, 17) }.build(),
+    };
+    let aggregation = AggregationProver::new(Arc::new(sdk().app_vk().vk), &params, AggregationTreeConfig::default());
+    let mut levels = vec![];
+    let proof = aggregation.prove(app, |step| levels.push((step.level, step.children))).unwrap();
+    let expected = [("leaf", 1), ("internal for leaf", 1), ("internal recursive", 1), ("wrap", 1)];
+    assert_eq!(levels, expected);
+    let vk = aggregation.verifying_key().as_ref().clone();
+    WgpuSdk::<SdkVmCpuBuilder>::verify_proof(vk, aggregation.baseline(&prover), &proof).unwrap();
+}
+
+// ---- what goes wrong ----
+
+#[test]
+fn executions_that_fail_are_errors_of_the_vm() {
+    let mut prover = AppProver::new(&sdk(), exe()).unwrap();
+    let mut error = |input| match prover.prove(input) {
+        Err(ProveError::Vm(error)) => error.to_string(),
+        other => panic!("{:?}", other.map(|_| "a proof")),
+    };
+    // the guest panics
+    assert!(error(input(0, MESSAGE)).contains("exit code 1"));
+    assert!(error(input(1, b"")).contains("exit code 1"));
+    // there is nothing to read
+    println!("{}", error(StdIn::default()));
+    // and the prover works as before
+    let proof = prover.prove(input(1, MESSAGE)).unwrap();
+    assert_proves_chain(&proof, 1);
+}
+
+#[test]
+fn what_is_no_elf_is_named() {
+    for bytes in [&b"#!/bin/sh"[..], &[], &ELF[..100]] {
+        let error = decode_elf(bytes).unwrap_err();
+        assert!(error.to_string().contains("not a guest's ELF"), "{error}");
+    }
+}
+
+#[test]
+fn segments_beyond_the_budget_are_named() {
+    let device = WgpuDeviceBuilder::new().memory_budget(48 << 20).build(app_params()).unwrap();
+    let builder = *sdk().app_vm_builder();
+    let mut prover = AppProver::on_device(device, builder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
+    for _ in 0..2 {
+        let error = prover.prove(input(1, MESSAGE)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, ProveError::Segment { segment: 0, .. }), "{error}");
+        assert!(error.to_string().contains("budget"), "{error}");
+    }
+}
