@@ -79,10 +79,7 @@ fn walk(table: &mut [u32; TABLE_WORDS], state: &[u8; 32]) -> [u32; 8] {
         let quotient = (*lane as i32) / ((x >> 9) as i32 | 1);
         let remainder = (*entry as i32) % ((*lane >> 5) as i32 | 1);
         *entry = (unsigned as u32) ^ ((signed >> 32) as u32) ^ (quotient as u32);
-        *lane = lane
-            .rotate_left(step)
-            .wrapping_add((unsigned >> 32) as u32)
-            .wrapping_sub((mixed >> 32) as u32)
+        *lane = lane.rotate_left(step).wrapping_add((unsigned >> 32) as u32).wrapping_sub((mixed >> 32) as u32)
             ^ (remainder as u32)
             ^ (*entry / (x >> 20 | 1))
             ^ (x % (*entry >> 12 | 1));
@@ -103,7 +100,5 @@ fn weigh_sorted(state: &[u8; 32]) -> u32 {
         }
         bytes[place] = byte;
     }
-    bytes.iter().fold(1, |weight: u32, &byte| {
-        weight.wrapping_mul(31).wrapping_add(byte as i8 as u32)
-    })
+    bytes.iter().fold(1, |weight: u32, &byte| weight.wrapping_mul(31).wrapping_add(byte as i8 as u32))
 }
