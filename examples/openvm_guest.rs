@@ -18,7 +18,7 @@ use std::{
 };
 
 use clap::Parser;
-use eyre::{eyre, Result, WrapErr};
+use eyre::{ensure, eyre, Result, WrapErr};
 use openvm_circuit::arch::{instructions::exe::VmExe, ContinuationVmProof, SystemConfig};
 use openvm_sdk::{
     config::{AggregationSystemParams, AggregationTreeConfig, AppConfig},
@@ -123,7 +123,8 @@ fn run(args: &Args) -> Result<()> {
         proof = prove(&mut prover, &input, &progress, &spans)?;
     }
     let (last, gpu_time) = proof;
-    progress.step("verification", || verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &last))?;
+    let verify = || verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &last);
+    ensure!(progress.step("verification", verify)? == prover.exe_commit(), "the proof is one of another program");
     println!("app proof verified; public values: {}", public_values(&last));
     if args.compare_cpu {
         compare_cpu(config, exe, &input, gpu_time, &progress, &spans)?;
@@ -206,7 +207,7 @@ fn prove(
         wall.as_secs_f64(),
         total(|report| report.execution),
         total(|report| report.trace_generation),
-        total(|report| report.admission),
+        total(|report| report.waiting),
         total(|report| report.proving),
         proving.as_secs_f64(),
         bytes(prover.device().metrics().peak_bytes),

@@ -16,7 +16,7 @@ use p3_field::PrimeCharacteristicRing;
 use crate::{
     backend::{CommittedData, WgpuBackend},
     error::{Error, Result},
-    gpu::{AdapterSummary, DeviceMatrix, DeviceMetrics, Gpu, GpuOptions, LimitProfile},
+    gpu::{AdapterSummary, Admission, DeviceMatrix, DeviceMetrics, Gpu, GpuOptions, LimitProfile},
     input,
     kernels::{self, ntt::MAX_LOG_SIZE, MAX_L_SKIP},
     stages::{
@@ -205,6 +205,12 @@ impl WgpuDevice {
     /// The GPU underneath, to build another device on it.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
+    }
+
+    /// This device, with what is allocated through it charged to `admission`; proofs on it take no admission of their own. See
+    /// [`WgpuDevice::admit`].
+    pub fn under(&self, admission: &Admission) -> Self {
+        Self { gpu: self.gpu.under(admission), ..self.clone() }
     }
 
     /// The protocol configuration.

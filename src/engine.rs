@@ -16,6 +16,7 @@ use crate::{
     device::WgpuDevice,
     error::{Error, Result},
     input,
+    memory::ProofShape,
     stages::transcript::SpongeTranscript,
 };
 
@@ -78,6 +79,9 @@ where
         Coordinator::new(WgpuBackend, self.device.clone(), transcript)
     }
 
+    /// Any number of threads may prove on one device: a proof waits until its memory fits the budget beside the others' (see
+    /// [`WgpuDevice::admit`], which also tells where not to wait), unless the engine's device is under an admission already.
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidInput`] before anything is committed when the context does not fit the key or the parameters;
@@ -88,8 +92,13 @@ where
         ctx: ProvingContext<WgpuBackend>,
     ) -> Result<Proof<SC>> {
         input::check(self.params(), pk, &ctx)?;
-        let proof = self.prover().prove(pk, ctx)?;
-        self.device.gpu().store_pipelines();
+        let gpu = self.device.gpu();
+        let shape = ProofShape::new(self.params(), pk, &ctx);
+        let admission = (!gpu.is_admitted()).then(|| self.device.admit(self.device.working_bytes(shape)));
+        let device = admission.as_ref().map_or_else(|| self.device.clone(), |admission| self.device.under(admission));
+        let proof = Coordinator::new(WgpuBackend, device, self.initial_transcript()).prove(pk, ctx)?;
+        drop(admission);
+        gpu.store_pipelines();
         if self.device.options().verify_before_return {
             self.verify(&pk.get_vk(), &proof).map_err(|error| Error::ProofRejected(error.to_string()))?;
         }

@@ -36,6 +36,7 @@ pub mod gpu;
 mod input;
 #[doc(hidden)]
 pub mod kernels;
+mod memory;
 #[cfg(feature = "openvm")]
 pub mod openvm;
 #[doc(hidden)]
@@ -53,5 +54,5 @@ pub use backend::{AirData, CommittedData, WgpuBackend};
 pub use device::{EvaluatorPolicy, ProverOptions, WgpuDevice, WgpuDeviceBuilder};
 pub use engine::BabyBearPoseidon2WgpuEngine;
 pub use error::{Error, Result};
-pub use gpu::{adapters, AdapterReport, AdapterSummary, DeviceMetrics, LimitProfile};
+pub use gpu::{adapters, AdapterReport, AdapterSummary, Admission, DeviceMetrics, LimitProfile};
 pub use stages::transcript::{Sponge, SpongeTranscript};

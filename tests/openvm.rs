@@ -7,8 +7,9 @@ mod work;
 
 use std::sync::{Arc, LazyLock, Mutex};
 
-use openvm_circuit::arch::{
-    instructions::exe::VmExe, ContinuationVmProof, SystemConfig, VirtualMachine, VmInstance,
+use openvm_circuit::{
+    arch::{instructions::exe::VmExe, ContinuationVmProof, SystemConfig, VirtualMachine, VmInstance},
+    system::program::trace::compute_exe_commit_from_mem_config,
 };
 use openvm_cpu_backend::CpuBackend;
 use openvm_sdk::{
@@ -27,7 +28,9 @@ use openvm_stark_backend::{
     },
     StarkEngine, SystemParams,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{
+    BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine, Digest, F,
+};
 use openvm_wgpu_backend::{
     gpu::DeviceMatrix,
     openvm::{decode_elf, AggregationProver, AppProver, ProveError, WgpuSdk, WgpuVmBuilder},
@@ -77,8 +80,9 @@ fn input(rounds: u64, message: &[u8]) -> StdIn {
     input
 }
 
-fn assert_proves_chain(proof: &ContinuationVmProof<SC>, rounds: u64) {
-    verify_app_proof::<Engine>(&sdk().app_vk(), proof).unwrap();
+/// Checks a proof of the guest, the program that is known as `exe_commit`.
+fn assert_proves_chain(proof: &ContinuationVmProof<SC>, exe_commit: Digest, rounds: u64) {
+    assert_eq!(verify_app_proof::<Engine>(&sdk().app_vk(), proof).unwrap(), exe_commit);
     let found: Vec<u8> = proof.user_public_values.public_values.iter().map(|v| v.as_canonical_u32() as u8).collect();
     assert_eq!(found[..32], work::hash_chain(rounds, MESSAGE, keccak256));
 }
@@ -96,12 +100,12 @@ fn segments_prove_in_turn_and_at_once() {
     let mut prover = AppProver::new(&sdk(), exe()).unwrap();
     let proof = prover.prove(input(rounds, MESSAGE)).unwrap();
     assert!(proof.per_segment.len() > 1);
-    assert_proves_chain(&proof, rounds);
+    assert_proves_chain(&proof, prover.exe_commit(), rounds);
     let reports = Mutex::new(vec![]);
     let mut prover = prover.proofs_at_once(2);
     let proof =
         prover.prove_with(input(rounds, MESSAGE), |report| reports.lock().unwrap().push(report.segment)).unwrap();
-    assert_proves_chain(&proof, rounds);
+    assert_proves_chain(&proof, prover.exe_commit(), rounds);
     let mut reports = reports.into_inner().unwrap();
     reports.sort();
     assert!(reports.into_iter().eq(0..proof.per_segment.len()));
@@ -112,7 +116,7 @@ fn segments_prove_in_turn_and_at_once() {
 fn proofs_equal_the_cpu_backends() {
     let rounds = 3;
     let engine = Engine::new(app_params());
-    let (vm, pk) = VirtualMachine::new_with_keygen(engine, WgpuVmBuilder(SdkVmCpuBuilder), vm_config()).unwrap();
+    let (vm, pk) = VirtualMachine::new_with_keygen(engine, WgpuVmBuilder::new(SdkVmCpuBuilder), vm_config()).unwrap();
     let exe = exe();
     let program = vm.commit_program_on_device(&exe.program);
     let mut instance = VmInstance::new(vm, exe, program).unwrap();
@@ -121,7 +125,9 @@ fn proofs_equal_the_cpu_backends() {
     let proof = instance
         .prove_continuations(input(rounds, MESSAGE), |_, context| contexts.push(to_cpu(&device, context)))
         .unwrap();
-    assert_proves_chain(&proof, rounds);
+    let memory_config = &AsRef::<SystemConfig>::as_ref(instance.vm.config()).memory_config;
+    let exe_commit = compute_exe_commit_from_mem_config(instance.program_commitment(), instance.exe(), memory_config);
+    assert_proves_chain(&proof, exe_commit, rounds);
     assert_eq!(proof.per_segment.len(), contexts.len());
 
     let cpu = CpuEngine::new(app_params());
@@ -187,7 +193,7 @@ fn executions_that_fail_are_errors_of_the_vm() {
     println!("{}", error(StdIn::default()));
     // and the prover works as before
     let proof = prover.prove(input(1, MESSAGE)).unwrap();
-    assert_proves_chain(&proof, 1);
+    assert_proves_chain(&proof, prover.exe_commit(), 1);
 }
 
 #[test]
@@ -200,9 +206,8 @@ fn what_is_no_elf_is_named() {
 
 #[test]
 fn segments_beyond_the_budget_are_named() {
-    let device = WgpuDeviceBuilder::new().memory_budget(48 << 20).build(app_params()).unwrap();
-    let builder = *sdk().app_vm_builder();
-    let mut prover = AppProver::on_device(device, builder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
+    let device = WgpuDeviceBuilder::new().memory_budget(96 << 20).build(app_params()).unwrap();
+    let mut prover = AppProver::on_device(device, SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
     for _ in 0..2 {
         let error = prover.prove(input(1, MESSAGE)).map(|_| ()).unwrap_err();
         assert!(matches!(error, ProveError::Segment { segment: 0, .. }), "{error}");

@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    device::Shared,
-    pool::{size_class, Reservation},
+    admission::AdmissionId,
+    device::{MemoryAccounts, Shared},
+    pool::{size_class, OverBudget, Reservation},
     Element, Gpu,
 };
 use crate::error::{Error, Result};
@@ -18,6 +19,8 @@ pub struct Allocation {
     /// What was asked for; the buffer may be larger.
     pub(super) bytes: u64,
     class: u64,
+    /// What the memory is charged to.
+    admission: Option<AdmissionId>,
     // weak, because the device keeps tables itself
     shared: Weak<Shared>,
 }
@@ -25,8 +28,7 @@ pub struct Allocation {
 impl Drop for Allocation {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            let mut pool = shared.pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            pool.release(self.class, self.buffer.clone());
+            shared.memory.release(self.class, self.buffer.clone(), self.admission);
         }
     }
 }
@@ -93,7 +95,13 @@ impl Gpu {
         }
         let (buffer, class) = self.reserve(bytes.min(limit), what)?;
         Ok(DeviceBuffer {
-            allocation: Arc::new(Allocation { buffer, bytes, class, shared: Arc::downgrade(&self.shared) }),
+            allocation: Arc::new(Allocation {
+                buffer,
+                bytes,
+                class,
+                admission: self.admission,
+                shared: Arc::downgrade(&self.shared),
+            }),
             len,
             element: PhantomData,
         })
@@ -101,7 +109,12 @@ impl Gpu {
 
     fn reserve(&self, bytes: u64, what: &str) -> Result<(wgpu::Buffer, u64)> {
         let class = size_class(bytes);
-        let reservation = self.pool().reserve(bytes).map_err(|e| Error::OutOfBudget {
+        let reserve = |memory: &mut MemoryAccounts| {
+            let reservation = memory.pool.reserve(bytes)?;
+            memory.ledger.charge(self.admission, class);
+            Ok(reservation)
+        };
+        let reservation = reserve(&mut self.memory()).map_err(|e: OverBudget| Error::OutOfBudget {
             what: what.into(),
             requested: e.requested,
             in_use: e.in_use,
@@ -117,7 +130,7 @@ impl Gpu {
                     self.trim_memory();
                     self.create_buffer(size, what)
                 });
-                created.map(|buffer| (buffer, class)).inspect_err(|_| self.pool().cancel(class))
+                created.map(|buffer| (buffer, class)).inspect_err(|_| self.shared.memory.cancel(class, self.admission))
             }
         }
     }
@@ -130,7 +143,7 @@ impl Gpu {
         let descriptor =
             wgpu::BufferDescriptor { label: Some(what), size: on_device, usage, mapped_at_creation: false };
         let (held, in_use) = {
-            let pool = self.pool();
+            let pool = &self.memory().pool;
             (pool.held(), pool.in_use())
         };
         if self.shared.device_memory.is_none_or(|limit| held <= limit) {

@@ -4,20 +4,29 @@ use std::{
     collections::HashMap,
     sync::{
         atomic::{AtomicU64, Ordering},
-        Arc, Mutex, MutexGuard,
+        Arc, Condvar, Mutex, MutexGuard,
     },
 };
 
 use super::{
-    adapter::AdapterSummary, background::Background, machine::Installed, pipeline::PipelineCache, pool::Pool,
-    staging::FreeChunks, timing::KernelTimes, Capabilities, DeviceBuffer, Element, Recorder,
+    adapter::AdapterSummary,
+    admission::{AdmissionId, Ledger},
+    background::Background,
+    machine::Installed,
+    pipeline::PipelineCache,
+    pool::Pool,
+    staging::FreeChunks,
+    timing::KernelTimes,
+    Capabilities, DeviceBuffer, Element, Recorder,
 };
 use crate::error::{Error, Result};
 
-/// A handle to an open GPU. Clones share the device, its pool and its pipelines.
+/// A handle to an open GPU. Clones share the device, its pool and its pipelines, from any number of threads.
 #[derive(Clone)]
 pub struct Gpu {
     pub(super) shared: Arc<Shared>,
+    /// What allocations are charged to; see [`Gpu::under`].
+    pub(super) admission: Option<AdmissionId>,
 }
 
 pub(super) struct Shared {
@@ -25,7 +34,7 @@ pub(super) struct Shared {
     pub queue: wgpu::Queue,
     pub adapter: AdapterSummary,
     pub capabilities: Capabilities,
-    pub pool: Mutex<Pool<wgpu::Buffer>>,
+    pub memory: DeviceMemory,
     pub device_memory: Option<u64>,
     /// What executes in place of the device, for tests.
     pub machine: Option<Installed>,
@@ -38,6 +47,36 @@ pub(super) struct Shared {
     pub kernel_times: Mutex<KernelTimes>,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
     pub background: Background,
+}
+
+/// The pool and who has been promised what of it.
+pub(super) struct DeviceMemory {
+    accounts: Mutex<MemoryAccounts>,
+    /// Memory was released or an admission has ended, and somebody waits.
+    pub changed: Condvar,
+}
+
+pub(super) struct MemoryAccounts {
+    pub pool: Pool<wgpu::Buffer>,
+    pub ledger: Ledger,
+}
+
+pub(super) type MemoryGuard<'a> = MutexGuard<'a, MemoryAccounts>;
+
+impl DeviceMemory {
+    fn new(budget: u64) -> Self {
+        let accounts = MemoryAccounts { pool: Pool::new(budget), ledger: Ledger::default() };
+        Self { accounts: Mutex::new(accounts), changed: Condvar::new() }
+    }
+
+    pub fn lock(&self) -> MemoryGuard<'_> {
+        self.accounts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Sleeps until [`DeviceMemory::changed`].
+    pub fn wait<'a>(&'a self, guard: MemoryGuard<'a>) -> MemoryGuard<'a> {
+        self.changed.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }
 
 /// How much memory there is, bytes.
@@ -73,6 +112,8 @@ pub struct DeviceMetrics {
     pub peak_bytes: u64,
     /// Device memory in use now, bytes.
     pub bytes_in_use: u64,
+    /// Times that a proof or an upload waited for memory that others used or had been promised.
+    pub memory_waits: u64,
 }
 
 impl Faults {
@@ -106,7 +147,7 @@ impl Sequence {
         if let Some(word) = &self.word {
             return Ok(word.clone());
         }
-        let word = gpu.upload(&[self.submitted], "sequence")?;
+        let word = gpu.outside().upload(&[self.submitted], "sequence")?;
         Ok(self.word.insert(word).clone())
     }
 }
@@ -132,7 +173,7 @@ impl Gpu {
                 queue,
                 adapter,
                 capabilities,
-                pool: Mutex::new(Pool::new(memory.budget)),
+                memory: DeviceMemory::new(memory.budget),
                 device_memory: memory.device,
                 machine,
                 pipelines,
@@ -145,6 +186,7 @@ impl Gpu {
                 tables: Mutex::default(),
                 background: Background::default(),
             }),
+            admission: None,
         }
     }
 
@@ -178,18 +220,22 @@ impl Gpu {
 
     /// Counters since [`Gpu::reset_metrics`].
     pub fn metrics(&self) -> DeviceMetrics {
-        let pool = self.pool();
+        let memory = self.memory();
         DeviceMetrics {
             host_waits: self.shared.host_waits.load(Ordering::Relaxed),
-            peak_bytes: pool.peak(),
-            bytes_in_use: pool.in_use(),
+            peak_bytes: memory.pool.peak(),
+            bytes_in_use: memory.pool.in_use(),
+            memory_waits: memory.ledger.waited(),
         }
     }
 
     /// Sets the counters to zero and the high-water mark to what is in use.
     pub fn reset_metrics(&self) {
         self.shared.host_waits.store(0, Ordering::Relaxed);
-        self.pool().reset_peak();
+        let mut memory = self.memory();
+        memory.pool.reset_peak();
+        memory.ledger.reset_waited();
+        drop(memory);
         self.shared.kernel_times.lock().unwrap_or_else(|p| p.into_inner()).clear();
     }
 
@@ -210,12 +256,12 @@ impl Gpu {
 
     /// The memory budget, bytes.
     pub fn memory_budget(&self) -> u64 {
-        self.pool().budget()
+        self.memory().pool.budget()
     }
 
     /// Gives all cached free memory back to the driver.
     pub fn trim_memory(&self) {
-        let free = self.pool().trim();
+        let free = self.memory().pool.trim();
         self.destroy(&free);
     }
 
@@ -225,13 +271,14 @@ impl Gpu {
     ///
     /// As [`Gpu::alloc`].
     pub fn table<T: Element>(&self, key: &str, make: impl FnOnce() -> Vec<T>) -> Result<DeviceBuffer<T>> {
-        let mut tables = self.shared.tables.lock().unwrap_or_else(|p| p.into_inner());
-        if let Some(table) = tables.get(key) {
+        let tables = || self.shared.tables.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(table) = tables().get(key) {
             return Ok(table.cast());
         }
-        let table = self.upload(&make(), key)?;
-        tables.insert(key.to_owned(), table.cast());
-        Ok(table)
+        // not under the lock: a large upload runs on rayon, whose worker may take up a proof that comes here, too. Of two that are made at
+        // once the first stays.
+        let table = self.outside().upload(&make(), key)?;
+        Ok(tables().entry(key.to_owned()).or_insert_with(|| table.cast()).cast())
     }
 
     /// Stores the compiled pipelines on disk where the device supports it, so that the next process starts fast.
@@ -256,8 +303,8 @@ impl Gpu {
         &self.shared.queue
     }
 
-    pub(super) fn pool(&self) -> MutexGuard<'_, Pool<wgpu::Buffer>> {
-        self.shared.pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    pub(super) fn memory(&self) -> MemoryGuard<'_> {
+        self.shared.memory.lock()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use openvm_stark_backend::prover::MatrixDimensions;
 
-use super::{DeviceBuffer, Element, Gpu};
+use super::{size_class, DeviceBuffer, Element, Gpu};
 use crate::error::{Error, Result};
 
 /// A column-major matrix on the device, as a list of segments of whole columns that a kernel can bind each.
@@ -50,12 +50,17 @@ impl<T: Element> DeviceMatrix<T> {
 
     /// Uploads a column-major matrix; `values.len()` must be `height * width`.
     ///
+    /// Outside of admissions waits for memory while proofs run or wait that will free some; see [`Gpu::admit`].
+    ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
     pub fn upload(gpu: &Gpu, values: &[T], height: usize, width: usize, what: &str) -> Result<Self> {
         assert_eq!(values.len(), height * width, "matrix dimensions");
-        let segments = Self::split(gpu, height, width)
+        let segments = Self::split(gpu, height, width);
+        let admission = gpu.admit_upload(Self::classes(&segments, height));
+        let gpu = admission.as_ref().map_or_else(|| gpu.clone(), |admission| gpu.under(admission));
+        let segments = segments
             .into_iter()
             .map(|columns| {
                 let buffer = gpu.upload(&values[columns.start * height..columns.end * height], what)?;
@@ -79,6 +84,11 @@ impl<T: Element> DeviceMatrix<T> {
             values.extend(done.take(ticket)?);
         }
         Ok(values)
+    }
+
+    /// Bytes of the pool that segments take.
+    fn classes(segments: &[Range<usize>], height: usize) -> u64 {
+        segments.iter().map(|columns| size_class((height * columns.len() * T::WORDS * 4) as u64)).sum()
     }
 
     fn split(gpu: &Gpu, height: usize, width: usize) -> Vec<Range<usize>> {

@@ -4,6 +4,7 @@
 //! submitted in one go; kernels are declared by [`kernel!`](crate::kernel) next to their WGSL file.
 
 mod adapter;
+mod admission;
 mod background;
 mod buffer;
 mod device;
@@ -23,6 +24,7 @@ pub mod testing;
 mod timing;
 
 pub use adapter::{adapters, required, AdapterReport, AdapterSummary, GpuOptions};
+pub use admission::Admission;
 pub(crate) use background::Background;
 pub use buffer::DeviceBuffer;
 pub use device::{DeviceMetrics, Gpu};

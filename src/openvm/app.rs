@@ -8,8 +8,9 @@ use std::{
 use openvm_circuit::{
     arch::{
         execution_mode::metered::segment_ctx::Segment, hasher::poseidon2::vm_poseidon2_hasher,
-        instructions::exe::VmExe, ContinuationVmProof, Executor, MeteredExecutor, PreflightExecutor, Streams,
-        SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder, VmExecutionConfig, VmInstance, VmState,
+        instructions::exe::VmExe, ContinuationVmProof, Executor, MeteredExecutor, PreflightExecutionOutput,
+        PreflightExecutor, Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder, VmExecutionConfig,
+        VmInstance, VmState,
     },
     system::{
         memory::{merkle::public_values::UserPublicValuesProof, online::GuestMemory},
@@ -19,6 +20,7 @@ use openvm_circuit::{
 use openvm_sdk::{prover::vm::types::VmProvingKey, types::ExecutableFormat, SdkError, StdIn};
 use openvm_sdk_config::SdkVmCpuBuilder;
 use openvm_stark_backend::{
+    memory_metering::ProvingMemoryCounts,
     proof::Proof,
     prover::{DeviceDataTransporter, DeviceMultiStarkProvingKey, DeviceStarkProvingKey, ProvingContext},
     StarkEngine,
@@ -26,8 +28,8 @@ use openvm_stark_backend::{
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, F};
 use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
 
-use super::{pipeline::pipeline, Engine, HostEngine, WgpuSdk, WgpuVmBuilder};
-use crate::{WgpuBackend, WgpuDevice};
+use super::{builder::Uploads, pipeline::pipeline, Engine, HostEngine, WgpuSdk, WgpuVmBuilder};
+use crate::{gpu::Admission, WgpuBackend, WgpuDevice};
 
 type SC = BabyBearPoseidon2Config;
 type DevicePk = DeviceMultiStarkProvingKey<WgpuBackend>;
@@ -42,7 +44,8 @@ where
     instance: VmInstance<Engine, WgpuVmBuilder<B>>,
     /// The VM's key once more: proofs read it while the VM generates the traces of the next segment.
     pk: DevicePk,
-    engine: Engine,
+    device: WgpuDevice,
+    uploads: Uploads,
     proofs_at_once: usize,
 }
 
@@ -77,21 +80,22 @@ pub struct SegmentReport {
     pub segments: usize,
     /// Instructions that it executes.
     pub instructions: u64,
-    /// Cells of its traces, preprocessed and cached ones included.
+    /// Cells of its traces as metered, preprocessed and cached ones included.
     pub cells: usize,
     /// Execution on the host.
     pub execution: Duration,
-    /// Until the device had room for the segment.
-    pub admission: Duration,
+    /// Until the device had room for the segment's proof.
+    pub waiting: Duration,
     /// Trace generation on the host, with the upload.
     pub trace_generation: Duration,
     /// `StarkEngine::prove`.
     pub proving: Duration,
 }
 
-/// A segment that is ready to be proved.
+/// A segment that is ready to be proved, with room for its proof.
 struct Job {
     context: ProvingContext<WgpuBackend>,
+    admission: Admission,
     report: SegmentReport,
 }
 
@@ -107,7 +111,7 @@ where
 
     /// The device that proves.
     pub fn device(&self) -> &WgpuDevice {
-        self.engine.device()
+        &self.device
     }
 
     /// The VM's memory and public values.
@@ -137,10 +141,10 @@ where
     pub fn new(sdk: &WgpuSdk<B>, executable: impl Into<ExecutableFormat>) -> Result<Self, ProveError> {
         let pk = &sdk.app_pk().app_vm_pk;
         let device = WgpuDevice::shared(pk.get_params())?;
-        Self::on_device(device, sdk.app_vm_builder().clone(), pk, sdk.convert_to_exe(executable)?)
+        Self::on_device(device, sdk.app_vm_builder().host().clone(), pk, sdk.convert_to_exe(executable)?)
     }
 
-    /// A prover of `exe` on a device of the key's parameters; commits the program.
+    /// A prover of `exe` on a device of the key's parameters, with the machine that `host` builds; commits the program.
     ///
     /// # Errors
     ///
@@ -151,17 +155,18 @@ where
     /// If the device cannot commit to the program: upstream's code, which does that, has no way to return the error.
     pub fn on_device(
         device: WgpuDevice,
-        builder: WgpuVmBuilder<B>,
+        host: B,
         pk: &VmProvingKey<B::VmConfig>,
         exe: Arc<VmExe<F>>,
     ) -> Result<Self, ProveError> {
         let device_pk = device.transport_pk_to_device(&pk.vm_pk);
-        let engine = || Engine::from_device(device.clone());
+        let builder = WgpuVmBuilder::new(host);
+        let uploads = builder.uploads().clone();
         let shared_pk = share(&device_pk);
-        let vm = VirtualMachine::new(engine(), builder, pk.vm_config.clone(), device_pk)?;
+        let vm = VirtualMachine::new(Engine::from_device(device.clone()), builder, pk.vm_config.clone(), device_pk)?;
         let program = vm.commit_program_on_device(&exe.program);
         let instance = VmInstance::new(vm, exe, program).map_err(VirtualMachineError::from)?;
-        Ok(Self { instance, pk: shared_pk, engine: engine(), proofs_at_once: 1 })
+        Ok(Self { instance, pk: shared_pk, device, uploads, proofs_at_once: 1 })
     }
 
     /// Proves up to `proofs` segments at once, as far as the device's memory allows; 1 by default.
@@ -230,18 +235,42 @@ where
         state: State,
         progress: &(impl Fn(&SegmentReport) + Sync),
     ) -> Result<(Vec<Proof<SC>>, State), ProveError> {
-        let Self { instance, pk, engine, proofs_at_once } = self;
-        let (pk, engine): (&DevicePk, &Engine) = (pk, engine);
+        let Self { instance, pk, device, uploads, proofs_at_once } = self;
+        let (pk, device): (&DevicePk, &WgpuDevice) = (pk, device);
         let mut state = Some(state);
         let jobs = segments.iter().enumerate().map(|(index, segment)| {
             let from = state.take().expect("the segment before leaves one");
-            let (job, to) = next_job(instance, from, segment, (index, segments.len()))?;
-            state = Some(to);
-            Ok::<_, ProveError>(job)
+            let start = Instant::now();
+            let executed = execute(instance, from, segment)?;
+            let execution = start.elapsed();
+
+            // not before there is room for all of it, so that what is under way can end
+            let start = Instant::now();
+            let admission = device.admit(device.proof_bytes(counts(pk, segment)));
+            let waiting = start.elapsed();
+
+            let start = Instant::now();
+            let records = (executed.system_records, executed.record_arenas);
+            let context = uploads
+                .through(device.gpu().under(&admission), || instance.vm.generate_proving_ctx(records.0, records.1));
+            let context = context.map_err(VirtualMachineError::from)?;
+            let report = SegmentReport {
+                segment: index,
+                segments: segments.len(),
+                instructions: segment.num_insns,
+                cells: counts(pk, segment).main_cells(),
+                execution,
+                waiting,
+                trace_generation: start.elapsed(),
+                proving: Duration::ZERO,
+            };
+            state = Some(executed.to_state);
+            Ok::<_, ProveError>(Job { context, admission, report })
         });
         let proofs = pipeline(*proofs_at_once, jobs, |job: Job| {
-            let Job { context, mut report } = job;
+            let Job { context, admission, mut report } = job;
             let start = Instant::now();
+            let engine: Engine = Engine::from_device(device.under(&admission));
             let proof =
                 engine.prove(pk, context).map_err(|source| ProveError::Segment { segment: report.segment, source })?;
             report.proving = start.elapsed();
@@ -252,6 +281,37 @@ where
     }
 }
 
+/// Executes a segment, keeping what its traces are made of.
+fn execute<B>(
+    instance: &mut VmInstance<Engine, WgpuVmBuilder<B>>,
+    state: State,
+    segment: &Segment,
+) -> Result<PreflightExecutionOutput<F, B::RecordArena>, VirtualMachineError>
+where
+    B: VmBuilder<HostEngine>,
+    B::RecordArena: 'static,
+    <B::VmConfig as VmExecutionConfig<F>>::Executor: PreflightExecutor<F, B::RecordArena>,
+{
+    let VmInstance { vm, interpreter, .. } = instance;
+    vm.transport_init_memory_to_device(&state.memory);
+    Ok(vm.execute_preflight(interpreter, state, Some(segment.num_insns), &segment.trace_heights)?)
+}
+
+/// What a segment's memory depends on, by its metered trace heights.
+fn counts(pk: &DevicePk, segment: &Segment) -> ProvingMemoryCounts {
+    let mut counts = ProvingMemoryCounts::default();
+    for (air, &height) in pk.per_air.iter().zip(&segment.trace_heights).filter(|(_, height)| **height > 0) {
+        let height = (height as usize).next_power_of_two();
+        let cells = height * air.vk.params.width.total_width();
+        match air.vk.params.need_rot {
+            true => counts.main_cells_with_rot += cells,
+            false => counts.main_cells_without_rot += cells,
+        }
+        counts.interaction_cells += height * air.vk.symbolic_constraints.interactions.len();
+    }
+    counts
+}
+
 /// An ELF, which the SDK's own conversion would panic on if it is none.
 ///
 /// # Errors
@@ -259,48 +319,6 @@ where
 /// [`ProveError::Sdk`] with what is wrong about it.
 pub fn decode_elf(bytes: &[u8]) -> Result<Elf, ProveError> {
     Elf::decode(bytes, MEM_SIZE as u32).map_err(|error| SdkError::Other(error.wrap_err("not a guest's ELF")).into())
-}
-
-/// Executes a segment and generates its traces.
-fn next_job<B>(
-    instance: &mut VmInstance<Engine, WgpuVmBuilder<B>>,
-    state: State,
-    segment: &Segment,
-    (index, segments): (usize, usize),
-) -> Result<(Job, State), VirtualMachineError>
-where
-    B: VmBuilder<HostEngine>,
-    B::RecordArena: 'static,
-    <B::VmConfig as VmExecutionConfig<F>>::Executor: PreflightExecutor<F, B::RecordArena>,
-{
-    let VmInstance { vm, interpreter, .. } = instance;
-    let start = Instant::now();
-    vm.transport_init_memory_to_device(&state.memory);
-    let executed = vm.execute_preflight(interpreter, state, Some(segment.num_insns), &segment.trace_heights)?;
-    let execution = start.elapsed();
-
-    let start = Instant::now();
-    let admission = start.elapsed();
-
-    let start = Instant::now();
-    let context = vm.generate_proving_ctx(executed.system_records, executed.record_arenas)?;
-    let report = SegmentReport {
-        segment: index,
-        segments,
-        instructions: segment.num_insns,
-        cells: cells(vm.pk(), &context),
-        execution,
-        admission,
-        trace_generation: start.elapsed(),
-        proving: Duration::ZERO,
-    };
-    Ok((Job { context, report }, executed.to_state))
-}
-
-/// Cells of all traces of a context.
-fn cells(pk: &DevicePk, context: &ProvingContext<WgpuBackend>) -> usize {
-    let width = |air: usize| pk.per_air[air].vk.params.width.total_width();
-    context.per_trace.iter().map(|(air, trace)| trace.common_main.height() * width(*air)).sum()
 }
 
 /// A second handle to what a key has on the device.

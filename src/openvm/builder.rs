@@ -3,7 +3,7 @@
 //! Every chip of the CPU machine stands behind a chip that hands the traces on, so any machine that the CPU backend can build, extensions
 //! of users included, proves here without a change.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use openvm_circuit::{
     arch::{
@@ -42,8 +42,48 @@ type HostBackend = CpuBackend<SC>;
 type HostCommitment = CommittedTraceData<HostBackend>;
 
 /// A `VmBuilder` for [`BabyBearPoseidon2WgpuEngine`], made of one for the CPU engine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WgpuVmBuilder<B>(pub B);
+///
+/// Machines of clones of one builder upload under the same admission.
+#[derive(Clone, Default)]
+pub struct WgpuVmBuilder<B> {
+    host: B,
+    uploads: Uploads,
+}
+
+impl<B> WgpuVmBuilder<B> {
+    /// A builder of machines that generate their traces as `host`'s do.
+    pub fn new(host: B) -> Self {
+        Self { host, uploads: Uploads::default() }
+    }
+
+    /// The builder for the CPU engine.
+    pub fn host(&self) -> &B {
+        &self.host
+    }
+
+    /// How the machines upload their traces.
+    pub(super) fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+}
+
+/// What traces are charged to: chips get no more than the machine's GPU, long before there is a segment.
+#[derive(Clone, Default)]
+pub(super) struct Uploads(Arc<Mutex<Option<Gpu>>>);
+
+impl Uploads {
+    /// Does `work` with uploads through `gpu`.
+    pub(super) fn through<T>(&self, gpu: Gpu, work: impl FnOnce() -> T) -> T {
+        *self.lock() = Some(gpu);
+        let result = work();
+        *self.lock() = None;
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Gpu>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
 
 impl<TS, B> VmBuilder<BabyBearPoseidon2WgpuEngine<TS>> for WgpuVmBuilder<B>
 where
@@ -61,14 +101,28 @@ where
         circuit: AirInventory<SC>,
         gpu: &Gpu,
     ) -> Result<VmChipComplex<SC, Self::RecordArena, WgpuBackend, Self::SystemChipInventory>, ChipInventoryError> {
-        let host = self.0.create_chip_complex(config, circuit.clone(), &())?;
+        let host = self.host.create_chip_complex(config, circuit.clone(), &())?;
+        let target = Target { uploads: self.uploads.clone(), gpu: gpu.clone() };
         let mut inventory = ChipInventory::new(circuit);
         inventory.executor_idx_to_insertion_idx = host.inventory.executor_idx_to_insertion_idx.clone();
         let chips = Arc::new(host.inventory);
         for index in 0..chips.chips().len() {
-            inventory.add_periphery_chip(DeviceChip { chips: chips.clone(), index, gpu: gpu.clone() });
+            inventory.add_periphery_chip(DeviceChip { chips: chips.clone(), index, target: target.clone() });
         }
-        Ok(VmChipComplex { system: DeviceSystem { host: host.system, program: None, gpu: gpu.clone() }, inventory })
+        Ok(VmChipComplex { system: DeviceSystem { host: host.system, program: None, target }, inventory })
+    }
+}
+
+/// Where a machine's traces go.
+#[derive(Clone)]
+struct Target {
+    uploads: Uploads,
+    gpu: Gpu,
+}
+
+impl Target {
+    fn gpu(&self) -> Gpu {
+        self.uploads.lock().as_ref().unwrap_or(&self.gpu).clone()
     }
 }
 
@@ -76,12 +130,13 @@ where
 struct DeviceChip<RA> {
     chips: Arc<ChipInventory<SC, RA, HostBackend>>,
     index: usize,
-    gpu: Gpu,
+    target: Target,
 }
 
 impl<RA> Chip<RA, WgpuBackend> for DeviceChip<RA> {
     fn generate_proving_ctx(&self, records: RA) -> AirProvingContext<WgpuBackend> {
-        to_device(&self.gpu, self.chips.chips()[self.index].generate_proving_ctx(records), vec![])
+        let context = self.chips.chips()[self.index].generate_proving_ctx(records);
+        to_device(&self.target.gpu(), context, vec![])
     }
 
     fn constant_trace_height(&self) -> Option<usize> {
@@ -93,7 +148,7 @@ impl<RA> Chip<RA, WgpuBackend> for DeviceChip<RA> {
 pub struct DeviceSystem<S> {
     host: S,
     program: Option<CommittedTraceData<WgpuBackend>>,
-    gpu: Gpu,
+    target: Target,
 }
 
 impl<RA, S: SystemChipComplex<RA, HostBackend>> SystemChipComplex<RA, WgpuBackend> for DeviceSystem<S> {
@@ -119,7 +174,8 @@ impl<RA, S: SystemChipComplex<RA, HostBackend>> SystemChipComplex<RA, WgpuBacken
         let program = self.program.as_ref().expect("a program is loaded before it is proved");
         let contexts = self.host.generate_proving_ctx(records, arenas).into_iter().enumerate();
         let cached = |air| if air == PROGRAM_AIR_ID { vec![program.clone()] } else { vec![] };
-        contexts.map(|(air, context)| to_device(&self.gpu, context, cached(air))).collect()
+        let gpu = self.target.gpu();
+        contexts.map(|(air, context)| to_device(&gpu, context, cached(air))).collect()
     }
 
     fn memory_top_tree(&self) -> Option<&[[F; CHUNK]]> {

@@ -176,9 +176,8 @@ impl PcsData {
         if !panels.is_empty() {
             return Ok(());
         }
-        let metrics = gpu.metrics();
         let mut rec = gpu.recorder("codewords ahead");
-        match self.make_panels(&mut rec, metrics.peak_bytes - metrics.bytes_in_use, &mut panels) {
+        match self.make_panels(&mut rec, gpu.idle_bytes(), &mut panels) {
             // another proof took the memory
             Err(Error::OutOfBudget { .. } | Error::OutOfMemory { .. }) => rec.submit(),
             made => made,

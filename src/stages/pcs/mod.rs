@@ -14,4 +14,4 @@ mod host;
 mod stacked;
 
 pub use commit::{commit, commit_stacked, CommitParams, PcsData};
-pub use stacked::{checked_log_height, Piece, StackedMatrix};
+pub use stacked::{checked_log_height, panel_width, Piece, StackedMatrix};

@@ -42,6 +42,7 @@ use leaves::{interaction_leaves, LeafArgs};
 use mle::{MleRounds, MleTile};
 use openings::{column_openings, proof_openings};
 use round0::{evaluate_round0, WeightArgs, Weights};
+pub use scratch::{ROUND0_TILE_BYTES, TILE_BYTES};
 
 use crate::{
     error::Result,

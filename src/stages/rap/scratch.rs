@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Bytes of a tile with its partial sums: a small part of the memory that the traces take.
-const TILE_BYTES: usize = 256 << 20;
+pub const TILE_BYTES: usize = 256 << 20;
 
 /// The same in round 0: 32,768 evaluations of keccak's 2,859 columns. (An H200 evaluates 65,536 of them in 1.3 ms at once, in 1.9 ms by
 /// fours; at this time nothing of the other stages but the traces is in memory.)

@@ -16,6 +16,9 @@ use crate::{
 /// has room for about 100,000 columns.
 const LOG_WORDS: usize = 1 << 20;
 
+/// Bytes of the log.
+pub const LOG_BYTES: u64 = 4 * LOG_WORDS as u64;
+
 /// An extension element that was sampled, as a place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge {

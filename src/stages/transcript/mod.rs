@@ -23,7 +23,7 @@ mod log;
 
 pub use host::{Sponge, SpongeTranscript};
 use log::Log;
-pub use log::{Challenge, Observed};
+pub use log::{Challenge, Observed, LOG_BYTES};
 
 type SC = BabyBearPoseidon2Config;
 
