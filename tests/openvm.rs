@@ -5,7 +5,10 @@ mod common;
 #[path = "../examples/guest/src/work.rs"]
 mod work;
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::{
+    sync::{Arc, LazyLock, Mutex},
+    time::Duration,
+};
 
 use openvm_circuit::{
     arch::{instructions::exe::VmExe, ContinuationVmProof, SystemConfig, VirtualMachine, VmInstance},
@@ -33,7 +36,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
 };
 use openvm_wgpu_backend::{
     gpu::DeviceMatrix,
-    openvm::{decode_elf, AggregationProver, AppProver, ProveError, WgpuSdk, WgpuVmBuilder},
+    openvm::{decode_elf, AggregationProver, AppProver, ProveError, SegmentReport, WgpuSdk, WgpuVmBuilder},
     BabyBearPoseidon2WgpuEngine, WgpuBackend, WgpuDevice, WgpuDeviceBuilder,
 };
 use p3_field::PrimeField32;
@@ -109,6 +112,21 @@ fn segments_prove_in_turn_and_at_once() {
     let mut reports = reports.into_inner().unwrap();
     reports.sort();
     assert!(reports.into_iter().eq(0..proof.per_segment.len()));
+}
+
+#[test]
+fn segments_wait_for_memory() {
+    let budget = 450 << 20;
+    let device = WgpuDeviceBuilder::new().memory_budget(budget).build(app_params()).unwrap();
+    let prover = AppProver::on_device(device, SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
+    let mut prover = prover.proofs_at_once(3);
+    let waiting = Mutex::new(Duration::ZERO);
+    let proof = prover.prove_with(input(30, MESSAGE), |report| *waiting.lock().unwrap() += report.waiting).unwrap();
+    assert!(proof.per_segment.len() > 1);
+    assert_proves_chain(&proof, prover.exe_commit(), 30);
+    let metrics = prover.device().metrics();
+    println!("{metrics:?} {waiting:?} {}", proof.per_segment.len());
+    assert!(metrics.peak_bytes <= budget && metrics.memory_waits > 0);
 }
 
 /// Upstream's own prover, on this backend: its panics aside it works as well, and lets tests see the contexts.
@@ -190,7 +208,7 @@ fn executions_that_fail_are_errors_of_the_vm() {
     assert!(error(input(0, MESSAGE)).contains("exit code 1"));
     assert!(error(input(1, b"")).contains("exit code 1"));
     // there is nothing to read
-    println!("{}", error(StdIn::default()));
+    assert!(error(StdIn::default()).contains("EndOfInputStream"));
     // and the prover works as before
     let proof = prover.prove(input(1, MESSAGE)).unwrap();
     assert_proves_chain(&proof, prover.exe_commit(), 1);

@@ -12,6 +12,7 @@ use super::{
     adapter::AdapterSummary,
     admission::{AdmissionId, Ledger},
     background::Background,
+    bulk::Staging,
     machine::Installed,
     pipeline::PipelineCache,
     pool::Pool,
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub host_waits: AtomicU64,
     pub submissions: Mutex<Sequence>,
     pub free_downloads: FreeChunks,
+    pub staging: Staging,
     pub time_kernels: bool,
     pub kernel_times: Mutex<KernelTimes>,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
@@ -181,6 +183,7 @@ impl Gpu {
                 host_waits: AtomicU64::new(0),
                 submissions: Mutex::default(),
                 free_downloads: Mutex::default(),
+                staging: Staging::default(),
                 time_kernels,
                 kernel_times: Mutex::default(),
                 tables: Mutex::default(),
@@ -259,8 +262,9 @@ impl Gpu {
         self.memory().pool.budget()
     }
 
-    /// Gives all cached free memory back to the driver.
+    /// Gives all cached free memory back to the driver, staging included.
     pub fn trim_memory(&self) {
+        self.shared.staging.clear();
         let free = self.memory().pool.trim();
         self.destroy(&free);
     }

@@ -7,6 +7,7 @@ mod adapter;
 mod admission;
 mod background;
 mod buffer;
+mod bulk;
 mod device;
 mod element;
 mod kernel;
@@ -55,7 +56,7 @@ impl Gpu {
         if let Some(machine) = &self.shared.machine {
             machine.write(&buffer.raw().buffer, 0, bytes);
         } else if bytes.len() >= BULK_THRESHOLD {
-            staging::upload_bulk(self, &buffer.raw().buffer, bytes)?;
+            bulk::upload(self, &buffer.raw().buffer, bytes)?;
         } else if !bytes.is_empty() {
             self.queue().write_buffer(&buffer.raw().buffer, 0, bytes);
         }

@@ -8,8 +8,6 @@ use std::{
     },
 };
 
-use rayon::prelude::*;
-
 use super::{element, Element, Gpu};
 use crate::error::{Error, Result};
 
@@ -184,58 +182,4 @@ impl Chunk {
         self.used = (start + bytes).next_multiple_of(8).min(self.size);
         start..start + bytes
     }
-}
-
-/// Uploads that one `memcpy` per thread fills: bytes per staging buffer.
-const BULK_BYTES: usize = 16 << 20;
-
-/// Large uploads, past the recording.
-///
-/// Where host and device share memory, threads write into the buffer itself; else into mapped staging. Measured on an H200: one
-/// `write_buffer` of 345 MB moves 3.8 GB/s, threads over mapped staging 26 GB/s.
-pub(super) fn upload_bulk(gpu: &Gpu, target: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
-    let uploaded = if gpu.capabilities().direct_upload() {
-        write_in_place(gpu, target, bytes)
-    } else {
-        write_through_staging(gpu, target, bytes)
-    };
-    uploaded.map_err(|message| Error::Gpu { context: "upload".into(), message })?;
-    gpu.shared.faults.check("upload")
-}
-
-/// Maps the buffer, which waits for earlier work on its memory, and fills it.
-fn write_in_place(gpu: &Gpu, target: &wgpu::Buffer, bytes: &[u8]) -> Result<(), String> {
-    let size = bytes.len() as u64;
-    target.map_async(wgpu::MapMode::Write, ..size, |_| ());
-    gpu.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
-    let pieces: Vec<_> = bytes.chunks(BULK_BYTES).enumerate().collect();
-    pieces.into_par_iter().try_for_each(|(index, piece)| {
-        let start = (index * BULK_BYTES) as u64;
-        let mut view = target.get_mapped_range_mut(start..start + piece.len() as u64).map_err(|e| e.to_string())?;
-        view.copy_from_slice(piece);
-        Ok::<(), String>(())
-    })?;
-    target.unmap();
-    Ok(())
-}
-
-fn write_through_staging(gpu: &Gpu, target: &wgpu::Buffer, bytes: &[u8]) -> Result<(), String> {
-    let pieces: Vec<_> = bytes.chunks(BULK_BYTES).enumerate().collect();
-    let stagings: Vec<_> = pieces
-        .into_par_iter()
-        .map(|(index, piece)| {
-            let chunk = Chunk::create(gpu, piece.len() as u64, true);
-            let mut view = chunk.buffer.get_mapped_range_mut(..piece.len() as u64).map_err(|e| e.to_string())?;
-            view.copy_from_slice(piece);
-            drop(view);
-            chunk.buffer.unmap();
-            Ok((chunk.buffer, (index * BULK_BYTES) as u64, piece.len() as u64))
-        })
-        .collect::<Result<_, String>>()?;
-    let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("upload") });
-    for (staging, offset, len) in &stagings {
-        encoder.copy_buffer_to_buffer(staging, 0, target, *offset, *len);
-    }
-    gpu.queue().submit([encoder.finish()]);
-    Ok(())
 }
