@@ -5,6 +5,8 @@
 //! keccak's constraints; each is linked for devices with and without 64-bit integers, subgroups and immediates. A kernel file that no
 //! proof uses fails the test.
 
+#[path = "device/broadcasts.rs"]
+mod broadcasts;
 mod common;
 mod device;
 #[path = "device/kernels.rs"]
@@ -25,11 +27,13 @@ use naga::{
     back::{pipeline_constants::process_overrides, spv, PipelineConstants},
     proc::{BoundsCheckPolicies, BoundsCheckPolicy},
     valid::{Capabilities as Naga, ModuleInfo, ValidationFlags, Validator},
-    AddressSpace, Expression, Function, Module, ResourceBinding, Scalar, ShaderStage, StorageAccess, TypeInner,
+    AddressSpace, Barrier, Expression, Function, Module, ResourceBinding, Scalar, ShaderStage, StorageAccess,
+    TypeInner,
 };
 use openvm_wgpu_backend::gpu::{required, testing::gpu, Access, Capabilities};
 use rayon::prelude::*;
 
+use broadcasts::{broadcasts, waits};
 use kernels::{generated_sources, sources_after_proofs, Params, Source};
 use workloads::WorkloadKind;
 
@@ -41,6 +45,9 @@ const METAL_VERSIONS: [(u8, u8); 2] = [(2, 4), (4, 0)];
 const SPIRV_VERSIONS: [(u8, u8); 2] = [(1, 3), (1, 6)];
 /// Bytes of parameters that every device with immediates takes.
 const IMMEDIATE_BYTES: u32 = 128;
+
+/// Threads of a subgroup on Apple GPUs.
+const APPLE_SUBGROUP: u32 = 32;
 
 /// What is wrong with a kernel.
 type Check<T = ()> = Result<T, String>;
@@ -177,18 +184,24 @@ impl Kernel<'_> {
         let bindings = source.bindings.len();
         ensure(bindings <= required::STORAGE_BUFFERS as usize, || format!("{bindings} bindings"))?;
         for (_, variable) in self.module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup) {
-            let ty = &self.module.types[variable.ty].inner;
-            bytes += ty.size(self.module.to_ctx());
-            // Apple's compiler may lose the barrier before a broadcast through a plain variable (wgpu #4500)
-            let safe = matches!(ty, TypeInner::Array { .. } | TypeInner::Atomic(_));
-            ensure(safe, || format!("{:?} is a plain workgroup variable", variable.name))?;
+            bytes += self.module.types[variable.ty].inner.size(self.module.to_ctx());
         }
         ensure(bytes <= required::WORKGROUP_BYTES, || format!("{bytes} bytes of workgroup memory"))?;
+        check_exchange(&self.module)?;
         let functions = self.module.functions.iter().map(|(_, function)| function);
         let mut functions = functions.chain(self.module.entry_points.iter().map(|entry| &entry.function));
         // pool buffers are longer than what they hold
         ensure(!functions.any(asks_for_length), || "relies on arrayLength".into())
     }
+}
+
+/// What Apple's compiler needs for barriers to hold: no broadcasts through plain memory (wgpu #4500, #3181), and more threads than a
+/// subgroup has (MoltenVK #2711).
+fn check_exchange(module: &Module) -> Check {
+    let broadcasts = Vec::from_iter(broadcasts(module));
+    ensure(broadcasts.is_empty(), || broadcasts.join(", "))?;
+    let threads = module.entry_points[0].workgroup_size[0];
+    ensure(threads > APPLE_SUBGROUP || !waits(module, Barrier::all()), || format!("barriers for {threads} threads"))
 }
 
 fn asks_for_length(function: &Function) -> bool {
@@ -342,6 +355,61 @@ fn metal_rules() {
     assert!(with("ulong q = a % b;").unwrap_err().contains("division"));
     assert!(with("ulong s = metal::simd_sum(a);").unwrap_err().contains("subgroup"));
     assert_eq!(with("uint q = a / b;"), Ok(()));
+}
+
+/// The broadcasts of a kernel whose threads pass words on through `passed`.
+fn broadcasts_in(variable: &str, text: &str) -> Check {
+    let wgsl = format!(
+        "struct Params {{ place: u32 }}
+        var<immediate> params: Params;
+        var<workgroup> passed: {variable};
+        @group(0) @binding(0) var<storage, read_write> state: array<u32>;
+        fn fetch(place: u32) -> u32 {{ return passed[place]; }}
+        @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3<u32>) {{
+            var word = 0u;
+            {text}
+            state[64u * group.x + local] = word;
+        }}"
+    );
+    check_exchange(
+        &naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&wgsl))),
+    )
+}
+
+#[test]
+fn broadcasts_are_found() {
+    let one_stores = "if local == 0u { passed[3] = 7u; } workgroupBarrier();";
+    let loads = [
+        "word = passed[3];",
+        "word = passed[params.place];",
+        "word = passed[group.x & 7u];",
+        "word = fetch(params.place + 1u);",
+        "for (var i = 0u; i < 8u; i++) { word += passed[i]; }",
+        "if local < 3u { word = passed[3]; }",
+        "let wide = fetch(local); word = fetch(3u);",
+        "var i = 1u; if params.place == 0u { i = 2u; } word = passed[i];",
+    ];
+    for load in loads {
+        let found = broadcasts_in("array<u32, 64>", &format!("{one_stores} {load}"));
+        assert!(found.is_err_and(|found| found.contains("`passed` is a broadcast")), "{load}");
+    }
+    let state = broadcasts_in("array<u32, 64>", "if local == 0u { state[3] = 7u; } storageBarrier(); word = state[3];");
+    assert!(state.is_err_and(|found| found.contains("`state` is a broadcast in `main`")));
+    let uniform = broadcasts_in("array<u32, 64>", "word = workgroupUniformLoad(&passed[3]);");
+    assert!(uniform.is_err());
+}
+
+#[test]
+fn exchanges_are_no_broadcasts() {
+    let loads = [
+        "passed[local] = 7u; workgroupBarrier(); word = passed[63u - local];",
+        "passed[local] = 7u; workgroupBarrier(); if local == 0u { word = passed[local]; }",
+        "passed[local] = 7u; workgroupBarrier(); word = fetch(local ^ params.place);",
+        "for (var i = local; i < 128u; i += 64u) { word += passed[i & 63u]; }",
+    ];
+    for load in loads {
+        assert_eq!(broadcasts_in("array<u32, 64>", load), Ok(()), "{load}");
+    }
 }
 
 /// keccak's constraints, and those of an AIR with interactions.

@@ -38,6 +38,6 @@ fn main(
         workgroupBarrier();
     }
     if lane == 0u && row < params.rows {
-        out[row] = sums[0];
+        out[row] = sums[lane];
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 
 kernel! {
     /// Absorbs a range of words, then squeezes some; see the WGSL header.
-    struct Step("transcript/step.wgsl", workgroup = 32) {
+    struct Step("transcript/step.wgsl", workgroup = 64) {
         buffers { read source: u32, write sponge: F, write transcript_log: F, read round_constants: F }
         params { start, absorb, squeeze, log_at, absorb_index, sample_index, integers }
     }

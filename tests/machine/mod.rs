@@ -171,20 +171,22 @@ impl Compiled {
         Ok(Self { program: program?, checker, kernel })
     }
 
-    /// Runs the dispatch on copies, which are as long as what they hold, in all orders.
-    fn check(&self, program: &Program, dispatch: &Dispatch<'_>, bindings: &[&Buffer]) -> Result<Vec<Copies>, String> {
-        let runs = ORDERS.map(|order| {
+    /// Runs the dispatch on copies, which are as long as what they hold, in all orders: with checks, then as optimized.
+    fn check(&self, checker: &Program, dispatch: &Dispatch<'_>, bindings: &[&Buffer]) -> Result<Vec<Copies>, String> {
+        let run_copies = |program: &Program, order: Order| {
             let copies = Copies::new(dispatch.buffers, bindings);
             run(program, dispatch, &copies.bindings(dispatch.buffers), order)
                 .map_err(|findings| format!("{findings}\n{order:?}, {dispatch:?}"))?;
             Ok(copies)
-        });
-        runs.into_iter().collect()
+        };
+        let runs =
+            [checker, &self.program].into_iter().flat_map(|program| ORDERS.map(|order| run_copies(program, order)));
+        runs.collect()
     }
 
     /// Whether every order gave what the dispatch itself did.
     fn compare(&self, dispatch: &Dispatch<'_>, bindings: &[&Buffer], copies: &[Copies]) -> Result<(), String> {
-        for (copies, order) in copies.iter().zip(ORDERS) {
+        for (copies, order) in copies.iter().zip(ORDERS.into_iter().cycle()) {
             let written = self.kernel.bindings.iter().zip(dispatch.buffers).zip(bindings).enumerate();
             for (index, ((_, binding), buffer)) in written.filter(|(_, ((access, _), _))| **access == Access::ReadWrite)
             {

@@ -49,6 +49,6 @@ fn main(
     }
     if thread == 0u && a < params.accumulators {
         let at = params.sums_offset + target_sum;
-        sums[at] = e_add(sums[at], shared_sums[0]);
+        sums[at] = e_add(sums[at], shared_sums[thread]);
     }
 }

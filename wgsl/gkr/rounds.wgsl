@@ -65,24 +65,52 @@ var<workgroup> table: array<vec4<u32>, 1024>;
 var<workgroup> scratch: array<vec4<u32>, 640>;
 /// eq((xi_{n-m} .. xi_{n-1}), y) at 2^m + y, for the layer's n variables.
 var<workgroup> suffix_eq: array<vec4<u32>, 128>;
-/// T(u, v) at u + 3 v, 2 standing for infinity; then the sum of the eq weights.
-var<workgroup> grid: array<vec4<u32>, 10>;
-var<workgroup> local_state: array<vec4<u32>, 68>;
+/// What all threads read, words of extension elements: the state, then T(u, v) at u + 3 v, 2 standing for infinity, then the sum of
+/// the eq weights.
+var<workgroup> shared_words: array<atomic<u32>, 312>;
+const GRID: u32 = STATE;
+
+fn shared_ext(i: u32) -> Ext {
+    let at = 4u * i;
+    return vec4<u32>(
+        atomicLoad(&shared_words[at]),
+        atomicLoad(&shared_words[at + 1u]),
+        atomicLoad(&shared_words[at + 2u]),
+        atomicLoad(&shared_words[at + 3u]),
+    );
+}
+
+fn share_ext(i: u32, value: Ext) {
+    let at = 4u * i;
+    atomicStore(&shared_words[at], value.x);
+    atomicStore(&shared_words[at + 1u], value.y);
+    atomicStore(&shared_words[at + 2u], value.z);
+    atomicStore(&shared_words[at + 3u], value.w);
+}
+
+fn grid(i: u32) -> Ext {
+    return shared_ext(GRID + i);
+}
 
 fn point_at(layer: u32) -> u32 {
     return 4u + 32u * (layer & 1u);
 }
 
 fn set_message(element: u32, value: Ext) {
-    message[4u * element] = value.x;
-    message[4u * element + 1u] = value.y;
-    message[4u * element + 2u] = value.z;
-    message[4u * element + 3u] = value.w;
+    atomicStore(&message[4u * element], value.x);
+    atomicStore(&message[4u * element + 1u], value.y);
+    atomicStore(&message[4u * element + 2u], value.z);
+    atomicStore(&message[4u * element + 3u], value.w);
 }
 
 fn sampled_ext(element: u32) -> Ext {
     let at = 4u * element;
-    return vec4<u32>(sampled[at], sampled[at + 1u], sampled[at + 2u], sampled[at + 3u]);
+    return vec4<u32>(
+        atomicLoad(&sampled[at]),
+        atomicLoad(&sampled[at + 1u]),
+        atomicLoad(&sampled[at + 2u]),
+        atomicLoad(&sampled[at + 3u]),
+    );
 }
 
 /// Levels `top` - 1 .. 0 of the heap.
@@ -180,7 +208,7 @@ fn fill_suffix_eq(local: u32, layer: u32) {
         let end = point_at(layer) + layer;
         var product = E_ONE;
         for (var i = 0u; i < vars; i++) {
-            let xi = local_state[end - vars + i];
+            let xi = shared_ext(end - vars + i);
             let one = (local & (1u << i)) != 0u;
             product = e_mul(product, select(e_sub(E_ONE, xi), xi, vec4<bool>(one)));
         }
@@ -274,10 +302,8 @@ fn reduce_sums(local: u32) {
     }
     workgroupBarrier();
     if local < 10u {
-        grid[local] = e_add(
-            e_add(scratch[local], scratch[local + 10u]),
-            e_add(scratch[local + 20u], scratch[local + 30u]),
-        );
+        let low = e_add(scratch[local], scratch[local + 10u]);
+        share_ext(GRID + local, e_add(low, e_add(scratch[local + 20u], scratch[local + 30u])));
     }
     workgroupBarrier();
 }
@@ -286,9 +312,9 @@ fn reduce_sums(local: u32) {
 fn add_padding(local: u32, lambda: Ext) {
     if params.padded != 0u && local < 4u {
         let q_squared = padding[params.levels - params.layer];
-        let weight = e_sub(E_ONE, grid[9]);
+        let weight = e_sub(E_ONE, grid(9u));
         let at = (local & 1u) + 3u * (local >> 1u);
-        grid[at] = e_add(grid[at], e_mul(e_mul(lambda, q_squared), weight));
+        share_ext(GRID + at, e_add(grid(at), e_mul(e_mul(lambda, q_squared), weight)));
     }
     workgroupBarrier();
 }
@@ -296,20 +322,20 @@ fn add_padding(local: u32, lambda: Ext) {
 /// t at 0, 1, inf.
 fn round_sum(u: u32, k: u32, width: u32, xi_1: Ext, r0: Ext) -> Ext {
     if width == 1u {
-        return grid[u];
+        return grid(u);
     }
     if k == 0u {
-        return e_fold(grid[u], grid[u + 3u], xi_1);
+        return e_fold(grid(u), grid(u + 3u), xi_1);
     }
     let at = 3u * u;
-    let slope = e_sub(e_sub(grid[at + 1u], grid[at]), grid[at + 2u]);
-    return e_add(grid[at], e_mul(r0, e_add(slope, e_mul(r0, grid[at + 2u]))));
+    let slope = e_sub(e_sub(grid(at + 1u), grid(at)), grid(at + 2u));
+    return e_add(grid(at), e_mul(r0, e_add(slope, e_mul(r0, grid(at + 2u)))));
 }
 
 /// s(i + 1) for i = 0, 1, 2.
 fn round_value(i: u32, k: u32, width: u32, at: u32, prefix: Ext, r0: Ext) -> Ext {
-    let xi = local_state[at + k];
-    let xi_1 = local_state[at + 1u];
+    let xi = shared_ext(at + k);
+    let xi_1 = shared_ext(at + 1u);
     let t0 = round_sum(0u, k, width, xi_1, r0);
     let t1 = round_sum(1u, k, width, xi_1, r0);
     var t = t1;
@@ -331,7 +357,7 @@ fn round_value(i: u32, k: u32, width: u32, at: u32, prefix: Ext, r0: Ext) -> Ext
 fn claim(i: u32, lambda: Ext) -> Ext {
     let value = table[i * COLUMN];
     if i == 0u {
-        return e_sub(value, e_mul(lambda, table[COLUMN]));
+        return e_sub(value, e_mul(lambda, table[(i + 1u) * COLUMN]));
     }
     return value;
 }
@@ -349,7 +375,7 @@ fn main(
     let lane = local;
 #endif
     if local < STATE {
-        local_state[local] = state[local];
+        share_ext(local, state[local]);
     }
     duplex_open(local, lane, params.absorb_index, params.sample_index, params.log_at);
     var phase = START;
@@ -357,12 +383,12 @@ fn main(
         phase = ROUND;
         partial_sums(local);
         reduce_sums(local);
-        add_padding(local, local_state[0]);
+        add_padding(local, shared_ext(0u));
     } else {
         build_heap(local);
     }
-    var lambda = local_state[0];
-    var prefix = local_state[1];
+    var lambda = shared_ext(0u);
+    var prefix = shared_ext(1u);
     var r0 = E_ZERO;
     var r1 = E_ZERO;
     var layer = params.layer;
@@ -400,11 +426,11 @@ fn main(
         duplex_sample(local, sample);
         let challenge = sampled_ext(0u);
         if phase == ROUND {
-            let xi = local_state[point_at(layer) + first + k];
+            let xi = shared_ext(point_at(layer) + first + k);
             let both = e_mul(xi, challenge);
             prefix = e_mul(prefix, e_add(e_sub(e_sub(E_ONE, xi), challenge), e_double(both)));
             if local == 0u {
-                local_state[point_at(layer + 1u) + 1u + first + k] = challenge;
+                share_ext(point_at(layer + 1u) + 1u + first + k, challenge);
             }
             if k == 0u {
                 r0 = challenge;
@@ -433,7 +459,7 @@ fn main(
             }
         } else {
             if local == 0u {
-                local_state[point_at(layer + 1u)] = challenge;
+                share_ext(point_at(layer + 1u), challenge);
             }
             // there is no layer behind the last one to batch
             if sample == 8u {
@@ -461,13 +487,13 @@ fn main(
     duplex_close(local);
     if local == 0u {
         // the next layer starts with an empty product
-        local_state[0] = lambda;
-        local_state[1] = select(E_ONE, prefix, vec4<bool>(phase == ROUND));
-        local_state[2] = r0;
-        local_state[3] = r1;
+        share_ext(0u, lambda);
+        share_ext(1u, select(E_ONE, prefix, vec4<bool>(phase == ROUND)));
+        share_ext(2u, r0);
+        share_ext(3u, r1);
     }
     workgroupBarrier();
     if local < STATE {
-        state[local] = local_state[local];
+        state[local] = shared_ext(local);
     }
 }

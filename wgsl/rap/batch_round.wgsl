@@ -41,6 +41,25 @@ var<immediate> params: Params;
 
 const HEAD: u32 = 4u;
 
+/// eq and eq_sharp of this round, for all threads; only thread 0 touches the state.
+var<workgroup> shared_eqs: array<atomic<u32>, 8>;
+
+fn shared_eq(i: u32) -> Ext {
+    let at = 4u * i;
+    return vec4<u32>(
+        atomicLoad(&shared_eqs[at]),
+        atomicLoad(&shared_eqs[at + 1u]),
+        atomicLoad(&shared_eqs[at + 2u]),
+        atomicLoad(&shared_eqs[at + 3u]),
+    );
+}
+
+fn share_eqs() {
+    for (var i = 0u; i < 8u; i++) {
+        atomicStore(&shared_eqs[i], state[i >> 2u][i & 3u]);
+    }
+}
+
 /// eq(x, r) = 1 - x - r + 2 x r.
 fn eq_1(x: Ext, r: Ext) -> Ext {
     return e_add(e_sub(e_sub(E_ONE, x), r), e_double(e_mul(x, r)));
@@ -86,7 +105,7 @@ fn combination(a: u32, x: u32) -> Ext {
     let numerator = div_2exp(e_mul(mu[2u * a], sums[at]), lifts[a].y);
     let denominator = e_mul(mu[2u * a + 1u], sums[at + params.degree]);
     let zerocheck = e_mul(mu[2u * params.airs + a], sums[at + 2u * params.degree]);
-    return e_add(e_mul(state[0], zerocheck), e_mul(state[1], e_add(numerator, denominator)));
+    return e_add(e_mul(shared_eq(0u), zerocheck), e_mul(shared_eq(1u), e_add(numerator, denominator)));
 }
 
 /// Sum over the AIRs with the given n_lift or more (exactly, for the tail).
@@ -103,10 +122,13 @@ fn combine(n_lift: u32, exactly: bool, x: u32, t: u32) -> Ext {
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) t: u32) {
-    if t == 0u && params.challenge != NONE {
-        advance();
+    if t == 0u {
+        if params.challenge != NONE {
+            advance();
+        }
+        share_eqs();
     }
-    storageBarrier();
+    workgroupBarrier();
     let ended = combine(params.round - 1u, true, 0u, t);
     for (var x = 0u; x < params.degree; x++) {
         let head = combine(params.round, false, x, t);

@@ -1,4 +1,4 @@
-// Sum of one value per thread over a workgroup of 64 threads; every thread gets it.
+// Sum of one value per thread over a workgroup of 64 threads; thread 0 gets it.
 #import field/ext
 
 var<workgroup> round_values: array<vec4<u32>, 64>;
@@ -13,5 +13,5 @@ fn sum_over_threads(value: Ext, t: u32) -> Ext {
         }
         workgroupBarrier();
     }
-    return round_values[0];
+    return round_values[t];
 }

@@ -73,7 +73,7 @@ fn main(
         workgroupBarrier();
     }
     if local == 0u && group < params.workgroups {
-        partials[2u * (params.partial_at + group)] = at_one[0];
-        partials[2u * (params.partial_at + group) + 1u] = at_two[0];
+        partials[2u * (params.partial_at + group)] = at_one[local];
+        partials[2u * (params.partial_at + group) + 1u] = at_two[local];
     }
 }

@@ -11,14 +11,15 @@
 // The permutation with such subgroups: lane i holds word i mod 16 and exchanges it by shuffles; every lane keeps word 0 of the internal rounds and
 // the sum of the others, so that one S-box is all that a round waits for. All subgroups do the same work, and the first one writes:
 // shuffles under a condition take an H200 twice as long. Without: 16 threads, one word each, exchange through workgroup memory, one
-// barrier a round. Host reference: upstream's DuplexSponge.
+// barrier a round. Words are passed on through atomics: Metal's compiler may keep what a thread knows of plain ones (docs/metal.md).
+// Host reference: upstream's DuplexSponge.
 #import poseidon2
 
 /// What is observed next.
-var<workgroup> message: array<u32, 20>;
+var<workgroup> message: array<atomic<u32>, 20>;
 /// What was sampled last.
-var<workgroup> sampled: array<u32, 8>;
-var<workgroup> duplex_words: array<u32, 16>;
+var<workgroup> sampled: array<atomic<u32>, 8>;
+var<workgroup> duplex_words: array<atomic<u32>, 16>;
 var<private> duplex_lane: u32;
 var<private> duplex_at: u32;
 var<private> duplex_left: u32;
@@ -72,7 +73,7 @@ fn duplex_permute(local: u32) {
     workgroupBarrier();
     let i = duplex_lane & 15u;
     var constant = round_constants[i >> 2u][i & 3u];
-    var x = duplex_external(duplex_words[i], duplex_lane);
+    var x = duplex_external(atomicLoad(&duplex_words[i]), duplex_lane);
     for (var r = 0u; r < 8u; r++) {
         if r == 4u {
             x = duplex_internal(x, i);
@@ -84,17 +85,21 @@ fn duplex_permute(local: u32) {
     // all subgroups have read the words
     workgroupBarrier();
     if local < 16u {
-        duplex_words[local] = x;
+        atomicStore(&duplex_words[local], x);
     }
     workgroupBarrier();
 }
 #else
-var<workgroup> duplex_exchange: array<array<u32, 16>, 2>;
+var<workgroup> duplex_exchange: array<array<atomic<u32>, 16>, 2>;
+
+fn duplex_exchanged(half: u32, i: u32) -> u32 {
+    return atomicLoad(&duplex_exchange[half][i]);
+}
 
 /// The external matrix: row j of the circulant (2 3 1 1) times (the thread's own group + the sum of the four groups).
 fn duplex_external(x: u32, lane: u32, half: u32) -> u32 {
     if lane < 16u {
-        duplex_exchange[half][lane] = x;
+        atomicStore(&duplex_exchange[half][lane], x);
     }
     workgroupBarrier();
     if lane >= 16u {
@@ -104,10 +109,10 @@ fn duplex_external(x: u32, lane: u32, half: u32) -> u32 {
     for (var k = 0u; k < 4u; k++) {
         let j = (lane + k) & 3u;
         let sum = f_add(
-            f_add(duplex_exchange[half][j], duplex_exchange[half][j + 4u]),
-            f_add(duplex_exchange[half][j + 8u], duplex_exchange[half][j + 12u]),
+            f_add(duplex_exchanged(half, j), duplex_exchanged(half, j + 4u)),
+            f_add(duplex_exchanged(half, j + 8u), duplex_exchanged(half, j + 12u)),
         );
-        v[k] = f_add(duplex_exchange[half][(lane & 12u) | j], sum);
+        v[k] = f_add(duplex_exchanged(half, (lane & 12u) | j), sum);
     }
     let pair = f_add(v[0], v[1]);
     return f_add(f_add(pair, f_add(v[2], v[3])), f_add(pair, v[1]));
@@ -137,16 +142,16 @@ fn duplex_scaled(x: u32, lane: u32) -> u32 {
 
 fn duplex_internal(x: u32, lane: u32, half: u32, round: u32) -> u32 {
     if lane < 16u {
-        duplex_exchange[half][lane] = x;
+        atomicStore(&duplex_exchange[half][lane], x);
     }
     workgroupBarrier();
     if lane >= 16u {
         return 0u;
     }
-    let s0 = p2_sbox(f_add(duplex_exchange[half][0], round_constants[32u + round].x));
+    let s0 = p2_sbox(f_add(duplex_exchanged(half, 0u), round_constants[32u + round].x));
     var sum = s0;
     for (var k = 1u; k < 16u; k++) {
-        sum = f_add(sum, duplex_exchange[half][k]);
+        sum = f_add(sum, duplex_exchanged(half, k));
     }
     return f_add(sum, duplex_scaled(select(x, s0, lane == 0u), lane));
 }
@@ -155,7 +160,7 @@ fn duplex_internal(x: u32, lane: u32, half: u32, round: u32) -> u32 {
 fn duplex_permute(lane: u32) {
     workgroupBarrier();
     var half = 0u;
-    var x = duplex_words[lane & 15u];
+    var x = atomicLoad(&duplex_words[lane & 15u]);
     x = duplex_external(x, lane, half);
     for (var r = 0u; r < 8u; r++) {
         if r == 4u {
@@ -169,7 +174,7 @@ fn duplex_permute(lane: u32) {
         x = duplex_external(x, lane, half);
     }
     if lane < 16u {
-        duplex_words[lane] = x;
+        atomicStore(&duplex_words[lane], x);
     }
     workgroupBarrier();
 }
@@ -178,7 +183,7 @@ fn duplex_permute(lane: u32) {
 /// Continues the sponge in memory; `log_at` is where its next word goes in the log.
 fn duplex_open(local: u32, lane: u32, absorb_index: u32, sample_index: u32, log_at: u32) {
     if local < 16u {
-        duplex_words[local] = sponge[local];
+        atomicStore(&duplex_words[local], sponge[local]);
     }
     duplex_lane = lane;
 #if SUBGROUP16
@@ -194,7 +199,7 @@ fn duplex_open(local: u32, lane: u32, absorb_index: u32, sample_index: u32, log_
 fn duplex_close(local: u32) {
     workgroupBarrier();
     if local < 16u {
-        sponge[local] = duplex_words[local];
+        sponge[local] = atomicLoad(&duplex_words[local]);
     }
 }
 
@@ -205,8 +210,8 @@ fn duplex_observe(local: u32, count: u32) {
     while read < count {
         let taken = min(8u - duplex_at, count - read);
         if local < taken {
-            let word = message[read + local];
-            duplex_words[duplex_at + local] = word;
+            let word = atomicLoad(&message[read + local]);
+            atomicStore(&duplex_words[duplex_at + local], word);
             transcript_log[duplex_log + read + local] = word;
         }
         read += taken;
@@ -231,8 +236,8 @@ fn duplex_sample(local: u32, count: u32) {
         }
         let taken = min(duplex_left, count - given);
         if local < taken {
-            let word = duplex_words[duplex_left - 1u - local];
-            sampled[given + local] = word;
+            let word = atomicLoad(&duplex_words[duplex_left - 1u - local]);
+            atomicStore(&sampled[given + local], word);
             transcript_log[duplex_log + given + local] = word;
         }
         duplex_left -= taken;

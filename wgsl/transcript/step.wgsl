@@ -1,6 +1,7 @@
 // A step of the duplex sponge: absorb `absorb` words of `source` at `start`, then squeeze `squeeze` words; log all of them at `log_at`.
 //
-// One workgroup; duplex.wgsl does the work. Long observations are several dispatches (see the launcher).
+// One workgroup; duplex.wgsl does the work. Long observations are several dispatches (see the launcher). 32 threads would do, but Metal's
+// compiler may lose the barriers of so few (docs/metal.md).
 // Host reference: upstream's DuplexSponge.
 #import transcript/duplex
 
@@ -21,7 +22,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> round_constants: array<vec4<u32>>;
 var<immediate> params: Params;
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(64)
 fn main(
     @builtin(local_invocation_index) local: u32,
 #if SUBGROUP16
@@ -38,7 +39,7 @@ fn main(
         let count = min(16u, params.absorb - read);
         if local < count {
             let word = source[params.start + read + local];
-            message[local] = select(word, f_from_u32(word), params.integers != 0u);
+            atomicStore(&message[local], select(word, f_from_u32(word), params.integers != 0u));
         }
         duplex_observe(local, count);
         // `message` is read before it is written again

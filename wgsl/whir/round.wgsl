@@ -84,7 +84,7 @@ fn main(
         workgroupBarrier();
     }
     if lane == 0u && group < params.groups {
-        partials[group] = sums_1[0];
-        partials[params.groups + group] = sums_2[0];
+        partials[group] = sums_1[lane];
+        partials[params.groups + group] = sums_2[lane];
     }
 }

@@ -215,6 +215,49 @@ fn pick(row: ptr<function, array<u32, 8>>, i: u32) -> u32 { return (*row)[i]; }
     Case { wgsl, workgroup: 128, grid: [3, 1, 1], buffers, ..Case::default() }.expect(&expected);
 }
 
+/// In each step thread `step` has a word for all; thread i's result is the sum of what it saw.
+fn broadcast(variable: &str, store: &str, load: &str) -> Vec<Vec<u32>> {
+    let wgsl = format!(
+        "
+struct Params {{ steps: u32 }}
+var<immediate> params: Params;
+@group(0) @binding(0) var<storage, read> src: array<u32>;
+@group(0) @binding(1) var<storage, read_write> dst: array<u32>;
+var<workgroup> passed: {variable};
+@compute @workgroup_size(64) fn main(@builtin(local_invocation_index) local: u32) {{
+    var sum = 0u;
+    for (var step = 0u; step < params.steps; step++) {{
+        if local == step {{ {store} }}
+        workgroupBarrier();
+        sum += {load};
+        workgroupBarrier();
+    }}
+    dst[local] = sum;
+}}"
+    );
+    let buffers: &[(&[u32], bool)] = &[(&words(64, 5), false), (&[0; 64], true)];
+    let case = Case { wgsl: &wgsl, params: &[9], buffers, ..Case::default() };
+    let program =
+        case.build(Options { bounds_checks: false, mode: Mode::Fast }).unwrap_or_else(|error| panic!("{error}"));
+    let run = |order| {
+        let buffers: Vec<_> = buffers.iter().map(|(words, _)| Buffer::from_words(words)).collect();
+        program.run(&buffers.iter().collect::<Vec<_>>(), &[9], [1; 3], order).expect("the arguments fit");
+        buffers[1].words()
+    };
+    ORDERS.into_iter().map(run).collect()
+}
+
+/// Broadcasts through plain memory get lost here as they do on Metal (wgpu #4500, #3181), and those through atomics do not.
+#[test]
+fn plain_broadcasts_are_lost() {
+    let expected = vec![words(64, 5)[..9].iter().fold(0, |a: u32, b| a.wrapping_add(*b)); 64];
+    let is_lost = |results: Vec<Vec<u32>>| results.into_iter().any(|result| result != expected);
+    assert!(is_lost(broadcast("u32", "passed = src[step];", "passed")));
+    assert!(is_lost(broadcast("array<u32, 8>", "passed[3] = src[step];", "passed[3]")));
+    let (store, load) = ("atomicStore(&passed[3], src[step]);", "atomicLoad(&passed[3])");
+    assert!(!is_lost(broadcast("array<atomic<u32>, 8>", store, load)));
+}
+
 #[test]
 fn atomics() {
     let input = words(64 * 5, 3);

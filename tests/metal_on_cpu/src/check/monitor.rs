@@ -11,6 +11,9 @@ use crate::execute::{
     Divergence,
 };
 
+/// Of an access that changes what it finds.
+const BOTH: u32 = ACCESS_READ | ACCESS_WRITE;
+
 /// What a region of memory is to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
@@ -148,7 +151,10 @@ impl Monitor {
             }
             return constant;
         };
-        let atomic = kinds & ACCESS_ATOMIC != 0;
+        // Loads and stores of workgroup memory are to be ordered all the same: they are atomic for the sake of Apple's compiler only
+        // (wgpu #4500).
+        let unordered = self.regions[region].memory.space() == Space::Storage || kinds & BOTH == BOTH;
+        let atomic = kinds & ACCESS_ATOMIC != 0 && unordered;
         let access = Access { time: self.clock.now(), group: self.group, thread, atomic, site };
         let offset = at - self.regions[region].base;
         for word in offset / 4..=(offset + bytes - 1) / 4 {

@@ -1,4 +1,4 @@
-//! The C++ file of a kernel: naga's text, line by line as it is but for three rewrites, and the functions that the runtime calls.
+//! The C++ file of a kernel: naga's text, line by line as it is but for four rewrites, and the functions that the runtime calls.
 
 use crate::emit::Metal;
 
@@ -12,7 +12,7 @@ pub const FILE: &str = "kernel.metal";
 /// Names an argument of the entry point that this module does not know.
 pub fn cpp(metal: &Metal) -> Result<String, String> {
     let arguments = arguments(metal)?.join(", ");
-    let text = arrays(&one_address_space(&metal.text));
+    let text = references(&arrays(&one_address_space(&metal.text)));
     let (entry, [x, y, z]) = (&metal.entry, metal.workgroup);
     // in a namespace without a name, what the entry point does not use is not compiled
     Ok(format!(
@@ -70,6 +70,26 @@ fn arrays(text: &str) -> String {
     text.lines().map(rewritten).collect::<Vec<_>>().join("\n")
 }
 
+/// Marks the entry point's references, and the functions that get workgroup memory, for the compiler to treat as Apple's does.
+fn references(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut header = None;
+    for i in 0..lines.len() {
+        if lines[i].ends_with('(') && !lines[i].starts_with(' ') {
+            header = Some(i);
+        } else if lines[i].starts_with(')') {
+            header = None;
+        }
+        let Some(header) = header else { continue };
+        if lines[header].contains("kernel void ") {
+            lines[i] = lines[i].replacen("& ", "& METAL_UNSHARED ", 1);
+        } else if lines[i].contains(" threadgroup ") && !lines[header].starts_with("METAL_PART ") {
+            lines[header].insert_str(0, "METAL_PART ");
+        }
+    }
+    lines.join("\n")
+}
+
 /// What `call` passes for the entry point's arguments, one of which naga writes per line.
 fn arguments(metal: &Metal) -> Result<Vec<String>, String> {
     let after = metal.text.split_once(&format!("void {}(\n", metal.entry)).ok_or("the entry point is not found")?.1;
@@ -113,7 +133,7 @@ mod tests {
     fn rewrites_keep_lines() {
         let text = "template <typename A>\nR f(\n    device A *atomic_ptr,\n) {\n}\ntemplate <typename A>\nR f(\n    threadgroup A \
                     *atomic_ptr,\n) {\n    x;\n}\ntypedef uint type_1[1];\nstruct S {\n    metal::uint4 inner[8];\n};";
-        let rewritten = arrays(&one_address_space(text));
+        let rewritten = references(&arrays(&one_address_space(text)));
         assert_eq!(rewritten.lines().count(), text.lines().count());
         assert_eq!(rewritten.matches("atomic_ptr").count(), 1);
         assert_eq!(rewritten.lines().nth(11), Some("typedef uint type_1[];"));
