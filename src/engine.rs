@@ -94,7 +94,7 @@ where
         input::check(self.params(), pk, &ctx)?;
         let gpu = self.device.gpu();
         let shape = ProofShape::new(self.params(), pk, &ctx);
-        let admission = (!gpu.is_admitted()).then(|| self.device.admit(self.device.working_bytes(shape)));
+        let admission = gpu.admit_proof(self.device.working_bytes(shape));
         let device = admission.as_ref().map_or_else(|| self.device.clone(), |admission| self.device.under(admission));
         let proof = Coordinator::new(WgpuBackend, device, self.initial_transcript()).prove(pk, ctx)?;
         drop(admission);

@@ -159,9 +159,11 @@ fn rap_bytes(params: &SystemParams, shape: ProofShape) -> u64 {
     let trace_tile = tile.min(4 * shape.tile_cells());
     // trees over hypercubes, one for each height
     let eq = (64 << params.log_stacked_height()) / skip;
-    let cosets = 4 * shape.tile_cells() * params.max_constraint_degree as u64;
-    let round0 = round0_tile.min(cosets) + round0_tile.min(2 * cosets);
+    let degree = params.max_constraint_degree as u64;
+    // three accumulators for each chunk of a program, of which there is one for some tens of columns
+    let partials = 48 * degree * (shape.rows + shape.cells() / 32);
+    let round0 = round0_tile.min(4 * degree * shape.tile_cells()) + round0_tile.min(partials);
     let columns = 16 * shape.tile_cells() / skip;
-    let mle = columns / 2 * 3 + tile.min(2 * columns);
+    let mle = columns / 2 * 3 + tile.min(partials / skip);
     (leaves + (leaves / 4).max(trace_tile)).max(eq + round0.max(mle))
 }

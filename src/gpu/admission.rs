@@ -70,7 +70,7 @@ impl Ledger {
             return false;
         }
         self.queue.pop_front();
-        self.begun.insert(id, Account { promised, used: 0, owner });
+        self.begin_now(id, promised, owner);
         true
     }
 
@@ -84,6 +84,16 @@ impl Ledger {
         self.begun.contains_key(&id)
     }
 
+    /// Begins at once, whatever was promised.
+    pub fn begin_now(&mut self, id: AdmissionId, promised: u64, owner: ThreadId) {
+        self.begun.insert(id, Account { promised, used: 0, owner });
+    }
+
+    /// Whether a thread has an admission, so that to wait might be to wait for itself.
+    pub fn holds(&self, owner: ThreadId) -> bool {
+        self.begun.values().any(|account| account.owner == owner)
+    }
+
     /// Begins an upload if it takes nothing that was promised, the first of the queue included, or if nothing will end that frees memory
     /// without `owner` having to go on.
     pub fn begin_upload(
@@ -95,11 +105,11 @@ impl Ledger {
     ) -> bool {
         let first = self.queue.front().map_or(0, |(_, promised)| *promised);
         let taken = self.others(in_use).saturating_add(self.promised()).saturating_add(first);
-        let busy = !self.queue.is_empty() || self.begun.values().any(|account| account.owner != owner);
-        if busy && taken.saturating_add(promised) > budget {
+        let busy = !self.queue.is_empty() || !self.begun.is_empty();
+        if busy && !self.holds(owner) && taken.saturating_add(promised) > budget {
             return false;
         }
-        self.begun.insert(id, Account { promised, used: 0, owner });
+        self.begin_now(id, promised, owner);
         true
     }
 
@@ -187,8 +197,8 @@ impl Gpu {
     /// admissions (proving keys, traces that were uploaded before).
     ///
     /// First come, first served. One that is alone begins at once, even if it is larger than the budget: then its allocations say what
-    /// does not fit. A thread that waits here must hold nothing that another admission needs to end: neither an admission of its own (one
-    /// thread, one admission), nor a worker of a thread pool on which the others' proofs depend (rayon's workers take up new work while
+    /// does not fit. A thread that waits here must hold nothing that others need to end: neither an admission that this one would wait for,
+    /// nor a worker of a thread pool on which other proofs depend (rayon's workers take up new work while
     /// they wait for parts of old).
     pub fn admit(&self, bytes: u64) -> Admission {
         let (id, owner) = (next_id(), thread::current().id());
@@ -207,6 +217,21 @@ impl Gpu {
         // the next one may fit, too
         shared.wake(&memory);
         Admission { gpu: self.clone(), id, bytes }
+    }
+
+    /// The admission of a proof: none of its own on a device that is under one, and no wait for a thread that has another one.
+    pub(crate) fn admit_proof(&self, bytes: u64) -> Option<Admission> {
+        if self.is_admitted() {
+            return None;
+        }
+        let (id, owner) = (next_id(), thread::current().id());
+        let mut memory = self.memory();
+        if !memory.ledger.holds(owner) {
+            drop(memory);
+            return Some(self.admit(bytes));
+        }
+        memory.ledger.begin_now(id, bytes, owner);
+        Some(Admission { gpu: self.clone(), id, bytes })
     }
 
     /// This device, with what is allocated through it charged to `admission`.
@@ -371,6 +396,8 @@ mod tests {
         assert!(!upload(&mut ledger, 7, 1, other), "6 is promised the rest");
         ledger.end(2);
         assert!(begin(&mut ledger, 6, 0) && upload(&mut ledger, 7, 50, other));
+        ledger.enqueue(8, 1);
+        assert!(upload(&mut ledger, 9, 1, owner), "8 waits for the thread that would wait for 8");
     }
 
     /// Megabytes, so that the submission counter does not matter.

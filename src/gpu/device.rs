@@ -90,9 +90,13 @@ pub(super) struct Memory {
 }
 
 /// Errors that wgpu reports aside from return values.
+///
+/// Such an error does not say whose work it came from, so with several threads at work it fails everything that was under way: each
+/// asks for the errors since its own beginning.
 #[derive(Default)]
 pub(super) struct Faults {
-    error: Mutex<Option<String>>,
+    /// How many errors there were, and the last one.
+    errors: Mutex<(u64, String)>,
     lost: Mutex<Option<String>>,
 }
 
@@ -120,7 +124,8 @@ pub struct DeviceMetrics {
 
 impl Faults {
     pub fn record(&self, error: String) {
-        self.error.lock().expect("no panic while held").get_or_insert(error);
+        let mut errors = self.errors.lock().expect("no panic while held");
+        *errors = (errors.0 + 1, error);
     }
 
     pub fn record_lost(&self, reason: String) {
@@ -133,13 +138,19 @@ impl Faults {
         reason.map_or(Ok(()), |reason| Err(Error::DeviceLost(reason)))
     }
 
-    /// That the device is lost, or the first error since the last call.
-    pub fn check(&self, context: &str) -> Result<()> {
+    /// How many errors there were so far.
+    pub fn count(&self) -> u64 {
+        self.errors.lock().expect("no panic while held").0
+    }
+
+    /// That the device is lost, or an error since the count was `since`.
+    pub fn check(&self, context: &str, since: u64) -> Result<()> {
         self.check_lost()?;
-        match self.error.lock().expect("no panic while held").take() {
-            None => Ok(()),
-            Some(message) => Err(Error::Gpu { context: context.into(), message }),
+        let (count, message) = &*self.errors.lock().expect("no panic while held");
+        if *count == since {
+            return Ok(());
         }
+        Err(Error::Gpu { context: context.into(), message: message.clone() })
     }
 }
 

@@ -58,7 +58,9 @@ impl Gpu {
         } else if bytes.len() >= BULK_THRESHOLD {
             bulk::upload(self, &buffer.raw().buffer, bytes)?;
         } else if !bytes.is_empty() {
+            let faults = self.shared.faults.count();
             self.queue().write_buffer(&buffer.raw().buffer, 0, bytes);
+            self.shared.faults.check("upload", faults)?;
         }
         Ok(buffer)
     }

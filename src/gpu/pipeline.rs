@@ -4,8 +4,8 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        atomic::{AtomicBool, Ordering},
-        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard,
     },
 };
 
@@ -51,8 +51,11 @@ pub struct CompiledKernel {
 
 type Key = (&'static str, Variant);
 
+/// A kernel variant, empty until it is compiled, which happens under the lock: of several threads that want it one compiles it.
+type Slot = Arc<Mutex<Option<Arc<Pipeline>>>>;
+
 pub(super) struct PipelineCache {
-    pipelines: Mutex<HashMap<Key, (&'static KernelDecl, Arc<Pipeline>)>>,
+    pipelines: Mutex<HashMap<Key, (&'static KernelDecl, Slot)>>,
     disk: Option<DiskCache>,
 }
 
@@ -125,7 +128,10 @@ impl DiskCache {
         let Some(data) = self.cache.get_data() else {
             return;
         };
-        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        // two devices of a process may store at once, as two processes may
+        static STORED: AtomicU64 = AtomicU64::new(0);
+        let (process, number) = (std::process::id(), STORED.fetch_add(1, Ordering::Relaxed));
+        let temporary = self.path.with_extension(format!("{process}-{number}.tmp"));
         let written = self
             .path
             .parent()
@@ -150,31 +156,46 @@ fn cache_directory() -> Option<PathBuf> {
 impl Gpu {
     /// The pipeline of a kernel variant, compiled at its first use.
     pub(super) fn pipeline(&self, decl: &'static KernelDecl, variant: Variant) -> Result<Arc<Pipeline>> {
-        let cache = &self.shared.pipelines;
         let key = (decl.path, variant);
-        if let Some(pipeline) = cache.pipelines.lock().unwrap_or_else(|p| p.into_inner()).get(&key) {
-            return Ok(pipeline.1.clone());
+        let found = self.pipelines().get(&key).map(|(_, slot)| slot.clone());
+        let slot =
+            found.unwrap_or_else(|| self.pipelines().entry(key.clone()).or_insert((decl, Slot::default())).1.clone());
+        let mut slot = slot.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(pipeline) = &*slot {
+            return Ok(pipeline.clone());
         }
+        Ok(slot.insert(self.compile_declared(decl, &key.1)?).clone())
+    }
+
+    fn compile_declared(&self, decl: &KernelDecl, variant: &Variant) -> Result<Arc<Pipeline>> {
         let wgsl = self
             .capabilities()
-            .link(decl.source, &key.1.flags, decl.bindings.len())
+            .link(decl.source, &variant.flags, decl.bindings.len())
             .map_err(|message| Error::Gpu { context: decl.path.into(), message })?;
-        let pipeline = self.compile(Description {
+        self.compile(Description {
             name: decl.path,
             wgsl: &wgsl,
-            overrides: &key.1.overrides,
+            overrides: &variant.overrides,
             bindings: decl.bindings.iter().map(|(_, access)| *access).collect(),
             params: decl.params.len(),
             workgroup: decl.workgroup,
-        })?;
-        let mut pipelines = cache.pipelines.lock().unwrap_or_else(|p| p.into_inner());
-        Ok(pipelines.entry(key).or_insert((decl, pipeline)).1.clone())
+        })
+    }
+
+    fn pipelines(&self) -> MutexGuard<'_, HashMap<Key, (&'static KernelDecl, Slot)>> {
+        self.shared.pipelines.pipelines.lock().unwrap_or_else(|p| p.into_inner())
     }
 
     /// The kernels that were compiled on this device so far, each with its variant; generated ones are not among them.
     pub fn compiled_kernels(&self) -> Vec<(&'static KernelDecl, Variant)> {
-        let pipelines = self.shared.pipelines.pipelines.lock().unwrap_or_else(|p| p.into_inner());
-        pipelines.iter().map(|((_, variant), (decl, _))| (*decl, variant.clone())).collect()
+        let is_compiled = |slot: &Slot| slot.lock().unwrap_or_else(|p| p.into_inner()).is_some();
+        let kernels: Vec<_> =
+            self.pipelines().iter().map(|((_, variant), slot)| (slot.clone(), variant.clone())).collect();
+        kernels
+            .into_iter()
+            .filter(|((_, slot), _)| is_compiled(slot))
+            .map(|((decl, _), variant)| (decl, variant))
+            .collect()
     }
 
     /// Compiles a generated kernel. May be called from several threads at once.

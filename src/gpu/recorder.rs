@@ -53,6 +53,8 @@ pub struct Recorder {
     downloads: Downloads,
     uniforms: Uniforms,
     error: Option<Error>,
+    /// Errors of wgpu before this recording.
+    faults: u64,
     /// Only when kernels are timed.
     timer: Option<Timer>,
     /// Only where a machine stands in for the device: what is recorded, in place of the encoder.
@@ -80,6 +82,7 @@ impl Recorder {
         Self {
             timer,
             commands,
+            faults: gpu.shared.faults.count(),
             gpu,
             stage,
             encoder: None,
@@ -247,7 +250,7 @@ impl Recorder {
         self.gpu.shared.host_waits.fetch_add(1, Ordering::Relaxed);
         let worked = work();
         let waited = self.poll(index, &completed);
-        self.gpu.shared.faults.check(self.stage)?;
+        self.gpu.shared.faults.check(self.stage, self.faults)?;
         waited.map_err(|error| self.gpu_error(error.to_string()))?;
         worked?;
         match completed.take(word.expect("read back"))?[0] {
@@ -302,7 +305,7 @@ impl Recorder {
         if let Some(timer) = &mut self.timer {
             timer.collect(&gpu).map_err(|message| Error::Gpu { context: "kernel times".into(), message })?;
         }
-        gpu.shared.faults.check(self.stage)?;
+        gpu.shared.faults.check(self.stage, self.faults)?;
         Ok(Submission { number, index, word: ticket })
     }
 
