@@ -138,7 +138,7 @@ impl WgpuDevice {
         let stacked_width = shape.cells().div_ceil(height).max(1);
         let panels = 2 * 4 * rs_height * stacked_width.min(panel_width(gpu, rs_height as usize) as u64);
         let codewords = 4 * rs_height * stacked_width * u64::from(self.options().cache_rs_code_matrix);
-        let tree = 64 * rs_height >> params.k_whir();
+        let tree = (64 * rs_height) >> params.k_whir();
         let stages = [
             64 * rs_height + panels,
             rap_bytes(params, shape),
