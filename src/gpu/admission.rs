@@ -388,7 +388,7 @@ mod tests {
         ledger.enqueue(2, 60);
         assert!(begin(&mut ledger, 2, 0));
         assert!(upload(&mut ledger, 3, 40, other));
-        assert!(!upload(&mut ledger, 4, 1, other), "2 and 3 take everything");
+        assert!(!upload(&mut ledger, 4, 1, other_thread()), "2 and 3 take everything");
         ledger.end(3);
         assert!(upload(&mut ledger, 5, 200, owner), "the thread would wait for itself");
         ledger.end(5);
