@@ -81,10 +81,10 @@ impl std::ops::AddAssign for Time {
     }
 }
 
-/// Bytes to and from memory: the distinct lines of each workgroup; once for all workgroups where the cache holds the whole binding,
-/// and written at most once.
+/// Bytes to and from memory: the distinct lines of neighbouring workgroups, times their number; once for all workgroups where the cache
+/// holds the whole binding, and written at most once.
 pub fn bytes(chip: &Chip, dispatch: &Sampled) -> f64 {
-    let all = |lines: u64| lines as f64 * LINE as f64 * f64::from(dispatch.workgroups) / f64::from(dispatch.samples);
+    let all = |lines: u64| lines as f64 * LINE as f64 * f64::from(dispatch.workgroups) / f64::from(dispatch.neighbours);
     let of_binding = |Traffic { bytes, lines }: &Traffic| {
         let once = (*bytes as f64).max(LINE as f64);
         let read = all(lines.read);

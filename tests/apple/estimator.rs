@@ -14,8 +14,11 @@ use crate::machine;
 /// One in 20 takes three times as long, one in 400 six times.
 const SEARCH: &str = "transcript/grind.wgsl";
 
-/// Workgroups of a dispatch that are run; they are alike, but for different chunks of a constraint program.
+/// Workgroups of a dispatch whose cycles are counted; they are alike, but for different chunks of a constraint program.
 const SAMPLES: u32 = 8;
+
+/// The first so many workgroups, whose memory is counted: neighbours run at the same time and share lines.
+const NEIGHBOURS: u32 = 4;
 
 /// A dispatch with what its sampled workgroups cost.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Sampled {
     /// Instructions of all sampled workgroups, and how many those are.
     pub work: Work,
     pub samples: u32,
+    /// How many workgroups the lines are of.
+    pub neighbours: u32,
     pub bindings: Vec<Traffic>,
 }
 
@@ -40,28 +45,33 @@ pub struct Sampled {
 pub struct Traffic {
     /// Its size.
     pub bytes: u64,
-    /// Distinct lines of a workgroup, summed over those sampled.
+    /// Distinct lines of the workgroups that are neighbours.
     pub lines: Lines,
 }
 
 impl Sampled {
     fn new(kernel: &Kernel, dispatch: &Dispatch<'_>, prices: &[Price]) -> Self {
-        let mean = |of: fn(&Price) -> u64| prices.iter().map(of).sum::<u64>() as f64 / prices.len() as f64;
+        let workgroups: u32 = dispatch.grid.iter().product();
+        let (neighbours, others) = prices.split_at(workgroups.min(NEIGHBOURS) as usize);
+        let prices: Vec<_> = neighbours.iter().take(1).chain(others).collect();
+        let mean =
+            |of: fn(&Price) -> u64| prices.iter().map(|price| of(price)).sum::<u64>() as f64 / prices.len() as f64;
         let mut work = Work::default();
         prices.iter().for_each(|price| work += price.work);
         let lines = |i: usize| {
-            let sum = |of: fn(&Lines) -> u64| prices.iter().map(|price| of(&price.lines[i])).sum();
+            let sum = |of: fn(&Lines) -> u64| neighbours.iter().map(|price| of(&price.lines[i])).sum();
             Lines { read: sum(|lines| lines.read), written: sum(|lines| lines.written) }
         };
         Self {
             kernel: kernel.name.clone(),
-            workgroups: dispatch.grid.iter().product(),
+            workgroups,
             threads: kernel.threads,
             lane_cycles: mean(|price| price.lane_cycles),
             complex_cycles: mean(|price| price.complex_cycles),
             latency: prices.iter().map(|price| price.latency).max().unwrap_or(0),
             work,
             samples: prices.len() as u32,
+            neighbours: neighbours.len() as u32,
             bindings: dispatch
                 .buffers
                 .iter()
@@ -162,9 +172,10 @@ fn copy(buffer: &Buffer) -> Buffer {
     copy
 }
 
-/// Workgroups from the first to the last.
+/// The first few workgroups, then others up to the last.
 fn sample(grid: [u32; 3]) -> Vec<u32> {
     let workgroups: u32 = grid.iter().product();
     let count = workgroups.min(SAMPLES);
-    (0..count).map(|i| (u64::from(i) * u64::from(workgroups - 1) / u64::from((count - 1).max(1))) as u32).collect()
+    let spread = |i: u32| (u64::from(i) * u64::from(workgroups - 1) / u64::from((count - 1).max(1))) as u32;
+    (0..workgroups.min(NEIGHBOURS)).chain((1..count).map(spread)).collect()
 }

@@ -214,7 +214,7 @@ define i32 @f(i32 %0, i32 %1) {
 
 17:                                               ; preds = %2
   tail call void @__sanitizer_cov_trace_pc_guard(i32* @g) #1
-  %18 = shl i32 %16, 3
+  %18 = shl i32 %16, 7
   store i32 %18, i32* %p, align 4
   ret i32 %18
 }
@@ -253,7 +253,7 @@ define i32 @f(i32 %0, i32 %1) {
 
     #[test]
     fn what_has_no_price_is_named() {
-        let unknown = IR.replace("%18 = shl i32 %16, 3", "%18 = frobnicate i32 %16, 3");
+        let unknown = IR.replace("%18 = shl i32 %16, 7", "%18 = frobnicate i32 %16, 3");
         assert!(price_blocks(&unknown).unwrap_err().contains("frobnicate"));
         let unmarked = IR.replace("  tail call void @__sanitizer_cov_trace_pc_guard(i32* @g) #1\n", "");
         assert!(price_blocks(&unmarked).unwrap_err().contains("17:"));

@@ -106,6 +106,8 @@ pub struct Context<'a> {
     low_halves: HashSet<&'a str>,
     /// Sums that are part of a product.
     fused: HashSet<&'a str>,
+    /// 64-bit sums of halves, which clang for the CPU widens: Metal's integers are 32 bits wide by nature.
+    narrow: HashSet<&'a str>,
     /// Where the runtime tells the number of the workgroup and the like, which a GPU has in registers.
     launch: HashSet<&'a str>,
 }
@@ -118,6 +120,7 @@ impl<'a> Context<'a> {
         Self {
             low_halves: lines.iter().filter_map(masked).collect(),
             fused: fused(lines),
+            narrow: narrow(lines),
             launch: lines.iter().filter_map(launch).collect(),
         }
     }
@@ -136,6 +139,7 @@ impl<'a> Context<'a> {
         let wide = text.contains(" i64 ") || text.contains(" x i64> ");
         let by_width = |narrow, on_64| if wide { on_64 } else { narrow };
         let cost = match opcode {
+            "add" | "sub" if self.narrow.contains(name) => costs::ADD,
             "add" | "sub" => by_width(costs::ADD, costs::ADD_WIDE),
             // the mask of a lower half is no instruction
             "and" if wide && text.ends_with(", 4294967295") => Cost::FREE,
@@ -146,6 +150,8 @@ impl<'a> Context<'a> {
             "mul" => by_width(costs::MULTIPLY, costs::MULTIPLY_WIDE),
             // the other half
             "shl" | "lshr" | "ashr" if wide && text.ends_with(", 32") => Cost::FREE,
+            // part of the sum that follows
+            "shl" if !wide && shifts_little(text) => costs::ADD,
             "shl" | "lshr" | "ashr" => by_width(costs::SHIFT, costs::SHIFT_WIDE),
             "udiv" | "sdiv" | "urem" | "srem" => by_width(costs::DIVIDE, costs::DIVIDE_WIDE),
             "select" => costs::SELECT,
@@ -188,6 +194,30 @@ fn fused<'a>(lines: &[&'a str]) -> HashSet<&'a str> {
         product.map(|_| name)
     };
     instructions().filter_map(takes_product).collect()
+}
+
+/// Sums of upper halves, lower halves and constants.
+fn narrow<'a>(lines: &[&'a str]) -> HashSet<&'a str> {
+    let (mut halves, mut sums) = (HashSet::new(), HashSet::new());
+    for (name, text) in lines.iter().filter_map(|line| split(line)) {
+        let is_upper = text.starts_with("lshr ") && text.ends_with(", 32");
+        let is_lower = text.ends_with(", 4294967295") || text.starts_with("zext i32 ");
+        let is_sum = (text.starts_with("add ") || text.starts_with("sub ")) && text.contains(" i64 ");
+        let is_narrow_sum = is_sum && values(text).all(|value| halves.contains(value));
+        if is_upper || is_lower || is_narrow_sum {
+            halves.insert(name);
+        }
+        if is_narrow_sum {
+            sums.insert(name);
+        }
+    }
+    sums
+}
+
+/// By one to four bits.
+fn shifts_little(text: &str) -> bool {
+    let by = text.trim_end_matches('>').rsplit(' ').next().and_then(|by| by.parse::<u32>().ok());
+    by.is_some_and(|by| (1..=4).contains(&by))
 }
 
 /// The place of a member of `struct launch` of the shim.
@@ -256,9 +286,26 @@ mod tests {
     }
 
     #[test]
+    fn sums_of_halves_are_narrow() {
+        let lines = [
+            "  %3 = lshr i64 %1, 32",
+            "  %4 = lshr i64 %2, 32",
+            "  %5 = add nuw nsw i64 %3, 2013265921",
+            "  %6 = sub i64 %5, %4",
+            "  %7 = add i64 %6, %1",
+        ];
+        let context = Context::new(&lines);
+        let cycles: Vec<_> = lines.iter().map(|line| context.cost(line).unwrap().cycles).collect();
+        assert_eq!(cycles, [0, 0, 1, 1, 4]);
+    }
+
+    #[test]
     fn vectors_are_taken_apart_and_arguments_are_free() {
         let cost = |line| Context::default().cost(line).unwrap();
         assert_eq!(cost("  %1 = add <4 x i32> %2, %3").cycles, 4);
+        assert_eq!(cost("  %1 = shl nuw i32 %2, 1").cycles, 1);
+        assert_eq!(cost("  %1 = shl <2 x i32> %2, <i32 1, i32 1>").cycles, 2);
+        assert_eq!(cost("  %1 = shl i32 %2, 14").cycles, 4);
         assert_eq!(cost("  %1 = tail call <4 x i32> @llvm.umin.v4i32(<4 x i32> %2, <4 x i32> %3)").cycles, 4);
         assert_eq!(cost("  %1 = load <4 x i32>, <4 x i32>* %2, align 16").cycles, 4);
         assert_eq!(cost("  %1 = load [0 x i32]*, [0 x i32]** %2, align 8").cycles, 0);

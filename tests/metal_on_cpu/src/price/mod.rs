@@ -28,7 +28,7 @@ pub struct Price {
     pub latency: u64,
     /// Instructions of all its threads.
     pub work: Work,
-    /// Memory by binding.
+    /// Memory by binding, without the lines that workgroups before it touched.
     pub lines: Vec<Lines>,
 }
 

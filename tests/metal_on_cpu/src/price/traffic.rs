@@ -14,7 +14,7 @@ pub struct Lines {
     pub written: u64,
 }
 
-/// What a workgroup has touched so far.
+/// What workgroups have touched so far.
 #[derive(Default)]
 pub struct Traffic {
     bindings: Vec<Binding>,
@@ -44,36 +44,32 @@ impl Traffic {
         (start / LINE..=(start + bytes - 1) / LINE).for_each(|line| set.insert(line));
     }
 
-    /// The lines by binding; and starts anew.
+    /// The lines by binding that were touched for the first time since the last call.
     pub fn take(&mut self) -> Vec<Lines> {
-        self.bindings.iter_mut().map(|b| Lines { read: b.read.clear(), written: b.written.clear() }).collect()
+        self.bindings.iter_mut().map(|b| Lines { read: b.read.take(), written: b.written.take() }).collect()
     }
 }
 
 /// A set of small numbers.
 struct Set {
     bits: Vec<u64>,
-    members: Vec<usize>,
+    new: u64,
 }
 
 impl Set {
     fn new(limit: usize) -> Self {
-        Self { bits: vec![0; limit.div_ceil(64)], members: vec![] }
+        Self { bits: vec![0; limit.div_ceil(64)], new: 0 }
     }
 
     fn insert(&mut self, member: usize) {
         let (word, bit) = (&mut self.bits[member / 64], 1 << (member % 64));
-        if *word & bit == 0 {
-            *word |= bit;
-            self.members.push(member);
-        }
+        self.new += u64::from(*word & bit == 0);
+        *word |= bit;
     }
 
-    /// Removes all; how many there were.
-    fn clear(&mut self) -> u64 {
-        let count = self.members.len() as u64;
-        self.members.drain(..).for_each(|member| self.bits[member / 64] = 0);
-        count
+    /// How many members came since the last call.
+    fn take(&mut self) -> u64 {
+        std::mem::take(&mut self.new)
     }
 }
 
@@ -92,6 +88,7 @@ mod tests {
         traffic.touch(9000, 4, true);
         let expected = [Lines { read: 2, written: 2 }, Lines { read: 0, written: 1 }];
         assert_eq!(traffic.take(), expected);
+        traffic.touch(1024, 4, false);
         assert_eq!(traffic.take(), [Lines::default(); 2]);
     }
 }
