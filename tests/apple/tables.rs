@@ -89,7 +89,7 @@ fn kernel_row(chip: &Chip, name: &str, of_kernel: &[&Sampled], (sum, ms): (Time,
 /// Up to three digits.
 fn short(x: f64) -> String {
     match x {
-        x if x == 0.0 => "0".into(),
+        0.0 => "0".into(),
         x if x < 10.0 => format!("{x:.1}"),
         x if x < 10_000.0 => format!("{x:.0}"),
         x => format!("{:.0} k", x / 1e3),
