@@ -34,15 +34,15 @@ struct runtime {
   const exchange *(*simdgroup_exchange)(const void *value, size_t bytes, uint32_t line);
   // Whether a weak compare-exchange is to fail without reason.
   bool (*fails_spuriously)();
-  // Check mode: an access by the code at `site`. Does not return if it must not happen.
+  // Check mode: an access by the code at `site`. Does not return if it must not happen. Price mode: any load or store.
   void (*access)(const void *at, size_t bytes, uint32_t kinds, const void *site);
   // Check mode: memmove and memset on memory that access() let pass.
   void *(*copy)(void *to, const void *from, size_t bytes);
   void *(*fill)(void *to, int value, size_t bytes);
   // Check mode: undefined behaviour of the code at `site`. Does not return if it would trap.
   void (*undefined)(uint32_t kind, uint64_t operand, const void *site);
-  // Price mode: the thread has begun a basic block of so many cycles.
-  void (*spend)(uint32_t cycles);
+  // Price mode: the thread has begun a basic block; its cycles, and its instructions, three counts of 21 bits in a word.
+  void (*spend)(uint32_t cycles, uint32_t complex, uint32_t latency, uint64_t arithmetic, uint64_t memory);
 };
 
 // One threadgroup of a dispatch, as its threads see it.

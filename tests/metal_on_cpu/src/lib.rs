@@ -15,5 +15,5 @@ mod program;
 pub use buffer::Buffer;
 pub use check::{Finding, FindingKind};
 pub use error::Error;
-pub use price::Price;
+pub use price::{Lines, Price, Work, LINE};
 pub use program::{Kernel, Mode, Options, Order, Program};

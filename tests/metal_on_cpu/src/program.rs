@@ -115,7 +115,7 @@ impl Program {
         Ok(match self.mode {
             Mode::Check => check::run(&dispatch, arguments.regions(), &self.name),
             Mode::Price => {
-                price::run(&dispatch, &dispatch.groups());
+                price::run(&dispatch, &[], &dispatch.groups());
                 vec![]
             }
             Mode::Fast => dispatch.run().into_iter().map(|divergence| self.finding(divergence)).collect(),
@@ -141,7 +141,8 @@ impl Program {
         let buffers = arguments.by_slot(self.metal.slots.count());
         let order = Order::Ascending;
         let dispatch = Dispatch { image: &self.image, metal: &self.metal, buffers: &buffers, grid, order };
-        Ok(price::run(&dispatch, groups))
+        let bytes = |buffer: &&Buffer| (buffer.pointer() as usize)..(buffer.pointer() as usize + buffer.len());
+        Ok(price::run(&dispatch, &bindings.iter().map(bytes).collect::<Vec<_>>(), groups))
     }
 
     /// The Metal text, as naga wrote it.

@@ -510,8 +510,14 @@ fn prices_follow_the_instructions() {
     let (few, many) = (price(10), price(110));
     assert_eq!(few.len(), 2);
     assert_eq!(few[0], few[1]);
-    let per_product = (many[0].longest - few[0].longest) as f64 / 100.0;
+    let per_product = (many[0].lane_cycles - few[0].lane_cycles) as f64 / 6400.0;
     // 23 cycles, the loop's counter and branch
     assert!((23.0..32.0).contains(&per_product), "{per_product}");
-    assert_eq!(many[0].lane_cycles, 64 * many[0].longest);
+    let latency = (many[0].latency - few[0].latency) as f64 / 100.0;
+    assert!((33.0..45.0).contains(&latency), "{latency}");
+    // the value and the parameter
+    let work = |price: &metal_on_cpu::Price| (price.work.multiplies, price.work.loads, price.work.stores);
+    assert_eq!(work(&many[0]), (64 * 3 * 110, 2 * 64, 64));
+    // 64 words
+    assert_eq!(many[0].lines, [metal_on_cpu::Lines { read: 2, written: 2 }]);
 }

@@ -42,7 +42,7 @@ pub struct Runtime {
     pub copy: unsafe extern "C" fn(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void,
     pub fill: unsafe extern "C" fn(to: *mut c_void, value: c_int, bytes: usize) -> *mut c_void,
     pub undefined: extern "C" fn(kind: u32, operand: u64, site: *const c_void),
-    pub spend: extern "C" fn(cycles: u32),
+    pub spend: extern "C" fn(cycles: u32, complex: u32, latency: u32, arithmetic: u64, memory: u64),
 }
 
 /// One workgroup of a dispatch, as its threads see it.

@@ -61,7 +61,7 @@ const PRICE: &[&str] = &[
     "-fsanitize-coverage=trace-pc-guard,no-prune",
 ];
 /// What becomes of the marks.
-const PRICES: &str = include_str!("../price/blocks.rs");
+const PRICES: &str = concat!(include_str!("../price/blocks.rs"), include_str!("../price/instruction.rs"));
 /// Else clang would call libgcc for atomics.
 #[cfg(all(target_arch = "aarch64", not(target_os = "macos")))]
 const TARGET: &[&str] = &["-mno-outline-atomics"];

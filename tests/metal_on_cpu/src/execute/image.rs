@@ -94,7 +94,7 @@ pub unsafe extern "C" fn fill(to: *mut c_void, value: c_int, bytes: usize) -> *m
 
 pub extern "C" fn unchecked_access(_: *const c_void, _: usize, _: u32, _: *const c_void) {}
 pub extern "C" fn unchecked_undefined(_: u32, _: u64, _: *const c_void) {}
-pub extern "C" fn uncounted(_: u32) {}
+pub extern "C" fn uncounted(_: u32, _: u32, _: u32, _: u64, _: u64) {}
 
 /// What kernels of fast mode call.
 pub static FAST: Runtime = Runtime {

@@ -1,44 +1,23 @@
-//! The LLVM IR of a kernel's Metal text, with the cycles of each basic block counted as it runs.
+//! The LLVM IR of a kernel's Metal text, with the cost of each basic block counted as it runs.
 //!
 //! clang's coverage instrumentation marks the basic blocks after optimization; here every mark becomes the sum of what the instructions
-//! of its block cost a lane of an Apple GPU. The prices are published figures for the M1: one cycle for adds, logic, minima and
-//! selections, 4 for 32-bit products and shifts, 8 for a product of 32 bits by 32 to 64. What moves registers or their halves around costs nothing,
-//! a comparison belongs to the selection or branch that uses it. Loads and stores are priced as issued; bandwidth is the caller's business.
+//! of its block cost a lane of an Apple GPU (`instruction`). Every load and store is preceded by a call that tells its address.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+
+use super::{
+    instruction::{split, values, Context, Cost, Kind},
+    Work,
+};
 
 /// Marks that the instrumentation leaves in a block.
 const MARK: &str = "call void @__sanitizer_cov_trace_pc_guard(";
 /// What takes their place; `shim/metal/price.h` defines it.
 const SPEND: &str = "metal_spend";
+/// What comes before a load or store.
+const TOUCH: &str = "metal_touch";
 
-/// Cycles of a lane, by kind of instruction.
-mod cycles {
-    pub const SIMPLE: u64 = 1;
-    pub const MULTIPLY: u64 = 4;
-    pub const MULTIPLY_WIDE: u64 = 8;
-    pub const SHIFT: u64 = 4;
-    /// On 64 bits.
-    pub const ADD_WIDE: u64 = 4;
-    pub const SHIFT_WIDE: u64 = 8;
-    pub const LOGIC_WIDE: u64 = 2;
-    /// There is no integer division in hardware (an estimate).
-    pub const DIVIDE: u64 = 100;
-    /// Issue of a load or store of up to 16 bytes (an estimate).
-    pub const MEMORY: u64 = 4;
-    pub const ATOMIC: u64 = 16;
-    /// A comparison and a jump.
-    pub const BRANCH: u64 = 2;
-    /// A shuffle, or another function of the SIMD group (an estimate).
-    pub const SIMDGROUP: u64 = 8;
-    /// A barrier, without the wait (an estimate).
-    pub const BARRIER: u64 = 16;
-    /// Counting bits, rotating, and other rare functions.
-    pub const INTRINSIC: u64 = 4;
-    pub const CALL: u64 = 2;
-}
-
-/// The IR with every mark replaced by a call of `metal_spend` with the cycles of its block.
+/// The IR with every mark replaced by a call of `metal_spend` with the cost of its block, and a call of `metal_touch` before every access.
 ///
 /// # Errors
 ///
@@ -70,29 +49,28 @@ fn push(out: &mut String, line: &str) {
 
 /// Blocks begin at labels.
 fn price_function(lines: &[&str], out: &mut String) -> Result<(), String> {
-    let shim = is_shim(lines[0]);
-    let halves = low_halves(lines);
+    if is_shim(lines[0]) {
+        lines.iter().filter(|line| !line.contains(MARK)).for_each(|line| push(out, line));
+        return Ok(());
+    }
+    let context = Context::new(lines);
     let is_label = |line: &str| !line.starts_with(' ') && line.contains(':');
     let mut at = 0;
     while at < lines.len() {
         let end = (at + 1..lines.len()).find(|i| is_label(lines[*i])).unwrap_or(lines.len());
         let block = &lines[at..end];
-        let mut price = 0;
-        if !shim {
-            for line in block {
-                price += instruction(line, &halves)?;
-            }
-        }
-        let marks = block.iter().filter(|line| line.contains(MARK)).count();
-        if marks == 0 && price > 0 {
+        let mut price = Some(Block::new(block, &context)?).filter(|price| price.cycles > 0);
+        if price.is_some() && !block.iter().any(|line| line.contains(MARK)) {
             return Err(format!("no mark in the block of {}: {}", lines[0], block[0]));
         }
-        let mut left = Some(price).filter(|price| *price > 0);
-        for line in block {
+        for (i, line) in block.iter().enumerate() {
             if !line.contains(MARK) {
+                if let Some(touch) = touch(line, at + i) {
+                    push(out, &touch);
+                }
                 push(out, line);
-            } else if let Some(price) = left.take() {
-                push(out, &format!("  call void @{SPEND}(i32 {price})"));
+            } else if let Some(price) = price.take() {
+                push(out, &price.call());
             }
         }
         at = end;
@@ -102,78 +80,112 @@ fn price_function(lines: &[&str], out: &mut String) -> Result<(), String> {
 
 /// Functions of the shim that stand for one instruction each.
 fn is_shim(definition: &str) -> bool {
-    definition.contains("@_ZN5metal") || definition.contains(&format!("@{SPEND}("))
+    ["_ZN5metal", SPEND, TOUCH]
+        .iter()
+        .any(|name| definition.contains(&format!("@{name}")) && !definition.contains("@metal_thread"))
 }
 
-/// 64-bit values of which only the lower half is used.
-fn low_halves<'a>(lines: &[&'a str]) -> HashSet<&'a str> {
-    let masked = |line: &&'a str| line.split_once("and i64 ")?.1.strip_suffix(", 4294967295");
-    lines.iter().filter_map(masked).collect()
+/// What a basic block costs.
+#[derive(Default)]
+struct Block {
+    cycles: u32,
+    complex: u32,
+    /// From its first instruction to its last result, were the SIMD group alone.
+    latency: u32,
+    work: Work,
 }
 
-fn instruction(line: &str, low_halves: &HashSet<&str>) -> Result<u64, String> {
-    let Some(text) = line.strip_prefix("  ").filter(|text| !text.starts_with([' ', ']'])) else { return Ok(0) };
-    let (name, text) = text.split_once(" = ").unwrap_or(("", text));
-    let text = ["tail ", "notail ", "musttail "].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
-    let opcode = text.split(' ').next().unwrap_or_default();
-    let wide = text.contains(" i64 ") || text.contains(" x i64> ");
-    let narrow_or_wide = |narrow, on_64| if wide { on_64 } else { narrow };
-    let price = match opcode {
-        "add" | "sub" => narrow_or_wide(cycles::SIMPLE, cycles::ADD_WIDE),
-        // the mask of a lower half is no instruction
-        "and" if wide && text.ends_with(", 4294967295") => 0,
-        // halves put together
-        "or" if wide => 0,
-        "and" | "or" | "xor" => narrow_or_wide(cycles::SIMPLE, cycles::LOGIC_WIDE),
-        "mul" if low_halves.contains(name) => cycles::MULTIPLY,
-        "mul" => narrow_or_wide(cycles::MULTIPLY, cycles::MULTIPLY_WIDE),
-        // the other half
-        "shl" | "lshr" | "ashr" if wide && text.ends_with(", 32") => 0,
-        "shl" | "lshr" | "ashr" => narrow_or_wide(cycles::SHIFT, cycles::SHIFT_WIDE),
-        "udiv" | "sdiv" | "urem" | "srem" => narrow_or_wide(cycles::DIVIDE, 4 * cycles::DIVIDE),
-        "select" | "fadd" | "fsub" | "fmul" | "fcmp" | "uitofp" | "sitofp" | "fptoui" | "fptosi" => cycles::SIMPLE,
-        "load" | "store" => cycles::MEMORY,
-        "atomicrmw" | "cmpxchg" => cycles::ATOMIC,
-        // constant offsets are part of the access
-        "getelementptr" if text.matches('%').count() > 1 => cycles::SIMPLE,
-        "br" if text.starts_with("br i1 ") => cycles::BRANCH,
-        "switch" => 2 * cycles::BRANCH,
-        "call" => call(text),
-        "icmp" | "br" | "ret" | "phi" | "getelementptr" | "alloca" | "unreachable" | "fence" | "freeze" => 0,
-        "zext" | "sext" | "trunc" | "bitcast" | "ptrtoint" | "inttoptr" | "extractvalue" | "insertvalue" => 0,
-        "extractelement" | "insertelement" | "shufflevector" => 0,
-        _ => return Err(format!("no price for `{line}`")),
-    };
-    // loads and stores of up to 16 bytes are one
-    Ok(if matches!(opcode, "load" | "store" | "call") { price } else { price * lanes(text) })
-}
-
-/// Components of the vectors that an instruction is on, which a GPU's lane takes one by one.
-fn lanes(text: &str) -> u64 {
-    let vector = text.split_once('<').and_then(|(_, rest)| rest.split_once(" x "));
-    vector.and_then(|(count, _)| count.parse().ok()).unwrap_or(1)
-}
-
-fn call(text: &str) -> u64 {
-    let callee = text.split_once('@').map_or("", |(_, callee)| callee);
-    let is = |part: &str| callee.contains(part);
-    if is("__sanitizer_cov") || is("llvm.lifetime") || is("llvm.assume") || is("llvm.dbg") || is("noalias") {
-        0
-    } else if is("llvm.umin") || is("llvm.umax") || is("llvm.smin") || is("llvm.smax") || is("llvm.abs") {
-        cycles::SIMPLE
-    } else if is("llvm.memcpy") || is("llvm.memset") || is("llvm.memmove") {
-        // the length is the third argument
-        let length = text.split("i64 ").nth(1).and_then(|rest| rest.split([',', ')']).next()?.parse::<u64>().ok());
-        length.unwrap_or(16).div_ceil(16) * 2 * cycles::MEMORY
-    } else if is("llvm.") {
-        cycles::INTRINSIC
-    } else if is("barrier") {
-        cycles::BARRIER
-    } else if is("_ZN5metal") {
-        cycles::SIMDGROUP
-    } else {
-        cycles::CALL
+impl Block {
+    fn new(lines: &[&str], context: &Context<'_>) -> Result<Self, String> {
+        let mut block = Self::default();
+        let (mut ready, mut barrier) = (HashMap::new(), 0);
+        for line in lines {
+            let cost = context.cost(line)?;
+            block.cycles += cost.cycles;
+            block.complex += if cost.is_complex() { cost.cycles } else { 0 };
+            block.work.count(&cost);
+            let Some((name, text)) = split(line).filter(|(_, text)| !text.starts_with("phi ")) else { continue };
+            let inputs = values(text).filter_map(|value| ready.get(value).copied()).max().unwrap_or(0);
+            let end = inputs.max(barrier) + cost.latency;
+            block.latency = block.latency.max(end);
+            if cost.kind == Kind::Barrier {
+                barrier = block.latency;
+            }
+            ready.insert(name, end);
+        }
+        block.latency = block.latency.max(block.cycles);
+        Ok(block)
     }
+
+    fn call(&self) -> String {
+        let Self { cycles, complex, latency, work } = self;
+        let [arithmetic, memory] = work.pack();
+        format!("  call void @{SPEND}(i32 {cycles}, i32 {complex}, i32 {latency}, i64 {arithmetic}, i64 {memory})")
+    }
+}
+
+/// Bits of a count in a packed pair of words.
+const PACKED: u32 = 21;
+
+impl Work {
+    fn count(&mut self, cost: &Cost) {
+        let count = u64::from(cost.count);
+        match cost.kind {
+            Kind::Multiply => self.multiplies += count,
+            Kind::Simple => self.simple += count,
+            Kind::Shift => self.shifts += count,
+            Kind::Load => self.loads += count,
+            Kind::Store => self.stores += count,
+            Kind::Barrier => self.barriers += count,
+            Kind::Other => (),
+        }
+    }
+
+    fn pack(&self) -> [u64; 2] {
+        let pack = |counts: [u64; 3]| counts.into_iter().rev().fold(0, |packed, count| packed << PACKED | count);
+        [pack([self.multiplies, self.simple, self.shifts]), pack([self.loads, self.stores, self.barriers])]
+    }
+
+    /// Adds what [`Work::pack`] packed.
+    pub(super) fn add_packed(&mut self, [arithmetic, memory]: [u64; 2]) {
+        let part = |packed: u64, i: u32| packed >> (i * PACKED) & ((1 << PACKED) - 1);
+        self.multiplies += part(arithmetic, 0);
+        self.simple += part(arithmetic, 1);
+        self.shifts += part(arithmetic, 2);
+        self.loads += part(memory, 0);
+        self.stores += part(memory, 1);
+        self.barriers += part(memory, 2);
+    }
+}
+
+/// The call that tells the address of a load (kind 1, as `access_kind`) or store (2). Pointers are the kernel's arguments.
+fn touch(line: &str, number: usize) -> Option<String> {
+    let (_, text) = split(line)?;
+    let (kind, ty, pointer) = if let Some(load) = text.strip_prefix("load ") {
+        let (ty, rest) = load.trim_start_matches("volatile ").split_once(", ")?;
+        (1, ty, rest)
+    } else {
+        let (stored, rest) = text.strip_prefix("store ")?.trim_start_matches("volatile ").split_once(", ")?;
+        (2, stored.rsplit_once(' ')?.0, rest)
+    };
+    let bytes = bytes(ty)?;
+    let pointer = pointer.split(", align").next()?;
+    // typed pointers (up to LLVM 14) or opaque ones
+    Some(if pointer.starts_with("ptr ") {
+        format!("  call void @{TOUCH}({pointer}, i32 {bytes}, i32 {kind})")
+    } else {
+        format!("  %touch.{number} = bitcast {pointer} to i8*\n  call void @{TOUCH}(i8* %touch.{number}, i32 {bytes}, i32 {kind})")
+    })
+}
+
+/// The size of an integer or a vector of integers.
+fn bytes(ty: &str) -> Option<u32> {
+    let bits = |ty: &str| ty.strip_prefix('i')?.parse::<u32>().ok();
+    let Some(vector) = ty.strip_prefix('<').and_then(|ty| ty.strip_suffix('>')) else {
+        return Some(bits(ty)?.div_ceil(8));
+    };
+    let (count, element) = vector.split_once(" x ")?;
+    Some(count.parse::<u32>().ok()? * bits(element)?.div_ceil(8))
 }
 
 #[cfg(test)]
@@ -202,7 +214,8 @@ define i32 @f(i32 %0, i32 %1) {
 
 17:                                               ; preds = %2
   tail call void @__sanitizer_cov_trace_pc_guard(i32* @g) #1
-  %18 = shl i32 %16, 3
+  %18 = shl i32 %16, 7
+  store i32 %18, i32* %p, align 4
   ret i32 %18
 }
 ";
@@ -210,16 +223,37 @@ define i32 @f(i32 %0, i32 %1) {
     #[test]
     fn a_product_costs_what_is_published() {
         let priced = price_blocks(IR).unwrap();
-        // two wide products, one of which only the lower half is used, a difference and its correction
-        assert!(priced.contains("call void @metal_spend(i32 23)"), "{priced}");
-        assert!(priced.contains("call void @metal_spend(i32 4)"), "{priced}");
+        // two wide products, one of which only the lower half is used, a difference and its correction; one after the other
+        let (cycles, complex, latency) = (23, 20, 10 + 4 + 10 + 2 + 2 + 5);
+        let work = Work { multiplies: 3, simple: 3, ..Work::default() };
+        let [arithmetic, memory] = work.pack();
+        let call = format!("metal_spend(i32 {cycles}, i32 {complex}, i32 {latency}, i64 {arithmetic}, i64 {memory})");
+        assert!(priced.contains(&call), "{priced}");
+        assert!(
+            priced.contains("call void @metal_spend(i32 8, i32 4, i32 8, i64 4398046511104, i64 2097152)"),
+            "{priced}"
+        );
         assert!(!priced.contains("__sanitizer_cov"), "{priced}");
-        assert_eq!(priced.lines().count(), IR.lines().count());
+        let mut unpacked = Work::default();
+        unpacked.add_packed(work.pack());
+        assert_eq!(unpacked, work);
+    }
+
+    #[test]
+    fn accesses_tell_their_address() {
+        let touch = |line| touch(line, 7);
+        let typed = "  %touch.7 = bitcast i32* %p to i8*\n  call void @metal_touch(i8* %touch.7, i32 4, i32 2)";
+        assert_eq!(touch("  store i32 %18, i32* %p, align 4").unwrap(), typed);
+        let opaque = "  call void @metal_touch(ptr %2, i32 16, i32 1)";
+        assert_eq!(touch("  %1 = load <4 x i32>, ptr %2, align 16").unwrap(), opaque);
+        assert!(touch("  %1 = load [0 x i32]*, [0 x i32]** %2, align 8").is_none());
+        assert!(touch("  %1 = load ptr, ptr %2, align 8").is_none());
+        assert!(touch("  %1 = add i32 %2, %3").is_none());
     }
 
     #[test]
     fn what_has_no_price_is_named() {
-        let unknown = IR.replace("%18 = shl i32 %16, 3", "%18 = frobnicate i32 %16, 3");
+        let unknown = IR.replace("%18 = shl i32 %16, 7", "%18 = frobnicate i32 %16, 3");
         assert!(price_blocks(&unknown).unwrap_err().contains("frobnicate"));
         let unmarked = IR.replace("  tail call void @__sanitizer_cov_trace_pc_guard(i32* @g) #1\n", "");
         assert!(price_blocks(&unmarked).unwrap_err().contains("17:"));
