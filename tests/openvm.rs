@@ -36,7 +36,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
 };
 use openvm_wgpu_backend::{
     gpu::DeviceMatrix,
-    openvm::{decode_elf, AggregationProver, AppProver, ProveError, SegmentReport, WgpuSdk, WgpuVmBuilder},
+    openvm::{decode_elf, AggregationProver, AppProver, ProveError, WgpuSdk, WgpuVmBuilder},
     BabyBearPoseidon2WgpuEngine, WgpuBackend, WgpuDevice, WgpuDeviceBuilder,
 };
 use p3_field::PrimeField32;
@@ -125,8 +125,8 @@ fn segments_wait_for_memory() {
     assert!(proof.per_segment.len() > 1);
     assert_proves_chain(&proof, prover.exe_commit(), 30);
     let metrics = prover.device().metrics();
-    println!("{metrics:?} {waiting:?} {}", proof.per_segment.len());
     assert!(metrics.peak_bytes <= budget && metrics.memory_waits > 0);
+    assert!(waiting.into_inner().unwrap() > Duration::ZERO);
 }
 
 /// Upstream's own prover, on this backend: its panics aside it works as well, and lets tests see the contexts.
