@@ -11,7 +11,7 @@ use crate::{
     device::WgpuDevice,
     gpu::Admission,
     stages::{
-        pcs::panel_width,
+        pcs::{opening_bytes, panel_width},
         rap::{ROUND0_TILE_BYTES, TILE_BYTES},
         transcript::LOG_BYTES,
     },
@@ -144,7 +144,7 @@ impl WgpuDevice {
             rap_bytes(params, shape),
             // every group of columns that share height and rotation: fewer than columns, and two for a height
             (16 * shape.cells()).min(64 * height) / 2 * 3,
-            (48 * rs_height + 16 * height).max(8 * rs_height + tree / 2 + panels),
+            opening_bytes(height, params.log_blowup).max(8 * rs_height + tree / 2 + panels),
         ];
         let most = stages.into_iter().max().unwrap_or(0);
         pooled(tree + codewords + LOG_BYTES + most) + SMALL_BUFFERS

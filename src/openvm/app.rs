@@ -238,37 +238,13 @@ where
         let Self { instance, pk, device, uploads, proofs_at_once } = self;
         let (pk, device): (&DevicePk, &WgpuDevice) = (pk, device);
         let mut state = Some(state);
-        let jobs = segments.iter().enumerate().map(|(index, segment)| {
+        let jobs = (0..segments.len()).map(|index| {
             let from = state.take().expect("the segment before leaves one");
-            let start = Instant::now();
-            let executed = execute(instance, from, segment)?;
-            let execution = start.elapsed();
-
-            // not before there is room for all of it, so that what is under way can end
-            let start = Instant::now();
-            let admission = device.admit(device.proof_bytes(counts(pk, segment)));
-            let waiting = start.elapsed();
-
-            let start = Instant::now();
-            let records = (executed.system_records, executed.record_arenas);
-            let context = uploads
-                .through(device.gpu().under(&admission), || instance.vm.generate_proving_ctx(records.0, records.1));
-            let context = context.map_err(VirtualMachineError::from)?;
-            let report = SegmentReport {
-                segment: index,
-                segments: segments.len(),
-                instructions: segment.num_insns,
-                cells: counts(pk, segment).main_cells(),
-                execution,
-                waiting,
-                trace_generation: start.elapsed(),
-                proving: Duration::ZERO,
-            };
-            state = Some(executed.to_state);
-            Ok::<_, ProveError>(Job { context, admission, report })
+            let (job, to) = next_job(instance, (device, uploads), from, (index, segments))?;
+            state = Some(to);
+            Ok(job)
         });
-        let proofs = pipeline(*proofs_at_once, jobs, |job: Job| {
-            let Job { context, admission, mut report } = job;
+        let proofs = pipeline(*proofs_at_once, jobs, |Job { context, admission, mut report }| {
             let start = Instant::now();
             let engine: Engine = Engine::from_device(device.under(&admission));
             let proof =
@@ -281,20 +257,47 @@ where
     }
 }
 
-/// Executes a segment, keeping what its traces are made of.
-fn execute<B>(
+/// Executes segment `index` and, once there is room for its proof, generates its traces.
+fn next_job<B>(
     instance: &mut VmInstance<Engine, WgpuVmBuilder<B>>,
+    (device, uploads): (&WgpuDevice, &Uploads),
     state: State,
-    segment: &Segment,
-) -> Result<PreflightExecutionOutput<F, B::RecordArena>, VirtualMachineError>
+    (index, segments): (usize, &[Segment]),
+) -> Result<(Job, State), ProveError>
 where
     B: VmBuilder<HostEngine>,
     B::RecordArena: 'static,
     <B::VmConfig as VmExecutionConfig<F>>::Executor: PreflightExecutor<F, B::RecordArena>,
 {
     let VmInstance { vm, interpreter, .. } = instance;
+    let segment = &segments[index];
+    let counts = counts(vm.pk(), segment);
+    let start = Instant::now();
     vm.transport_init_memory_to_device(&state.memory);
-    Ok(vm.execute_preflight(interpreter, state, Some(segment.num_insns), &segment.trace_heights)?)
+    let executed = vm.execute_preflight(interpreter, state, Some(segment.num_insns), &segment.trace_heights);
+    let PreflightExecutionOutput { system_records, record_arenas, to_state } =
+        executed.map_err(VirtualMachineError::from)?;
+    let execution = start.elapsed();
+
+    // for all of it at once, so that proofs under way never wait for each other
+    let start = Instant::now();
+    let admission = device.admit(device.proof_bytes(counts));
+    let waiting = start.elapsed();
+
+    let start = Instant::now();
+    let gpu = device.gpu().under(&admission);
+    let context = uploads.through(gpu, || vm.generate_proving_ctx(system_records, record_arenas));
+    let report = SegmentReport {
+        segment: index,
+        segments: segments.len(),
+        instructions: segment.num_insns,
+        cells: counts.main_cells(),
+        execution,
+        waiting,
+        trace_generation: start.elapsed(),
+        proving: Duration::ZERO,
+    };
+    Ok((Job { context: context.map_err(VirtualMachineError::from)?, admission, report }, to_state))
 }
 
 /// What a segment's memory depends on, by its metered trace heights.

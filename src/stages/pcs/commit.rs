@@ -26,6 +26,14 @@ use crate::{
 /// Permutations recorded before they are submitted: about a quarter of a second on an eight-core M1, so that a display stays alive.
 const PERMUTATIONS_PER_SUBMIT: usize = 1 << 24;
 
+/// Codewords that may be made ahead even if the openings need more memory than the proof had in use before.
+const AHEAD_BYTES: u64 = 512 << 20;
+
+/// Bytes that WHIR holds at most until it has opened the first rows: f, its first codeword and that one's commitment.
+pub fn opening_bytes(height: u64, log_blowup: usize) -> u64 {
+    16 * height + 48 * (height << log_blowup)
+}
+
 /// The parameters of a commitment.
 #[derive(Clone, Copy, Debug)]
 pub struct CommitParams {
@@ -165,8 +173,8 @@ impl PcsData {
         self.tree.nodes().bytes() + self.codewords.panels().iter().map(|panel| panel.words.bytes()).sum::<u64>()
     }
 
-    /// Starts to make the codewords that [`PcsData::open_rows`] will need, as many as fit into memory that was in use before: for a time when
-    /// the device would have nothing to do.
+    /// Starts to make the codewords that [`PcsData::open_rows`] will need, as many as fit into memory that was in use before, next to what the
+    /// openings take until then: for a time when the device would have nothing to do.
     ///
     /// # Errors
     ///
@@ -176,8 +184,11 @@ impl PcsData {
         if !panels.is_empty() {
             return Ok(());
         }
+        let idle = gpu.idle_bytes();
+        let height = self.stacked.height() as u64;
+        let room = idle.saturating_sub(opening_bytes(height, self.log_blowup)).max(idle.min(AHEAD_BYTES));
         let mut rec = gpu.recorder("codewords ahead");
-        match self.make_panels(&mut rec, gpu.idle_bytes(), &mut panels) {
+        match self.make_panels(&mut rec, room, &mut panels) {
             // another proof took the memory
             Err(Error::OutOfBudget { .. } | Error::OutOfMemory { .. }) => rec.submit(),
             made => made,

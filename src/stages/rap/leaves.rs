@@ -4,7 +4,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 use super::{
     input::{AirInput, RapInput},
-    scratch::{rows_per_tile, Pace, Scratch},
+    scratch::{rows_per_base_tile, Pace, Scratch, TILE_BYTES},
 };
 use crate::{
     error::Result,
@@ -45,7 +45,7 @@ pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fra
     let leaves = Fractions::alloc_padded(&gpu, input.l_skip + input.n_logup, input.num_leaves)?;
     let rows = |air: usize| {
         let columns = args.sources[air].columns();
-        rows_per_tile(&gpu, input.airs[air].height(), columns * size_of::<F>())
+        rows_per_base_tile(&gpu, TILE_BYTES, input.airs[air].height(), (1, columns * size_of::<F>()))
     };
     let present = || (0..input.airs.len()).filter(|a| input.airs[*a].evaluator.num_interactions() > 0);
     let scratch = Scratch::new(&gpu, present().map(|a| (args.sources[a].columns() * tile_stride(rows(a)), 0)))?;

@@ -8,7 +8,7 @@ use p3_field::PrimeCharacteristicRing;
 use super::{
     algebra::{interpolate_cosets, zerocheck_poly, Round0Polys},
     input::{AirInput, RapInput},
-    scratch::{partials_bytes, partials_len, rows_within, Pace, Scratch, ROUND0_TILE_BYTES},
+    scratch::{partials_bytes, partials_len, rows_per_base_tile, Pace, Scratch, ROUND0_TILE_BYTES},
 };
 use crate::{
     error::Result,
@@ -148,8 +148,8 @@ impl Shape {
         let programs = [&air.evaluator.round0_zerocheck, &air.evaluator.round0_logup];
         // of many, since a workgroup may leave one partial sum for several
         let partials_bytes = partials_bytes(programs, 256 * points, points) / 256;
-        let row_bytes = source.columns() * points * size_of::<F>() + partials_bytes;
-        let xs = rows_within(gpu, ROUND0_TILE_BYTES, 1 << input.n_lift(air), row_bytes);
+        let bytes_per_point = source.columns() * size_of::<F>() + partials_bytes.div_ceil(points.max(1));
+        let xs = rows_per_base_tile(gpu, ROUND0_TILE_BYTES, 1 << input.n_lift(air), (points, bytes_per_point));
         let tile_len = source.columns() * tile_stride(points * xs);
         Self { points, xs, tile_len, partials_len: partials_len(programs, points * xs, points) }
     }

@@ -5,7 +5,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Recorder},
-    kernels::constraints::DeviceProgram,
+    kernels::constraints::{tile_stride, DeviceProgram},
 };
 
 /// Bytes of a tile with its partial sums: a small part of the memory that the traces take.
@@ -20,8 +20,21 @@ pub fn rows_per_tile(gpu: &Gpu, total: usize, bytes_per_row: usize) -> usize {
     rows_within(gpu, TILE_BYTES, total, bytes_per_row)
 }
 
+/// How many of `total` rows, of `evaluations` each, a tile over F takes, so that it fits `bytes` and a buffer of this device with
+/// `bytes_per_evaluation` in tile and partial sums; at least one. Such a tile holds whole blocks of evaluations ([`tile_stride`]).
+pub fn rows_per_base_tile(
+    gpu: &Gpu,
+    bytes: usize,
+    total: usize,
+    (evaluations, bytes_per_evaluation): (usize, usize),
+) -> usize {
+    let fit = rows_within(gpu, bytes, usize::MAX, bytes_per_evaluation);
+    let whole_blocks = fit - fit % tile_stride(1);
+    (whole_blocks / evaluations.max(1)).clamp(1, total.max(1))
+}
+
 /// How many of `total` rows, of `bytes_per_row` each, fit `bytes` and a buffer of this device; at least one.
-pub fn rows_within(gpu: &Gpu, bytes: usize, total: usize, bytes_per_row: usize) -> usize {
+fn rows_within(gpu: &Gpu, bytes: usize, total: usize, bytes_per_row: usize) -> usize {
     let bytes = bytes.min(gpu.capabilities().max_segment_bytes as usize);
     (bytes / bytes_per_row.max(1)).clamp(1, total.max(1))
 }
@@ -76,5 +89,27 @@ impl Pace {
             rec.submit()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::testing;
+
+    #[test]
+    fn tiles_fit_a_buffer() {
+        let gpu = testing::gpu();
+        let limit = (gpu.capabilities().max_segment_bytes as usize).min(ROUND0_TILE_BYTES);
+        for columns in (1..3000).step_by(7) {
+            for evaluations in [1, 7, 16, 48, 1536] {
+                let row = (evaluations, 4 * columns);
+                let rows = rows_per_base_tile(&gpu, ROUND0_TILE_BYTES, 1 << 22, row);
+                let tile = 4 * columns * tile_stride(rows * evaluations);
+                assert!(tile <= limit || rows == 1, "{columns} columns, {rows} rows of {evaluations} evaluations");
+                let more = 4 * columns * tile_stride((rows + 1) * evaluations);
+                assert!(more > limit || rows == 1 << 22, "{columns} columns, {rows} rows of {evaluations} evaluations");
+            }
+        }
     }
 }
