@@ -242,9 +242,9 @@ where
             let from = state.take().expect("the segment before leaves one");
             let (job, to) = next_job(instance, (device, uploads), from, (index, segments))?;
             state = Some(to);
-            Ok(job)
+            Ok::<_, ProveError>(job)
         });
-        let proofs = pipeline(*proofs_at_once, jobs, |Job { context, admission, mut report }| {
+        let proofs = pipeline(*proofs_at_once, jobs, |Job { context, admission, mut report }: Job| {
             let start = Instant::now();
             let engine: Engine = Engine::from_device(device.under(&admission));
             let proof =
