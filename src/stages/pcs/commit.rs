@@ -11,7 +11,7 @@ use tracing::info_span;
 
 use super::{
     encode::{codeword_panel, Encoder},
-    stacked::RATE,
+    stacked::{panel_width, RATE},
     StackedMatrix,
 };
 use crate::{
@@ -197,7 +197,9 @@ impl PcsData {
 
     /// The first panels, as many as fit into `bytes` with the memory for making them.
     fn make_panels(&self, rec: &mut Recorder, bytes: u64, panels: &mut Vec<CodewordPanel>) -> Result<()> {
-        let encoder = Encoder::with_panels(RATE, &self.stacked, self.log_blowup);
+        // small panels, to fill what there is
+        let panel_width = RATE.min(panel_width(rec.gpu(), self.stacked.height() << self.log_blowup));
+        let encoder = Encoder::with_panels(panel_width, &self.stacked, self.log_blowup);
         let fit = (bytes / size_class(encoder.panel_bytes())).saturating_sub(1);
         for columns in encoder.panels(0).take(fit as usize) {
             let words = encoder.encode_kept(rec, columns.clone())?;
