@@ -14,7 +14,7 @@
 //! let gpu = WgpuDeviceBuilder::new().memory_budget(12 << 30).set_default()?;
 //! let mut config = AppConfig::new(SdkVmConfig::standard(), app_params_with_100_bits_security(21));
 //! fit_segments(&mut config.app_vm_config, &gpu, 1);
-//! let sdk = WgpuSdk::new(config, AggregationSystemParams::default())?;
+//! let sdk: WgpuSdk = WgpuSdk::new(config, AggregationSystemParams::default())?;
 //! let elf = decode_elf(&std::fs::read("guest.elf")?)?;
 //! let proof = AppProver::new(&sdk, elf)?.prove(StdIn::from_bytes(b"input"))?;
 //! verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &proof)?;
