@@ -96,23 +96,6 @@ fn point_at(layer: u32) -> u32 {
     return 4u + 32u * (layer & 1u);
 }
 
-fn set_message(element: u32, value: Ext) {
-    atomicStore(&message[4u * element], value.x);
-    atomicStore(&message[4u * element + 1u], value.y);
-    atomicStore(&message[4u * element + 2u], value.z);
-    atomicStore(&message[4u * element + 3u], value.w);
-}
-
-fn sampled_ext(element: u32) -> Ext {
-    let at = 4u * element;
-    return vec4<u32>(
-        atomicLoad(&sampled[at]),
-        atomicLoad(&sampled[at + 1u]),
-        atomicLoad(&sampled[at + 2u]),
-        atomicLoad(&sampled[at + 3u]),
-    );
-}
-
 /// Levels `top` - 1 .. 0 of the heap.
 fn build_heap(local: u32) {
     for (var level = params.top; level > 0u; level--) {
@@ -177,28 +160,32 @@ fn load_folded(local: u32, vars: u32, r0: Ext, r1: Ext, lambda: Ext) {
 /// Entry x of a column of the table folded by `width` variables.
 fn folded_entry(column: u32, x: u32, width: u32, r0: Ext, r1: Ext) -> Ext {
     let at = column * COLUMN + (x << width);
-    let low = e_fold(table[at], table[at + 1u], r0);
-    if width == 1u {
-        return low;
+    var low: Ext;
+    var high: Ext;
+    for (var i = at; i < at + 2u * width; i += 2u) {
+        low = high;
+        high = e_fold(table[i], table[i + 1u], r0);
     }
-    return e_fold(low, e_fold(table[at + 2u], table[at + 3u], r0), r1);
+    if width == 1u {
+        return high;
+    }
+    return e_fold(low, high, r1);
 }
 
 /// Folds the table in workgroup memory to 2^`vars` points (at most 64); one thread a point and two columns.
 fn fold_table(local: u32, vars: u32, width: u32, r0: Ext, r1: Ext) {
     let x = local & 63u;
-    let column = local >> 6u;
     let in_range = x < (1u << vars);
-    var p: Ext;
-    var q: Ext;
-    if in_range {
-        p = folded_entry(column, x, width, r0, r1);
-        q = folded_entry(column + 2u, x, width, r0, r1);
-    }
-    workgroupBarrier();
-    if in_range {
-        table[column * COLUMN + x] = p;
-        table[(column + 2u) * COLUMN + x] = q;
+    for (var half = 0u; half < 4u; half += 2u) {
+        let column = half + (local >> 6u);
+        var entry: Ext;
+        if in_range {
+            entry = folded_entry(column, x, width, r0, r1);
+        }
+        workgroupBarrier();
+        if in_range {
+            table[column * COLUMN + x] = entry;
+        }
     }
 }
 
@@ -220,54 +207,56 @@ fn product(p0: Ext, q0: Ext, p1: Ext, q1: Ext) -> Ext {
     return e_add(e_mul(p0, q1), e_mul(p1, q0));
 }
 
-/// Column c at u = 0, 1 and the group's v.
-fn column(c: u32, u: u32, v: u32, y: u32, width: u32) -> Ext {
-    let at = c * COLUMN + (y << width) + u;
+/// The table's entries `at` and `at` + 2 at X_1 = v.
+fn entry(at: u32, v: u32) -> Ext {
     if v == 2u {
         return e_sub(table[at + 2u], table[at]);
     }
     return table[at + 2u * v];
 }
 
-/// The sums at X_1 = v of the term y of the window's `width` variables.
-fn window_term(v: u32, y: u32, rest: u32, width: u32) -> array<vec4<u32>, 3> {
-    let w = suffix_eq[rest + y];
-    let p0 = e_mul(w, column(0u, 0u, v, y, width));
-    let q0 = column(1u, 0u, v, y, width);
-    let p1 = e_mul(w, column(2u, 0u, v, y, width));
-    let q1 = column(3u, 0u, v, y, width);
-    let p0_1 = e_mul(w, column(0u, 1u, v, y, width));
-    let q0_1 = column(1u, 1u, v, y, width);
-    let p1_1 = e_mul(w, column(2u, 1u, v, y, width));
-    let q1_1 = column(3u, 1u, v, y, width);
-    return array<vec4<u32>, 3>(
-        product(p0, q0, p1, q1),
-        product(p0_1, q0_1, p1_1, q1_1),
-        product(e_sub(p0_1, p0), e_sub(q0_1, q0), e_sub(p1_1, p1), e_sub(q1_1, q1)),
-    );
+/// Column c at the grid's point (u, v).
+fn column(c: u32, u: u32, v: u32, y: u32, width: u32) -> Ext {
+    let at = c * COLUMN + (y << width);
+    if u == 2u {
+        return e_sub(entry(at + 1u, v), entry(at, v));
+    }
+    return entry(at + u, v);
 }
 
-/// The sums of the next window of `width` variables into 160 = 10 * 16 places of the scratch memory; one thread a y and two v.
+/// The term y of the window's `width` variables at (u, v).
+fn window_term(u: u32, v: u32, y: u32, rest: u32, width: u32) -> Ext {
+    let p0 = column(0u, u, v, y, width);
+    let q0 = column(1u, u, v, y, width);
+    let p1 = column(2u, u, v, y, width);
+    let q1 = column(3u, u, v, y, width);
+    return e_mul(suffix_eq[rest + y], product(p0, q0, p1, q1));
+}
+
+/// The sums of the next window of `width` variables into 160 = 10 * 16 places of the scratch memory; one thread a term or more.
 fn window_sums(local: u32, vars: u32, width: u32) {
-    let y = local & 63u;
     let rest = 1u << (vars - width);
-    for (var v = local >> 6u; v < 4u; v += 2u) {
-        let at = 10u * y + 3u * v;
-        if v == 3u {
-            scratch[at] = E_ZERO;
-            continue;
+    let places = 10u * max(rest, 16u);
+    for (var i = local; i < places; i += THREADS) {
+        let y = i / 10u;
+        let at = i - 10u * y;
+        let v = at / 3u;
+        var term = E_ZERO;
+        // a window of one variable has v = 0 only
+        if y < rest && v < 2u * width - 1u {
+            term = window_term(at - 3u * v, v, y, rest, width);
         }
-        var sums = array<vec4<u32>, 3>(E_ZERO, E_ZERO, E_ZERO);
-        if y < rest && (width == 2u || v == 0u) {
-            sums = window_term(v, y, rest, width);
-        }
-        scratch[at] = sums[0];
-        scratch[at + 1u] = sums[1];
-        scratch[at + 2u] = sums[2];
+        scratch[i] = term;
     }
-    workgroupBarrier();
-    for (var i = local; i < 160u; i += THREADS) {
-        scratch[i] = e_add(e_add(scratch[i], scratch[i + 160u]), e_add(scratch[i + 320u], scratch[i + 480u]));
+    if rest > 16u {
+        workgroupBarrier();
+        for (var i = local; i < 160u; i += THREADS) {
+            var sum = scratch[i];
+            for (var j = i + 160u; j < places; j += 160u) {
+                sum = e_add(sum, scratch[j]);
+            }
+            scratch[i] = sum;
+        }
     }
 }
 
@@ -319,36 +308,41 @@ fn add_padding(local: u32, lambda: Ext) {
     workgroupBarrier();
 }
 
-/// t at 0, 1, inf.
-fn round_sum(u: u32, k: u32, width: u32, xi_1: Ext, r0: Ext) -> Ext {
-    if width == 1u {
-        return grid(u);
+/// f(i + 1) for the quadratic f with f(0), f(1) and the leading coefficient at `at`, `at` + `stride` and `at` + 2 `stride` of the grid.
+fn quadratic(i: u32, at: u32, stride: u32) -> Ext {
+    var value = grid(at + stride);
+    if i > 0u {
+        let slope = e_sub(value, grid(at));
+        let c2 = e_double(grid(at + 2u * stride));
+        value = e_add(e_add(value, slope), c2);
+        if i == 2u {
+            value = e_add(e_add(value, slope), e_double(c2));
+        }
     }
-    if k == 0u {
-        return e_fold(grid(u), grid(u + 3u), xi_1);
-    }
-    let at = 3u * u;
-    let slope = e_sub(e_sub(grid(at + 1u), grid(at)), grid(at + 2u));
-    return e_add(grid(at), e_mul(r0, e_add(slope, e_mul(r0, grid(at + 2u)))));
+    return value;
 }
 
-/// s(i + 1) for i = 0, 1, 2.
+/// s(i + 1) for i = 0, 1, 2: t(i + 1) is linear or quadratic in the other variable of the window, whose value is xi or r_0.
 fn round_value(i: u32, k: u32, width: u32, at: u32, prefix: Ext, r0: Ext) -> Ext {
-    let xi = shared_ext(at + k);
-    let xi_1 = shared_ext(at + 1u);
-    let t0 = round_sum(0u, k, width, xi_1, r0);
-    let t1 = round_sum(1u, k, width, xi_1, r0);
-    var t = t1;
-    var eq = xi;
-    if i > 0u {
-        // t(X) = t0 + (t1 - t0 - c) X + c X^2, eq(xi, X) = (2 X - 1) xi + 1 - X
-        let c2 = e_double(round_sum(2u, k, width, xi_1, r0));
-        t = e_add(e_sub(e_double(t1), t0), c2);
-        eq = e_sub(e_add(e_double(xi), xi), E_ONE);
-        if i == 2u {
-            t = e_add(e_add(t, e_sub(t1, t0)), e_double(c2));
-            eq = e_sub(e_add(eq, e_double(xi)), E_ONE);
+    let stride = 1u + 2u * k;
+    let next = 4u - stride;
+    var t = quadratic(i, 0u, stride);
+    if width == 2u {
+        let slope = e_sub(quadratic(i, next, stride), t);
+        var x = shared_ext(at + 1u);
+        var c = E_ZERO;
+        if k == 1u {
+            x = r0;
+            c = quadratic(i, 2u * next, stride);
         }
+        t = e_add(t, e_mul(x, e_add(e_sub(slope, c), e_mul(x, c))));
+    }
+    // eq(xi, X) = (2 X - 1) xi + 1 - X
+    let xi = shared_ext(at + k);
+    let eq_step = e_sub(e_double(xi), E_ONE);
+    var eq = xi;
+    for (var j = 0u; j < i; j++) {
+        eq = e_add(eq, eq_step);
     }
     return e_mul(e_mul(prefix, eq), t);
 }
@@ -402,7 +396,7 @@ fn main(
         var sample = 4u;
         if phase == ROUND {
             if local < 3u {
-                set_message(local, round_value(local, k, width, point_at(layer) + first, prefix, r0));
+                set_message_ext(local, round_value(local, k, width, point_at(layer) + first, prefix, r0));
             }
         } else {
             if phase == START {
@@ -410,20 +404,19 @@ fn main(
                 if local < 5u {
                     // q of the root, then p and q of its two children
                     let node = 1u + ((local + 1u) >> 1u);
-                    set_message(local, select(heap_q[node], heap_p[node], vec4<bool>((local & 1u) == 1u)));
+                    set_message_ext(local, select(heap_q[node], heap_p[node], vec4<bool>((local & 1u) == 1u)));
                 }
             } else {
                 observe = 16u;
                 if local < 4u {
-                    set_message(local, claim(local, lambda));
+                    set_message_ext(local, claim(local, lambda));
                 }
             }
             if layer + 1u < params.levels {
                 sample = 8u;
             }
         }
-        duplex_observe(local, observe);
-        duplex_sample(local, sample);
+        duplex_step(local, observe, sample);
         let challenge = sampled_ext(0u);
         if phase == ROUND {
             let xi = shared_ext(point_at(layer) + first + k);

@@ -2,8 +2,9 @@
 // DuplexSponge). A full rate permutes at once; a squeeze permutes when words were absorbed since the last permutation or the rate is used
 // up, and gives words from the end of the rate. Every word goes to the log, too.
 //
-//   duplex_open(..); { fill `message`; duplex_observe(local, words); duplex_sample(local, words); read `sampled` } ...; duplex_close(..)
+//   duplex_open(..); { fill `message`; duplex_step(local, observe, sample); read `sampled` } ...; duplex_close(..)
 //
+// There is one permutation in the code, since code that runs for the first time takes longer to fetch than to execute (docs/performance.md).
 // All threads of the workgroup call all of it in uniform control flow. The positions in the rate depend only on counts.
 // A kernel that imports this declares `sponge: array<u32>` (16 words) and `transcript_log: array<u32>`, both read_write, and
 // `round_constants` (see poseidon2.wgsl). `lane` is the subgroup_invocation_id where subgroups have 16 lanes or more, else the thread's index.
@@ -20,6 +21,25 @@ var<workgroup> message: array<atomic<u32>, 20>;
 /// What was sampled last.
 var<workgroup> sampled: array<atomic<u32>, 8>;
 var<workgroup> duplex_words: array<atomic<u32>, 16>;
+
+fn set_message_ext(element: u32, value: vec4<u32>) {
+    let at = 4u * element;
+    atomicStore(&message[at], value.x);
+    atomicStore(&message[at + 1u], value.y);
+    atomicStore(&message[at + 2u], value.z);
+    atomicStore(&message[at + 3u], value.w);
+}
+
+fn sampled_ext(element: u32) -> vec4<u32> {
+    let at = 4u * element;
+    return vec4<u32>(
+        atomicLoad(&sampled[at]),
+        atomicLoad(&sampled[at + 1u]),
+        atomicLoad(&sampled[at + 2u]),
+        atomicLoad(&sampled[at + 3u]),
+    );
+}
+
 var<private> duplex_lane: u32;
 var<private> duplex_at: u32;
 var<private> duplex_left: u32;
@@ -72,15 +92,18 @@ fn duplex_internal(x: u32, i: u32) -> u32 {
 fn duplex_permute(local: u32) {
     workgroupBarrier();
     let i = duplex_lane & 15u;
-    var constant = round_constants[i >> 2u][i & 3u];
-    var x = duplex_external(atomicLoad(&duplex_words[i]), duplex_lane);
-    for (var r = 0u; r < 8u; r++) {
-        if r == 4u {
+    var x = atomicLoad(&duplex_words[i]);
+    var constant = 0u;
+    for (var r = 0u; r < 9u; r++) {
+        if r == 5u {
             x = duplex_internal(x, i);
         }
-        let word = p2_sbox(f_add(x, constant));
-        constant = round_constants[min(4u * r + 4u, 28u) + (i >> 2u)][i & 3u];
-        x = duplex_external(word, duplex_lane);
+        if r > 0u {
+            x = p2_sbox(f_add(x, constant));
+        }
+        // of the next round, on its way during this one
+        constant = round_constants[min(4u * r, 28u) + (i >> 2u)][i & 3u];
+        x = duplex_external(x, duplex_lane);
     }
     // all subgroups have read the words
     workgroupBarrier();
@@ -203,46 +226,44 @@ fn duplex_close(local: u32) {
     }
 }
 
-/// Observes the first `count` words of `message`.
-fn duplex_observe(local: u32, count: u32) {
+/// Observes the first `observe` words of `message`, then samples `sample` words (at most 8) into `sampled`, visible to all threads afterwards.
+fn duplex_step(local: u32, observe: u32, sample: u32) {
     workgroupBarrier();
     var read = 0u;
-    while read < count {
-        let taken = min(8u - duplex_at, count - read);
-        if local < taken {
-            let word = atomicLoad(&message[read + local]);
-            atomicStore(&duplex_words[duplex_at + local], word);
-            transcript_log[duplex_log + read + local] = word;
-        }
-        read += taken;
-        duplex_at += taken;
-        if duplex_at == 8u {
-            duplex_permute(local);
-            duplex_at = 0u;
-            duplex_left = 8u;
-        }
-    }
-    duplex_log += count;
-}
-
-/// Samples `count` words (at most 8) into `sampled`, visible to all threads afterwards.
-fn duplex_sample(local: u32, count: u32) {
     var given = 0u;
-    while given < count {
-        if duplex_at != 0u || duplex_left == 0u {
+    loop {
+        var full = false;
+        if read < observe {
+            let taken = min(8u - duplex_at, observe - read);
+            if local < taken {
+                let word = atomicLoad(&message[read + local]);
+                atomicStore(&duplex_words[duplex_at + local], word);
+                transcript_log[duplex_log + read + local] = word;
+            }
+            read += taken;
+            duplex_at += taken;
+            full = duplex_at == 8u;
+        } else if given < sample {
+            full = duplex_at != 0u || duplex_left == 0u;
+            if !full {
+                let taken = min(duplex_left, sample - given);
+                if local < taken {
+                    let word = atomicLoad(&duplex_words[duplex_left - 1u - local]);
+                    atomicStore(&sampled[given + local], word);
+                    transcript_log[duplex_log + observe + given + local] = word;
+                }
+                duplex_left -= taken;
+                given += taken;
+            }
+        } else {
+            break;
+        }
+        if full {
             duplex_permute(local);
             duplex_at = 0u;
             duplex_left = 8u;
         }
-        let taken = min(duplex_left, count - given);
-        if local < taken {
-            let word = atomicLoad(&duplex_words[duplex_left - 1u - local]);
-            atomicStore(&sampled[given + local], word);
-            transcript_log[duplex_log + given + local] = word;
-        }
-        duplex_left -= taken;
-        given += taken;
     }
-    duplex_log += count;
+    duplex_log += observe + sample;
     workgroupBarrier();
 }

@@ -35,18 +35,18 @@ fn main(
     let lane = local;
 #endif
     duplex_open(local, lane, params.absorb_index, params.sample_index, params.log_at);
-    for (var read = 0u; read < params.absorb; read += 16u) {
-        let count = min(16u, params.absorb - read);
-        if local < count {
+    var read = 0u;
+    var given = 0u;
+    while read < params.absorb || given < params.squeeze {
+        let observe = min(16u, params.absorb - read);
+        if local < observe {
             let word = source[params.start + read + local];
             atomicStore(&message[local], select(word, f_from_u32(word), params.integers != 0u));
         }
-        duplex_observe(local, count);
-        // `message` is read before it is written again
-        workgroupBarrier();
-    }
-    for (var given = 0u; given < params.squeeze; given += 8u) {
-        duplex_sample(local, min(8u, params.squeeze - given));
+        read += observe;
+        let sample = select(0u, min(8u, params.squeeze - given), read == params.absorb);
+        duplex_step(local, observe, sample);
+        given += sample;
     }
     duplex_close(local);
 }
