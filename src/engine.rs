@@ -8,7 +8,7 @@ use openvm_stark_backend::{
     prover::{Coordinator, DeviceMultiStarkProvingKey, Prover, ProvingContext},
     StarkEngine, SystemParams,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, DuplexSponge};
+use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config;
 use p3_baby_bear::{default_babybear_poseidon2_16, Poseidon2BabyBear};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     input,
     memory::ProofShape,
-    stages::transcript::SpongeTranscript,
+    stages::transcript::{HostTranscript, SpongeTranscript},
 };
 
 type SC = BabyBearPoseidon2Config;
@@ -25,7 +25,7 @@ type SC = BabyBearPoseidon2Config;
 /// Proves on a GPU; takes the place of upstream's `BabyBearPoseidon2CpuEngine` or its CUDA twin.
 ///
 /// `TS` is the Fiat-Shamir transcript, any one whose sponge state the device can continue.
-pub struct BabyBearPoseidon2WgpuEngine<TS = DuplexSponge> {
+pub struct BabyBearPoseidon2WgpuEngine<TS = HostTranscript> {
     device: WgpuDevice,
     transcript: PhantomData<TS>,
 }

@@ -55,4 +55,4 @@ pub use device::{EvaluatorPolicy, ProverOptions, WgpuDevice, WgpuDeviceBuilder};
 pub use engine::BabyBearPoseidon2WgpuEngine;
 pub use error::{Error, Result};
 pub use gpu::{adapters, AdapterReport, AdapterSummary, Admission, DeviceMetrics, LimitProfile};
-pub use stages::transcript::{Sponge, SpongeTranscript};
+pub use stages::transcript::{HostTranscript, Sponge, SpongeTranscript};

@@ -38,6 +38,13 @@ pub fn as_words<T: Element>(values: &[T]) -> &[u32] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len() * T::WORDS) }
 }
 
+/// The words of a slice of elements, to be changed in place.
+pub fn as_words_mut<T: Element>(values: &mut [T]) -> &mut [u32] {
+    const { assert!(size_of::<T>() == T::WORDS * 4 && align_of::<T>() <= 4) };
+    // SAFETY: as in `as_words`, and any bits that are written are a valid `T` by the contract of `Element`.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len() * T::WORDS) }
+}
+
 /// Copies words (little-endian bytes) into elements. `bytes.len()` must be a multiple of the element's size.
 pub(super) fn from_bytes<T: Element>(bytes: &[u8]) -> Vec<T> {
     const { assert!(size_of::<T>() == T::WORDS * 4) };

@@ -29,7 +29,7 @@ pub use admission::Admission;
 pub(crate) use background::Background;
 pub use buffer::DeviceBuffer;
 pub use device::{DeviceMetrics, Gpu};
-pub use element::{as_words, from_words, to_words, Element};
+pub use element::{as_words, as_words_mut, from_words, to_words, Element};
 pub use kernel::{raw, Access, Grid, Kernel, KernelDecl, RawBuffer, Variant};
 pub use matrix::{DeviceMatrix, Segment};
 pub use pipeline::{CompiledKernel, GeneratedKernel};

@@ -17,15 +17,20 @@ use crate::{
 /// As [`Gpu::alloc`], at the first call on a device.
 pub fn round_constants(gpu: &Gpu) -> Result<DeviceBuffer<F>> {
     gpu.table("poseidon2 round constants", || {
-        let external = BABYBEAR_RC16_EXTERNAL_INITIAL.iter().chain(&BABYBEAR_RC16_EXTERNAL_FINAL).flatten().copied();
+        let external = external_constants().flatten();
         let internal = BABYBEAR_RC16_INTERNAL.iter().copied().chain([F::ZERO; 3]);
         let vectors = internal.zip(diagonal()).flat_map(|(constant, entry)| [constant, entry, F::ZERO, F::ZERO]);
         external.chain(vectors).collect()
     })
 }
 
+/// The constants of the 8 external rounds.
+pub fn external_constants() -> impl Iterator<Item = [F; 16]> {
+    BABYBEAR_RC16_EXTERNAL_INITIAL.into_iter().chain(BABYBEAR_RC16_EXTERNAL_FINAL)
+}
+
 /// diag(0, 1, 2, 1/2, 3, 4, -1/2, -3, -4, 1/2^8, 1/4, 1/8, 1/2^27, -1/2^8, -1/16, -1/2^27).
-fn diagonal() -> [F; 16] {
+pub fn diagonal() -> [F; 16] {
     let half = |k: u64| F::ONE.div_2exp_u64(k);
     let (three, four) = (F::from_u32(3), F::from_u32(4));
     let positive = [F::ZERO, F::ONE, F::TWO, half(1), three, four];

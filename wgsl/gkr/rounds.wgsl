@@ -100,13 +100,16 @@ fn point_at(layer: u32) -> u32 {
 fn build_heap(local: u32) {
     for (var level = params.top; level > 0u; level--) {
         let nodes = 1u << (level - 1u);
-        for (var i = nodes + local; i < 2u * nodes; i += THREADS) {
-            let sum = fraction_sum(
-                Fraction(heap_p[2u * i], heap_q[2u * i]),
-                Fraction(heap_p[2u * i + 1u], heap_q[2u * i + 1u]),
-            );
-            heap_p[i] = sum.p;
-            heap_q[i] = sum.q;
+        for (var base = nodes; base < 2u * nodes; base += THREADS) {
+            let i = base + local;
+            if i < 2u * nodes {
+                let sum = fraction_sum(
+                    Fraction(heap_p[2u * i], heap_q[2u * i]),
+                    Fraction(heap_p[2u * i + 1u], heap_q[2u * i + 1u]),
+                );
+                heap_p[i] = sum.p;
+                heap_q[i] = sum.q;
+            }
         }
         storageBarrier();
         workgroupBarrier();
@@ -122,10 +125,13 @@ fn store_entry(x: u32, even: Fraction, odd: Fraction) {
 
 /// The table of a layer of `vars` variables from the heap.
 fn load_level(local: u32, vars: u32, lambda: Ext) {
-    for (var x = local; x < (1u << vars); x += THREADS) {
-        let at = (2u << vars) + 2u * x;
-        let q = heap_q[at];
-        store_entry(x, Fraction(e_add(heap_p[at], e_mul(lambda, q)), q), Fraction(heap_p[at + 1u], heap_q[at + 1u]));
+    for (var base = 0u; base < (1u << vars); base += THREADS) {
+        let x = base + local;
+        if x < (1u << vars) {
+            let at = (2u << vars) + 2u * x;
+            let q = heap_q[at];
+            store_entry(x, Fraction(e_add(heap_p[at], e_mul(lambda, q)), q), Fraction(heap_p[at + 1u], heap_q[at + 1u]));
+        }
     }
 }
 
@@ -150,10 +156,13 @@ fn folded(at: u32, r0: Ext, r1: Ext, padding_node: Fraction) -> Fraction {
 /// The folded table of 2^`vars` points from the one in memory.
 fn load_folded(local: u32, vars: u32, r0: Ext, r1: Ext, lambda: Ext) {
     let q = padding[params.levels - params.layer - 1u];
-    for (var x = local; x < (1u << vars); x += THREADS) {
-        let even = folded(8u * x, r0, r1, Fraction(e_mul(lambda, q), q));
-        let odd = folded(8u * x + 1u, r0, r1, Fraction(E_ZERO, q));
-        store_entry(x, even, odd);
+    for (var base = 0u; base < (1u << vars); base += THREADS) {
+        let x = base + local;
+        if x < (1u << vars) {
+            let even = folded(8u * x, r0, r1, Fraction(e_mul(lambda, q), q));
+            let odd = folded(8u * x + 1u, r0, r1, Fraction(E_ZERO, q));
+            store_entry(x, even, odd);
+        }
     }
 }
 
@@ -191,16 +200,17 @@ fn fold_table(local: u32, vars: u32, width: u32, r0: Ext, r1: Ext) {
 
 fn fill_suffix_eq(local: u32, layer: u32) {
     let vars = firstLeadingBit(max(local, 1u));
-    if local > 0u && vars <= layer {
-        let end = point_at(layer) + layer;
-        var product = E_ONE;
-        for (var i = 0u; i < vars; i++) {
+    let end = point_at(layer) + layer;
+    var product = E_ONE;
+    for (var i = 0u; i < min(layer, 7u); i++) {
+        // the layer's last `vars` variables
+        if i < vars && vars <= layer {
             let xi = shared_ext(end - vars + i);
             let one = (local & (1u << i)) != 0u;
             product = e_mul(product, select(e_sub(E_ONE, xi), xi, vec4<bool>(one)));
         }
-        suffix_eq[local] = product;
     }
+    suffix_eq[local] = product;
 }
 
 fn product(p0: Ext, q0: Ext, p1: Ext, q1: Ext) -> Ext {
@@ -237,7 +247,8 @@ fn window_term(u: u32, v: u32, y: u32, rest: u32, width: u32) -> Ext {
 fn window_sums(local: u32, vars: u32, width: u32) {
     let rest = 1u << (vars - width);
     let places = 10u * max(rest, 16u);
-    for (var i = local; i < places; i += THREADS) {
+    for (var base = 0u; base < places; base += THREADS) {
+        let i = base + local;
         let y = i / 10u;
         let at = i - 10u * y;
         let v = at / 3u;
@@ -246,16 +257,21 @@ fn window_sums(local: u32, vars: u32, width: u32) {
         if y < rest && v < 2u * width - 1u {
             term = window_term(at - 3u * v, v, y, rest, width);
         }
-        scratch[i] = term;
+        if i < places {
+            scratch[i] = term;
+        }
     }
     if rest > 16u {
         workgroupBarrier();
-        for (var i = local; i < 160u; i += THREADS) {
-            var sum = scratch[i];
-            for (var j = i + 160u; j < places; j += 160u) {
-                sum = e_add(sum, scratch[j]);
+        for (var base = 0u; base < 160u; base += THREADS) {
+            let i = base + local;
+            if i < 160u {
+                var sum = scratch[i];
+                for (var from = 160u; from < places; from += 160u) {
+                    sum = e_add(sum, scratch[from + i]);
+                }
+                scratch[i] = sum;
             }
-            scratch[i] = sum;
         }
     }
 }
@@ -263,17 +279,22 @@ fn window_sums(local: u32, vars: u32, width: u32) {
 /// The partial sums of window.wgsl into the same 160 places. 120 = 10 * 12 threads, eight loads in flight each.
 fn partial_sums(local: u32) {
     let end = 10u * params.slots;
-    if local < 120u {
-        var sum = E_ZERO;
-        var i = local;
-        for (; i + 840u < end; i += 960u) {
+    var sum = E_ZERO;
+    var base = 0u;
+    for (; base + 960u <= end; base += 960u) {
+        if local < 120u {
+            let i = base + local;
             let a = e_add(e_add(partials[i], partials[i + 120u]), e_add(partials[i + 240u], partials[i + 360u]));
             let b = e_add(e_add(partials[i + 480u], partials[i + 600u]), e_add(partials[i + 720u], partials[i + 840u]));
             sum = e_add(sum, e_add(a, b));
         }
-        for (; i < end; i += 120u) {
-            sum = e_add(sum, partials[i]);
+    }
+    for (; base < end; base += 120u) {
+        if local < min(120u, end - base) {
+            sum = e_add(sum, partials[base + local]);
         }
+    }
+    if local < 120u {
         scratch[local] = sum;
     }
     if local < 40u {
@@ -341,7 +362,10 @@ fn round_value(i: u32, k: u32, width: u32, at: u32, prefix: Ext, r0: Ext) -> Ext
     let xi = shared_ext(at + k);
     let eq_step = e_sub(e_double(xi), E_ONE);
     var eq = xi;
-    for (var j = 0u; j < i; j++) {
+    if i > 0u {
+        eq = e_add(eq, eq_step);
+    }
+    if i > 1u {
         eq = e_add(eq, eq_step);
     }
     return e_mul(e_mul(prefix, eq), t);

@@ -20,8 +20,9 @@ use crate::{
 
 mod host;
 mod log;
+mod permutation;
 
-pub use host::{Sponge, SpongeTranscript};
+pub use host::{HostTranscript, Sponge, SpongeTranscript};
 use log::Log;
 pub use log::{Challenge, Observed, LOG_BYTES};
 
