@@ -267,8 +267,8 @@ fn window_sums(local: u32, vars: u32, width: u32) {
             let i = base + local;
             if i < 160u {
                 var sum = scratch[i];
-                for (var from = 160u; from < places; from += 160u) {
-                    sum = e_add(sum, scratch[from + i]);
+                for (var j = 160u; j < places; j += 160u) {
+                    sum = e_add(sum, scratch[j + i]);
                 }
                 scratch[i] = sum;
             }
