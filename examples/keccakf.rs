@@ -16,7 +16,7 @@ use openvm_stark_backend::{
 };
 use openvm_stark_sdk::config::{
     app_params_with_100_bits_security,
-    baby_bear_poseidon2::{BabyBearPoseidon2CpuEngine, DuplexSponge, F},
+    baby_bear_poseidon2::{BabyBearPoseidon2CpuEngine, F},
     MAX_APP_LOG_STACKED_HEIGHT,
 };
 use openvm_wgpu_backend::{
@@ -122,7 +122,7 @@ fn run(args: &Args) -> Result<()> {
     let adapter = device.adapter_info().clone();
     println!("adapter: {adapter}");
 
-    let engine = BabyBearPoseidon2WgpuEngine::<DuplexSponge>::from_device(device);
+    let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::from_device(device);
     let workload = Workload { kind: args.workload, log_n: args.log_perms };
     let keys = generate_keys(&engine, &workload, &progress);
     let runner = Runner::new(&engine, &keys, "wgpu", &progress, &spans);
@@ -183,12 +183,7 @@ fn open_device(args: &Args, params: &SystemParams) -> Result<WgpuDevice> {
     builder.build(params.clone()).wrap_err("cannot prove on the GPU")
 }
 
-fn record(
-    adapter: &str,
-    workload: &Workload,
-    engine: &BabyBearPoseidon2WgpuEngine<DuplexSponge>,
-    outcome: &Outcome,
-) -> ProofRecord {
+fn record(adapter: &str, workload: &Workload, engine: &BabyBearPoseidon2WgpuEngine, outcome: &Outcome) -> ProofRecord {
     let metrics = engine.device().metrics();
     let seconds = outcome.prove.as_secs_f64();
     ProofRecord {

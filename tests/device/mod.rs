@@ -4,10 +4,9 @@
 #![allow(dead_code)]
 
 use openvm_stark_backend::{StarkEngine, SystemParams};
-use openvm_stark_sdk::config::baby_bear_poseidon2::DuplexSponge;
 use openvm_wgpu_backend::BabyBearPoseidon2WgpuEngine;
 
-pub type Engine = BabyBearPoseidon2WgpuEngine<DuplexSponge>;
+pub type Engine = BabyBearPoseidon2WgpuEngine;
 
 /// An engine on the device that all tests of a binary share, under the profile that `OPENVM_WGPU_PROFILE` names.
 pub fn engine(params: SystemParams) -> Engine {

@@ -45,7 +45,7 @@ use round0::{evaluate_round0, WeightArgs, Weights};
 pub use scratch::{ROUND0_TILE_BYTES, TILE_BYTES};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     gpu::{Completed, DeviceBuffer, Gpu, Recorder},
     kernels::rap::{begin_rounds, combine, lagrange_basis, powers, BeginRounds, RoundState, TilePlanner, TileSource},
     stages::{
@@ -64,17 +64,22 @@ type SC = BabyBearPoseidon2Config;
 ///
 /// # Errors
 ///
-/// [`crate::Error::UnbalancedInteractions`]; what the device reports.
+/// [`Error::UnbalancedInteractions`]; what the device reports.
 pub fn prove_rap<TS: SpongeTranscript>(
     tx: &mut Transcript<'_, TS>,
     input: &RapInput<'_>,
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let gpu = tx.gpu().clone();
-    let tiles = TileSources::new(&gpu, input)?;
     let mut rec = gpu.recorder("rap constraints");
-    let logup =
-        info_span!("prover.rap_constraints.logup_gkr").in_scope(|| Logup::prove(tx, &mut rec, input, &tiles))?;
+    let (tiles, logup) = info_span!("prover.rap_constraints.logup_gkr").in_scope(|| {
+        let mut logup = Logup::challenges(tx, &mut rec, input)?;
+        // the device searches for the witness while the host plans
+        rec.submit()?;
+        let tiles = TileSources::new(&gpu, input)?;
+        logup.prove(tx, &mut rec, input, &tiles)?;
+        Ok::<_, Error>((tiles, logup))
+    })?;
     let round0 =
         info_span!("prover.rap_constraints.round0").in_scope(|| Round0::prove(tx, rec, input, &tiles, logup))?;
     info_span!("prover.rap_constraints.mle_rounds").in_scope(|| prove_mle_rounds(tx, input, &tiles, round0, meanwhile))
@@ -123,32 +128,42 @@ impl TileSources {
 /// The logup challenges and the fractional sumcheck over all interactions.
 struct Logup {
     pow_witness: Observed<F>,
+    alpha: Challenge,
     beta_powers: DeviceBuffer<EF>,
     /// `None` without interactions.
     gkr: Option<FractionalSumcheck>,
 }
 
 impl Logup {
-    fn prove<TS: SpongeTranscript>(
+    fn challenges<TS: SpongeTranscript>(
         tx: &mut Transcript<'_, TS>,
         rec: &mut Recorder,
         input: &RapInput<'_>,
-        tiles: &TileSources,
     ) -> Result<Self> {
         let pow_witness = tx.grind(rec, input.logup_pow_bits)?;
         let alpha = tx.sample_ext(rec)?;
         let beta = tx.sample_ext(rec)?;
         let max_message_len = input.airs.iter().map(|air| air.evaluator.logup_weights().max_message_len()).max();
         let beta_powers = powers(rec, tx.log(), beta, max_message_len.unwrap_or(0) + 1)?;
+        Ok(Self { pow_witness, alpha, beta_powers, gkr: None })
+    }
+
+    fn prove<TS: SpongeTranscript>(
+        &mut self,
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        input: &RapInput<'_>,
+        tiles: &TileSources,
+    ) -> Result<()> {
         if input.num_leaves == 0 {
-            return Ok(Self { pow_witness, beta_powers, gkr: None });
+            return Ok(());
         }
         let (sources, constants) = (&tiles.gkr_input, &tiles.constants);
-        let args = LeafArgs { input, sources, constants, log: tx.log(), alpha, beta_powers: &beta_powers };
-        let leaves = interaction_leaves(rec, &args)?;
-        let gkr = padded_fractional_sumcheck(tx, rec, leaves, alpha)?;
-        rec.submit()?;
-        Ok(Self { pow_witness, beta_powers, gkr: Some(gkr) })
+        let (alpha, beta_powers) = (self.alpha, &self.beta_powers);
+        let leaves =
+            interaction_leaves(rec, &LeafArgs { input, sources, constants, log: tx.log(), alpha, beta_powers })?;
+        self.gkr = Some(padded_fractional_sumcheck(tx, rec, leaves, alpha)?);
+        rec.submit()
     }
 
     /// The proof, after the wait.
@@ -226,6 +241,8 @@ impl Round0 {
         let batch = Round0Batch::new(input.l_skip, input.max_constraint_degree, &point, &polys);
         let mut rec = tx.gpu().recorder("rap constraints");
         let batched = BatchedRound0::prove(tx, &mut rec, input, &batch)?;
+        // the device has waited for the host
+        rec.submit()?;
         Ok(Self { gkr_proof, xi, weights, batch, batched, rec })
     }
 }

@@ -81,8 +81,7 @@ fn external_matrix(state: &mut State) {
         let (all_b, all_d) = (add(all, b), add(all, d));
         four.copy_from_slice(&[add(all_b, ab), add(all_b, add(c, c)), add(all_d, cd), add(all_d, add(a, a))]);
     }
-    let sums: [u32; 4] =
-        std::array::from_fn(|k| add(add(state[k], state[k + 4]), add(state[k + 8], state[k + 12])));
+    let sums: [u32; 4] = std::array::from_fn(|k| add(add(state[k], state[k + 4]), add(state[k + 8], state[k + 12])));
     for i in 0..WIDTH {
         state[i] = add(state[i], sums[i % 4]);
     }
@@ -140,11 +139,13 @@ fn sbox(x: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use openvm_stark_backend::FiatShamirTranscript;
+    use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, BabyBearPoseidon2Config as SC};
     use p3_baby_bear::default_babybear_poseidon2_16;
     use p3_field::{PrimeCharacteristicRing, PrimeField32};
     use rand::{rngs::StdRng, Rng, SeedableRng};
 
-    use super::*;
+    use super::{super::HostTranscript, *};
 
     #[test]
     fn it_is_the_permutation_of_p3() {
@@ -162,5 +163,23 @@ mod tests {
                 assert_eq!(found, expected, "{state:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_default_transcript_is_upstreams() {
+        let (mut found, mut expected) = (HostTranscript::default(), default_duplex_sponge());
+        for i in 0..40 {
+            for word in 0..i {
+                found.observe(F::from_u32(word));
+                FiatShamirTranscript::<SC>::observe(&mut expected, F::from_u32(word));
+            }
+            for _ in 0..i % 11 {
+                assert_eq!(found.sample(), FiatShamirTranscript::<SC>::sample(&mut expected), "after {i} words");
+            }
+            let digest = std::array::from_fn(|k| F::from_usize(k));
+            found.observe_commit(digest);
+            FiatShamirTranscript::<SC>::observe_commit(&mut expected, digest);
+        }
+        assert_eq!(found.sample(), FiatShamirTranscript::<SC>::sample(&mut expected));
     }
 }
