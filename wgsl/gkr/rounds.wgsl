@@ -396,14 +396,19 @@ fn main(
         share_ext(local, state[local]);
     }
     duplex_open(local, lane, params.absorb_index, params.sample_index, params.log_at);
-    var phase = START;
+    let window = params.slots > 0u && params.tail == 0u;
+    // transcript steps: of a window two rounds, of a tail all rounds and the claims, at the start the root and the same for each layer
+    var steps = 2u;
+    var phase = ROUND;
     if params.slots > 0u {
-        phase = ROUND;
         partial_sums(local);
         reduce_sums(local);
         add_padding(local, shared_ext(0u));
+        steps = select(params.vars + 1u, 2u, window);
     } else {
+        phase = START;
         build_heap(local);
+        steps = 1u + params.last_layer * (params.last_layer + 3u) / 2u;
     }
     var lambda = shared_ext(0u);
     var prefix = shared_ext(1u);
@@ -414,33 +419,31 @@ fn main(
     var vars = params.vars;
     var width = 2u;
     var k = 0u;
-    var in_memory = true;
-    loop {
+    var in_memory = params.slots > 0u;
+    // a loop without other exits: else an H200 takes twice as long for each permutation (docs/performance.md)
+    for (var step = 0u; step < steps; step++) {
+        let more = step + 1u < steps;
         var observe = 12u;
-        var sample = 4u;
         if phase == ROUND {
             if local < 3u {
                 set_message_ext(local, round_value(local, k, width, point_at(layer) + first, prefix, r0));
             }
-        } else {
-            if phase == START {
-                observe = 20u;
-                if local < 5u {
-                    // q of the root, then p and q of its two children
-                    let node = 1u + ((local + 1u) >> 1u);
-                    set_message_ext(local, select(heap_q[node], heap_p[node], vec4<bool>((local & 1u) == 1u)));
-                }
-            } else {
-                observe = 16u;
-                if local < 4u {
-                    set_message_ext(local, claim(local, lambda));
-                }
+        } else if phase == START {
+            observe = 20u;
+            if local < 5u {
+                // q of the root, then p and q of its two children
+                let node = 1u + ((local + 1u) >> 1u);
+                set_message_ext(local, select(heap_q[node], heap_p[node], vec4<bool>((local & 1u) == 1u)));
             }
-            if layer + 1u < params.levels {
-                sample = 8u;
+        } else {
+            observe = 16u;
+            if local < 4u {
+                set_message_ext(local, claim(local, lambda));
             }
         }
-        duplex_step(local, observe, sample);
+        // behind the last layer there is no other to batch
+        let batched = phase != ROUND && layer + 1u < params.levels;
+        duplex_step(local, observe, select(4u, 8u, batched));
         let challenge = sampled_ext(0u);
         if phase == ROUND {
             let xi = shared_ext(point_at(layer) + first + k);
@@ -455,50 +458,47 @@ fn main(
                 r1 = challenge;
             }
             k += 1u;
-            if k < width {
-                continue;
-            }
-            if params.slots > 0u && params.tail == 0u {
-                break;
-            }
-            k = 0u;
-            first += width;
-            vars -= width;
-            if params.slots > 0u && in_memory {
-                in_memory = false;
-                load_folded(local, vars, r0, r1, lambda);
-                fill_suffix_eq(local, layer);
-            } else {
-                fold_table(local, vars, width, r0, r1);
-            }
-            if vars == 0u {
-                phase = CLAIMS;
+            if k == width && !window {
+                k = 0u;
+                first += width;
+                vars -= width;
+                if in_memory {
+                    in_memory = false;
+                    load_folded(local, vars, r0, r1, lambda);
+                    fill_suffix_eq(local, layer);
+                } else {
+                    fold_table(local, vars, width, r0, r1);
+                }
+                if vars == 0u {
+                    phase = CLAIMS;
+                }
             }
         } else {
             if local == 0u {
                 share_ext(point_at(layer + 1u), challenge);
             }
-            // there is no layer behind the last one to batch
-            if sample == 8u {
+            if batched {
                 lambda = sampled_ext(1u);
             }
-            if layer == params.last_layer {
-                break;
+            if more {
+                layer += 1u;
+                vars = layer;
+                first = 0u;
+                prefix = E_ONE;
+                phase = ROUND;
+                load_level(local, vars, lambda);
+                workgroupBarrier();
+                fill_suffix_eq(local, layer);
             }
-            layer += 1u;
-            vars = layer;
-            first = 0u;
-            prefix = E_ONE;
-            phase = ROUND;
-            load_level(local, vars, lambda);
-            workgroupBarrier();
-            fill_suffix_eq(local, layer);
         }
-        workgroupBarrier();
-        if phase == ROUND {
-            width = 2u - (vars & 1u);
-            window_sums(local, vars, width);
-            reduce_sums(local);
+        // a window is used up
+        if k == 0u && more {
+            workgroupBarrier();
+            if phase == ROUND {
+                width = 2u - (vars & 1u);
+                window_sums(local, vars, width);
+                reduce_sums(local);
+            }
         }
     }
     duplex_close(local);
