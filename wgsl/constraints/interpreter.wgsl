@@ -66,7 +66,11 @@ fn run(first: u32, end: u32) {
     for (var k = first; k < end; k++) {
         let instr = records[k];
         let a = operand(instr.y, instr.w);
-        let b = operand(instr.z, instr.w);
+        var b = a;
+        // the condition spares the double of a column two loads
+        if instr.z != instr.y {
+            b = operand(instr.z, instr.w);
+        }
         var value: Value;
         switch instr.x & 7u {
             case 0u: {
