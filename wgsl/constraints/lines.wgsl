@@ -35,7 +35,7 @@ alias Value = Ext;
 
 /// Row of t_0.
 var<private> row: u32;
-/// X in Montgomery form.
+/// X.
 var<private> point: u32;
 
 var<private> acc0: Ext;
@@ -47,7 +47,14 @@ fn column(c: u32) -> Value {
     if params.last != 0u {
         return t_0;
     }
-    return e_add(t_0, e_scale(e_sub(tile[at + 1u], t_0), point));
+    let t_1 = tile[at + 1u];
+    let slope = e_sub(t_1, t_0);
+    if params.points > 3u {
+        return e_add(t_0, e_scale(slope, f_from_u32(point)));
+    }
+    // t_1 + (X - 1) slope: additions are cheaper than four products
+    let at_2 = e_add(t_1, select(E_ZERO, slope, point >= 2u));
+    return e_add(at_2, select(E_ZERO, slope, point == 3u));
 }
 
 fn lift(word: u32) -> Value {
@@ -121,7 +128,7 @@ fn main(
     let chunk = params.chunk + workgroup_id.z;
     let y = e / params.points;
     row = 2u * y;
-    point = f_from_u32(e - y * params.points + 1u);
+    point = e - y * params.points + 1u;
     evaluate(chunk);
     let at = chunk * params.accumulators * params.evaluations + e;
     let weight = eq[params.eq_offset + y];

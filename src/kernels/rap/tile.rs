@@ -1,5 +1,5 @@
 //! Tiles out of trace matrices: rows as they are, on the cosets of round 0, or with the univariate variable folded
-//! (`wgsl/rap/{trace_tile,coset_tile,fold_ple}.wgsl`).
+//! (`wgsl/rap/{trace_tile,coset_tile,coset_tile16,fold_ple}.wgsl`).
 
 use std::ops::Range;
 
@@ -31,6 +31,14 @@ kernel! {
 }
 
 kernel! {
+    /// The same for l_skip = 4 and heights of at least four
+    struct GatherCosets16("rap/coset_tile16.wgsl", workgroup = 256) {
+        buffers { read segment: F, read entries: u32, read scales: F, write tile: F }
+        params { start, count, height, first_x, xs, columns, log_columns, cosets }
+    }
+}
+
+kernel! {
     /// tile[column][offset + x] = sum_i lagrange[i] T[(first_x + x) 2^l_skip + i]
     struct FoldPle("rap/fold_ple.wgsl", workgroup = 256) {
         buffers { read segment: F, read entries: u32, read lagrange: EF, write tile: EF }
@@ -42,6 +50,10 @@ kernel! {
 const COSET_VALUES: usize = 512;
 
 const _: () = assert!(1 << MAX_L_SKIP <= COSET_VALUES, "a workgroup takes whole chunks");
+
+/// Chunks that a workgroup of `wgsl/rap/coset_tile16.wgsl` transforms, and of at most how many columns.
+const CHUNKS_16: usize = 256;
+const COLUMNS_16: usize = 16;
 
 /// Kinds of a column's source, as `wgsl/rap/columns.wgsl` reads them.
 fn kind(column: TileColumn) -> u32 {
@@ -85,7 +97,8 @@ impl TilePlanner {
     ///
     /// As [`Gpu::alloc`].
     pub fn new(gpu: &Gpu) -> Result<Self> {
-        let no_trace = gpu.table("no trace", || vec![F::ZERO])?;
+        // a vector, as some kernels read traces
+        let no_trace = gpu.table("no trace", || vec![F::ZERO; 4])?;
         Ok(Self { no_trace, words: vec![], plans: vec![] })
     }
 
@@ -197,6 +210,9 @@ impl TraceTile<'_> {
 /// Trace values that one dispatch takes to the cosets: about 30 ms on an eight-core M1, so that a display stays alive.
 const VALUES_PER_DISPATCH: usize = 1 << 25;
 
+/// Columns that one dispatch takes: a dispatch dimension counts blocks of [`COLUMNS_16`].
+const MAX_COLUMNS: usize = 1 << 19;
+
 /// Hypercube points of the trace on the cosets `g^1 D, .., g^cosets D` of the skip domain, as a tile.
 pub struct CosetTile<'a> {
     /// The columns.
@@ -228,30 +244,62 @@ impl CosetTile<'_> {
         let rows = (self.points.len() * self.cosets) << self.l_skip;
         assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
         self.source.check_tile(self.tile.len(), rows, self.stride);
-        let tables = coset_tables(rec.gpu(), self.l_skip, self.cosets)?;
         let column = self.points.len() << self.l_skip;
-        let most = (VALUES_PER_DISPATCH / column).max(1) as u32;
+        let most = (VALUES_PER_DISPATCH / column).clamp(1, MAX_COLUMNS) as u32;
         let parts = self.source.groups().flat_map(|(segment, start, count)| {
             (0..count).step_by(most as usize).map(move |at| (segment, start + at, most.min(count - at)))
         });
+        let in_registers = self.l_skip == 4 && self.source.height() >= 4;
+        let tables = match in_registers {
+            true => scales_16(rec.gpu(), self.cosets)?,
+            false => coset_tables(rec.gpu(), self.l_skip, self.cosets)?,
+        };
         for (segment, start, count) in parts {
-            let kernel = GatherCosets {
-                segment,
-                entries: &self.source.entries,
-                tables: &tables,
-                tile: self.tile,
-                start,
-                count,
-                height: self.source.height() as u32,
-                first_x: self.points.start as u32,
-                xs: self.points.len() as u32,
-                columns: self.source.columns() as u32,
-                l_skip: self.l_skip as u32,
-                cosets: self.cosets as u32,
-            };
-            rec.dispatch(&kernel, Grid::workgroups((count as usize * column).div_ceil(COSET_VALUES)));
+            match in_registers {
+                true => self.fill_16(rec, &tables, segment, start..start + count),
+                false => self.fill_any(rec, &tables, segment, start..start + count),
+            }
         }
         Ok(())
+    }
+
+    fn fill_any(&self, rec: &mut Recorder, tables: &DeviceBuffer<F>, segment: &DeviceBuffer<F>, entries: Range<u32>) {
+        let values = entries.len() * self.points.len() << self.l_skip;
+        let kernel = GatherCosets {
+            segment,
+            entries: &self.source.entries,
+            tables,
+            tile: self.tile,
+            start: entries.start,
+            count: entries.len() as u32,
+            height: self.source.height() as u32,
+            first_x: self.points.start as u32,
+            xs: self.points.len() as u32,
+            columns: self.source.columns() as u32,
+            l_skip: self.l_skip as u32,
+            cosets: self.cosets as u32,
+        };
+        rec.dispatch(&kernel, Grid::workgroups(values.div_ceil(COSET_VALUES)));
+    }
+
+    fn fill_16(&self, rec: &mut Recorder, scales: &DeviceBuffer<F>, segment: &DeviceBuffer<F>, entries: Range<u32>) {
+        let columns = entries.len().next_power_of_two().min(COLUMNS_16);
+        let kernel = GatherCosets16 {
+            segment,
+            entries: &self.source.entries,
+            scales,
+            tile: self.tile,
+            start: entries.start,
+            count: entries.len() as u32,
+            height: self.source.height() as u32,
+            first_x: self.points.start as u32,
+            xs: self.points.len() as u32,
+            columns: self.source.columns() as u32,
+            log_columns: columns.ilog2(),
+            cosets: self.cosets as u32,
+        };
+        let grid = Grid::workgroups(self.points.len().div_ceil(CHUNKS_16 / columns));
+        rec.dispatch(&kernel, grid.batched(entries.len().div_ceil(columns)));
     }
 }
 
@@ -269,6 +317,15 @@ fn coset_tables(gpu: &Gpu, l_skip: usize, cosets: usize) -> Result<DeviceBuffer<
             tables.extend((0..n).map(scale));
         }
         tables
+    })
+}
+
+/// For each coset g^((j+1) k) / 16 in the slots -k mod 16.
+fn scales_16(gpu: &Gpu, cosets: usize) -> Result<DeviceBuffer<F>> {
+    gpu.table(&format!("cosets of 16 {cosets}"), || {
+        let scale = |shift: F, slot: u64| shift.exp_u64((16 - slot) % 16).div_2exp_u64(4);
+        let shifts = F::GENERATOR.powers().skip(1).take(cosets);
+        shifts.flat_map(|shift| (0..16).map(move |slot| scale(shift, slot))).collect()
     })
 }
 

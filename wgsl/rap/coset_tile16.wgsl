@@ -1,0 +1,117 @@
+// rap/coset_tile.wgsl for l_skip = 4 and at least four rows: the columns' values on the cosets g^1 D, .., g^cosets D of D, |D| = 16.
+//
+//   tile[tile_at(column, (x * cosets + j) * 16 + i)] = T(g^(j+1) omega^i, first_x + x),   x < xs, j < cosets, i < 16,
+//
+// where T(., x) is the polynomial of degree < 16 with the values of rows (first_x + x) * 16 + (0..16) of the (lifted) column on D.
+// Columns: entries[start..start + count] as (source, tile column), see rap/columns.wgsl; the tile as rap/tile_at.wgsl lays it out.
+//
+// A workgroup of 256 threads takes 256 chunks of sixteen rows: 2^log_columns columns (block z of them) at 256 / 2^log_columns points.
+// Each thread transforms one chunk in registers, as four vectors; workgroup memory brings the vectors of consecutive threads to
+// consecutive places in memory. Only the forward DFT is used: of the values it gives 16 times the coefficients, of those (times
+// scales[j][s] = g^((j+1) k) / 16 in slot s = -k mod 16) the values on the coset, both in the order of negative indices.
+// Work: 1 + cosets DFTs and 16 * cosets products a chunk; 4 bytes in and 4 * cosets out a row.
+// Host reference: p3's idft and coset_dft (kernels::rap::tile::tests).
+#import grid
+#import ntt/lazy
+
+struct Params {
+    start: u32,
+    count: u32,
+    height: u32,
+    first_x: u32,
+    xs: u32,
+    columns: u32,
+    log_columns: u32,
+    cosets: u32,
+}
+
+@group(0) @binding(0) var<storage, read> segment: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> scales: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> tile: array<vec4<u32>>;
+var<immediate> params: Params;
+
+/// 256 chunks of four vectors.
+var<workgroup> values: array<vec4<u32>, 1024>;
+
+/// The place of vector i % 4 of chunk i / 4, against bank conflicts.
+fn place(i: u32) -> u32 {
+    return i ^ ((i >> 3u) & 3u);
+}
+
+/// Rows 4 v to 4 v + 3 of the lifted column `source`.
+fn four_rows(source: u32, v: u32) -> vec4<u32> {
+    let kind = source >> 28u;
+    let vectors = params.height >> 2u;
+    let at = v & (vectors - 1u);
+    if kind <= 1u {
+        let column = (source & 0xfffffffu) * vectors;
+        let rows = segment[column + at];
+        if kind == 0u {
+            return rows;
+        }
+        return vec4<u32>(rows.yzw, segment[column + ((v + 1u) & (vectors - 1u))].x);
+    }
+    let edge = select(params.height - 1u, 0u, kind == 2u);
+    let on_edge = vec4<u32>(0u, 1u, 2u, 3u) + 4u * at == vec4<u32>(edge);
+    return select(vec4<u32>(), vec4<u32>(F_ONE), on_edge != vec4<bool>(kind == 3u));
+}
+
+/// Slot i to slot -i mod 16, and canonical values.
+fn negate_indices(x: Block) -> Block {
+    let a = v_reduce(x.a);
+    let b = v_reduce(x.b);
+    let c = v_reduce(x.c);
+    let d = v_reduce(x.d);
+    return Block(
+        vec4<u32>(a.x, d.w, d.z, d.y),
+        vec4<u32>(d.x, c.w, c.z, c.y),
+        vec4<u32>(c.x, b.w, b.z, b.y),
+        vec4<u32>(b.x, a.w, a.z, a.y),
+    );
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let log_xs = 8u - params.log_columns;
+    let first_x = linear_workgroup(workgroup_id, num_workgroups) << log_xs;
+    let first_entry = workgroup_id.z << params.log_columns;
+    for (var i = thread; i < 1024u; i += 256u) {
+        let x = first_x + ((i >> 2u) & ((1u << log_xs) - 1u));
+        let k = first_entry + (i >> (2u + log_xs));
+        var rows = vec4<u32>();
+        if x < params.xs && k < params.count {
+            rows = four_rows(entries[params.start + k].x, (params.first_x + x) * 4u + (i & 3u));
+        }
+        values[place(i)] = rows;
+    }
+    workgroupBarrier();
+    let a = place(4u * thread);
+    let b = place(4u * thread + 1u);
+    let c = place(4u * thread + 2u);
+    let d = place(4u * thread + 3u);
+    let coefficients = dft16_lazy(Block(values[a], values[b], values[c], values[d]));
+    for (var j = 0u; j < params.cosets; j++) {
+        let scale = Block(scales[4u * j], scales[4u * j + 1u], scales[4u * j + 2u], scales[4u * j + 3u]);
+        let y = negate_indices(dft16_lazy(block_mul(coefficients, scale)));
+        values[a] = y.a;
+        values[b] = y.b;
+        values[c] = y.c;
+        values[d] = y.d;
+        workgroupBarrier();
+        for (var i = thread; i < 1024u; i += 256u) {
+            let x = first_x + ((i >> 2u) & ((1u << log_xs) - 1u));
+            let k = first_entry + (i >> (2u + log_xs));
+            if x < params.xs && k < params.count {
+                let chunk = x * params.cosets + j;
+                let block = (chunk >> 2u) * params.columns + entries[params.start + k].y;
+                tile[block * 16u + (chunk & 3u) * 4u + (i & 3u)] = values[place(i)];
+            }
+        }
+        workgroupBarrier();
+    }
+}
