@@ -100,16 +100,13 @@ fn point_at(layer: u32) -> u32 {
 fn build_heap(local: u32) {
     for (var level = params.top; level > 0u; level--) {
         let nodes = 1u << (level - 1u);
-        for (var base = nodes; base < 2u * nodes; base += THREADS) {
-            let i = base + local;
-            if i < 2u * nodes {
-                let sum = fraction_sum(
-                    Fraction(heap_p[2u * i], heap_q[2u * i]),
-                    Fraction(heap_p[2u * i + 1u], heap_q[2u * i + 1u]),
-                );
-                heap_p[i] = sum.p;
-                heap_q[i] = sum.q;
-            }
+        for (var i = nodes + local; i < 2u * nodes; i += THREADS) {
+            let sum = fraction_sum(
+                Fraction(heap_p[2u * i], heap_q[2u * i]),
+                Fraction(heap_p[2u * i + 1u], heap_q[2u * i + 1u]),
+            );
+            heap_p[i] = sum.p;
+            heap_q[i] = sum.q;
         }
         storageBarrier();
         workgroupBarrier();
@@ -125,13 +122,10 @@ fn store_entry(x: u32, even: Fraction, odd: Fraction) {
 
 /// The table of a layer of `vars` variables from the heap.
 fn load_level(local: u32, vars: u32, lambda: Ext) {
-    for (var base = 0u; base < (1u << vars); base += THREADS) {
-        let x = base + local;
-        if x < (1u << vars) {
-            let at = (2u << vars) + 2u * x;
-            let q = heap_q[at];
-            store_entry(x, Fraction(e_add(heap_p[at], e_mul(lambda, q)), q), Fraction(heap_p[at + 1u], heap_q[at + 1u]));
-        }
+    for (var x = local; x < (1u << vars); x += THREADS) {
+        let at = (2u << vars) + 2u * x;
+        let q = heap_q[at];
+        store_entry(x, Fraction(e_add(heap_p[at], e_mul(lambda, q)), q), Fraction(heap_p[at + 1u], heap_q[at + 1u]));
     }
 }
 
@@ -156,13 +150,10 @@ fn folded(at: u32, r0: Ext, r1: Ext, padding_node: Fraction) -> Fraction {
 /// The folded table of 2^`vars` points from the one in memory.
 fn load_folded(local: u32, vars: u32, r0: Ext, r1: Ext, lambda: Ext) {
     let q = padding[params.levels - params.layer - 1u];
-    for (var base = 0u; base < (1u << vars); base += THREADS) {
-        let x = base + local;
-        if x < (1u << vars) {
-            let even = folded(8u * x, r0, r1, Fraction(e_mul(lambda, q), q));
-            let odd = folded(8u * x + 1u, r0, r1, Fraction(E_ZERO, q));
-            store_entry(x, even, odd);
-        }
+    for (var x = local; x < (1u << vars); x += THREADS) {
+        let even = folded(8u * x, r0, r1, Fraction(e_mul(lambda, q), q));
+        let odd = folded(8u * x + 1u, r0, r1, Fraction(E_ZERO, q));
+        store_entry(x, even, odd);
     }
 }
 
@@ -200,17 +191,16 @@ fn fold_table(local: u32, vars: u32, width: u32, r0: Ext, r1: Ext) {
 
 fn fill_suffix_eq(local: u32, layer: u32) {
     let vars = firstLeadingBit(max(local, 1u));
-    let end = point_at(layer) + layer;
-    var product = E_ONE;
-    for (var i = 0u; i < min(layer, 7u); i++) {
-        // the layer's last `vars` variables
-        if i < vars && vars <= layer {
+    if local > 0u && vars <= layer {
+        let end = point_at(layer) + layer;
+        var product = E_ONE;
+        for (var i = 0u; i < vars; i++) {
             let xi = shared_ext(end - vars + i);
             let one = (local & (1u << i)) != 0u;
             product = e_mul(product, select(e_sub(E_ONE, xi), xi, vec4<bool>(one)));
         }
+        suffix_eq[local] = product;
     }
-    suffix_eq[local] = product;
 }
 
 fn product(p0: Ext, q0: Ext, p1: Ext, q1: Ext) -> Ext {
@@ -247,8 +237,7 @@ fn window_term(u: u32, v: u32, y: u32, rest: u32, width: u32) -> Ext {
 fn window_sums(local: u32, vars: u32, width: u32) {
     let rest = 1u << (vars - width);
     let places = 10u * max(rest, 16u);
-    for (var base = 0u; base < places; base += THREADS) {
-        let i = base + local;
+    for (var i = local; i < places; i += THREADS) {
         let y = i / 10u;
         let at = i - 10u * y;
         let v = at / 3u;
@@ -257,21 +246,16 @@ fn window_sums(local: u32, vars: u32, width: u32) {
         if y < rest && v < 2u * width - 1u {
             term = window_term(at - 3u * v, v, y, rest, width);
         }
-        if i < places {
-            scratch[i] = term;
-        }
+        scratch[i] = term;
     }
     if rest > 16u {
         workgroupBarrier();
-        for (var base = 0u; base < 160u; base += THREADS) {
-            let i = base + local;
-            if i < 160u {
-                var sum = scratch[i];
-                for (var j = 160u; j < places; j += 160u) {
-                    sum = e_add(sum, scratch[j + i]);
-                }
-                scratch[i] = sum;
+        for (var i = local; i < 160u; i += THREADS) {
+            var sum = scratch[i];
+            for (var j = i + 160u; j < places; j += 160u) {
+                sum = e_add(sum, scratch[j]);
             }
+            scratch[i] = sum;
         }
     }
 }
@@ -279,22 +263,17 @@ fn window_sums(local: u32, vars: u32, width: u32) {
 /// The partial sums of window.wgsl into the same 160 places. 120 = 10 * 12 threads, eight loads in flight each.
 fn partial_sums(local: u32) {
     let end = 10u * params.slots;
-    var sum = E_ZERO;
-    var base = 0u;
-    for (; base + 960u <= end; base += 960u) {
-        if local < 120u {
-            let i = base + local;
+    if local < 120u {
+        var sum = E_ZERO;
+        var i = local;
+        for (; i + 840u < end; i += 960u) {
             let a = e_add(e_add(partials[i], partials[i + 120u]), e_add(partials[i + 240u], partials[i + 360u]));
             let b = e_add(e_add(partials[i + 480u], partials[i + 600u]), e_add(partials[i + 720u], partials[i + 840u]));
             sum = e_add(sum, e_add(a, b));
         }
-    }
-    for (; base < end; base += 120u) {
-        if local < min(120u, end - base) {
-            sum = e_add(sum, partials[base + local]);
+        for (; i < end; i += 120u) {
+            sum = e_add(sum, partials[i]);
         }
-    }
-    if local < 120u {
         scratch[local] = sum;
     }
     if local < 40u {
@@ -362,10 +341,7 @@ fn round_value(i: u32, k: u32, width: u32, at: u32, prefix: Ext, r0: Ext) -> Ext
     let xi = shared_ext(at + k);
     let eq_step = e_sub(e_double(xi), E_ONE);
     var eq = xi;
-    if i > 0u {
-        eq = e_add(eq, eq_step);
-    }
-    if i > 1u {
+    for (var j = 0u; j < i; j++) {
         eq = e_add(eq, eq_step);
     }
     return e_mul(e_mul(prefix, eq), t);
@@ -420,7 +396,6 @@ fn main(
     var width = 2u;
     var k = 0u;
     var in_memory = params.slots > 0u;
-    // a loop without other exits: else an H200 takes twice as long for each permutation (docs/performance.md)
     for (var step = 0u; step < steps; step++) {
         let more = step + 1u < steps;
         var observe = 12u;

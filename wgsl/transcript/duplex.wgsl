@@ -226,8 +226,16 @@ fn duplex_close(local: u32) {
     }
 }
 
-/// Observes the first `observe` words of `message`, then samples `sample` words (at most 8) into `sampled`, visible to all threads afterwards.
-fn duplex_step(local: u32, observe: u32, sample: u32) {
+/// Observes the first `observe_words` words of `message`, then samples `sample_words` words (at most 8) into `sampled`, visible to all threads afterwards.
+fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
+#if SUBGROUP16
+    // Uniform anyhow, but a compiler may not see it: where it cannot prove that all threads get to a shuffle, an H200 takes twice as long for it.
+    let observe = subgroupBroadcastFirst(observe_words);
+    let sample = subgroupBroadcastFirst(sample_words);
+#else
+    let observe = observe_words;
+    let sample = sample_words;
+#endif
     workgroupBarrier();
     var read = 0u;
     var given = 0u;
