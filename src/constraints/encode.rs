@@ -16,10 +16,7 @@
 //! one table and in this order, and where the last end.
 //!
 //! An operand is `kind << 30 | index`: kind 0 a register, 1 a tile column, 2 the record's immediate, a word of F in Montgomery
-//! form, 3 the result of the instruction before. (So constants cost no load, and an instruction has at most one: lowering folds the
-//! others.) A result that is read only as the latter has the `dst` [`NO_REGISTER`]: three of four of keccak's.
-
-use std::collections::HashMap;
+//! form. (So constants cost no load, and an instruction has at most one: lowering folds the others.)
 
 use super::{wgsl::montgomery_word, BinaryOp, Chunk, Instr, Operand, Program, TileLayout};
 
@@ -39,10 +36,6 @@ const DST_SHIFT: u32 = 3;
 const KIND_SHIFT: u32 = 30;
 const KIND_COLUMN: u32 = 1 << KIND_SHIFT;
 const IMMEDIATE: u32 = 2 << KIND_SHIFT;
-const PREVIOUS: u32 = 3 << KIND_SHIFT;
-
-/// The destination of results that no register keeps.
-const NO_REGISTER: u32 = u32::MAX >> DST_SHIFT;
 
 /// A program in device form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +56,7 @@ impl EncodedProgram {
         let place = |&column| layout.index(column).unwrap_or_else(|| panic!("the tile layout lacks {column:?}"));
         let columns: Vec<u32> = program.columns.iter().map(place).collect();
         for chunk in &program.chunks {
-            ChunkEncoder { program, columns: &columns, extension, chunk, previous: None }.encode(&mut encoded);
+            ChunkEncoder { program, columns: &columns, extension, chunk }.encode(&mut encoded);
         }
         encoded
     }
@@ -75,20 +68,17 @@ struct ChunkEncoder<'a> {
     columns: &'a [u32],
     extension: bool,
     chunk: &'a Chunk,
-    /// Register that the last instruction wrote, or would have.
-    previous: Option<u32>,
 }
 
 impl ChunkEncoder<'_> {
-    fn encode(mut self, encoded: &mut EncodedProgram) {
+    fn encode(&self, encoded: &mut EncodedProgram) {
         let [preloads, instrs, terms, outputs] = self.starts(encoded.records.len());
         let public_values = (self.chunk.registers..).zip(&self.chunk.public_values);
         let constant = |i: u32| self.program.constants.len() as u32 + i;
         encoded.records.extend(public_values.map(|(register, &i)| [register, constant(i), 0, 0]));
 
         let (mut term_records, mut output_records) = (vec![], vec![]);
-        for (&instr, kept) in self.chunk.instrs.iter().zip(kept(&self.chunk.instrs)) {
-            let register = |dst| if kept { dst } else { NO_REGISTER };
+        for &instr in &self.chunk.instrs {
             let end = encoded.records.len() as u32;
             match instr {
                 Instr::Accumulate { acc, weight, value } => {
@@ -100,15 +90,11 @@ impl ChunkEncoder<'_> {
                     output_records.push([terms + term_records.len() as u32, end, output, 0]);
                     output_records.push([operand, immediate, 0, 0]);
                 }
-                Instr::Binary { op, dst, a, b } => {
-                    encoded.records.push(self.binary(op, register(dst), a, b));
-                    self.previous = Some(dst);
-                }
+                Instr::Binary { op, dst, a, b } => encoded.records.push(self.binary(op, dst, a, b)),
                 Instr::Neg { dst, a } => {
-                    // the second operand is read, whatever the opcode
+                    // an operand that equals the first is not read again
                     let [a, immediate] = self.operand(a);
-                    encoded.records.push([OP_NEG | register(dst) << DST_SHIFT, a, a, immediate]);
-                    self.previous = Some(dst);
+                    encoded.records.push([OP_NEG | dst << DST_SHIFT, a, a, immediate]);
                 }
             }
         }
@@ -143,7 +129,6 @@ impl ChunkEncoder<'_> {
     /// The operand's code and immediate (0 if it is none).
     fn operand(&self, operand: Operand) -> [u32; 2] {
         match operand {
-            Operand::Register(r) if self.previous == Some(r) => [PREVIOUS, 0],
             Operand::Register(r) => [r, 0],
             Operand::Column(c) => [KIND_COLUMN | self.columns[c as usize], 0],
             Operand::Constant(c) => [IMMEDIATE, montgomery_word(self.program.constants[c as usize])],
@@ -153,24 +138,4 @@ impl ChunkEncoder<'_> {
             }
         }
     }
-}
-
-/// For each instruction whether its result is read after the next result replaced it as the previous one.
-fn kept(instrs: &[Instr]) -> Vec<bool> {
-    let mut kept = vec![false; instrs.len()];
-    let mut writers = HashMap::new();
-    let mut previous = None;
-    for (i, instr) in instrs.iter().enumerate() {
-        for operand in instr.operands() {
-            if let Operand::Register(r) = operand {
-                let writer = writers[&r];
-                kept[writer] |= previous != Some(writer);
-            }
-        }
-        if let Instr::Binary { dst, .. } | Instr::Neg { dst, .. } = *instr {
-            writers.insert(dst, i);
-            previous = Some(i);
-        }
-    }
-    kept
 }

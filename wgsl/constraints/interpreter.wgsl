@@ -7,18 +7,7 @@
 
 const REGISTERS: u32 = 32u;
 
-// Operands below COLUMN are registers.
-const COLUMN: u32 = 0x40000000u;
-const IMMEDIATE: u32 = 0x80000000u;
-const PREVIOUS: u32 = 0xc0000000u;
-
-/// The destination of a result that is read as PREVIOUS only.
-const NO_REGISTER: u32 = 0x1fffffffu;
-
 var<private> registers: array<Value, REGISTERS>;
-
-/// The result of the last instruction.
-var<private> previous: Value;
 
 #if SPILL
 /// This thread among those of the dispatch, and their number: register r >= 32 is at spill[(r - 32) * threads + thread].
@@ -58,16 +47,18 @@ fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {
 }
 
 fn operand(code: u32, immediate: u32) -> Value {
-    if code < COLUMN {
-        return read_register(code);
+    let index = code & 0x3fffffffu;
+    switch code >> 30u {
+        case 0u: {
+            return read_register(index);
+        }
+        case 1u: {
+            return column(index);
+        }
+        default: {
+            return lift(immediate);
+        }
     }
-    if code < IMMEDIATE {
-        return column(code - COLUMN);
-    }
-    if code < PREVIOUS {
-        return lift(immediate);
-    }
-    return previous;
 }
 
 /// Runs the instructions in [first, end).
@@ -76,33 +67,31 @@ fn run(first: u32, end: u32) {
         let instr = records[k];
         let a = operand(instr.y, instr.w);
         var b = a;
-        // the condition spares the double of a column two loads
+        // the double of a column reads it once
         if instr.z != instr.y {
             b = operand(instr.z, instr.w);
         }
+        var value: Value;
         switch instr.x & 7u {
             case 0u: {
-                previous = v_add(a, b);
+                value = v_add(a, b);
             }
             case 1u: {
-                previous = v_sub(a, b);
+                value = v_sub(a, b);
             }
             case 2u: {
-                previous = v_mul(a, b);
+                value = v_mul(a, b);
             }
 #if EXTENSION
             case 4u: {
-                previous = v_scale(a, instr.w);
+                value = v_scale(a, instr.w);
             }
 #endif
             default: {
-                previous = v_neg(a);
+                value = v_neg(a);
             }
         }
-        let dst = instr.x >> 3u;
-        if dst != NO_REGISTER {
-            write_register(dst, previous);
-        }
+        write_register(instr.x >> 3u, value);
     }
 }
 
