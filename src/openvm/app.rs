@@ -267,3 +267,6 @@ fn prove_job(device: &WgpuDevice, pk: &DevicePk, job: Job) -> Result<(Proof<SC>,
 pub fn decode_elf(bytes: &[u8]) -> Result<Elf, ProveError> {
     Elf::decode(bytes, MEM_SIZE as u32).map_err(|error| SdkError::Other(error.wrap_err("not a guest's ELF")).into())
 }
+
+#[cfg(test)]
+mod tests;
