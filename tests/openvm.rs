@@ -244,7 +244,8 @@ fn lanes_end_with_the_first_error_and_begin_anew() {
     let prover = AppProver::on_device(device, SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
     let mut prover = prover.proofs_at_once(2).traces_at_once(3);
     // no segment has room beside this
-    let others = prover.device().gpu().alloc::<u32>(120 << 20, "memory of others").unwrap();
+    let gpu = prover.device().gpu().clone();
+    let others: Vec<_> = (0..4).map(|_| gpu.alloc::<u32>(30 << 20, "memory of others").unwrap()).collect();
     let error = prover.prove(input(30, MESSAGE)).map(|_| ()).unwrap_err();
     assert!(matches!(error, ProveError::Segment { .. }), "{error}");
     assert!(error.to_string().contains("budget"), "{error}");

@@ -10,7 +10,7 @@ use openvm_stark_backend::prover::{ColMajorMatrix, ProvingContext};
 use super::*;
 use crate::WgpuDeviceBuilder;
 
-#[allow(dead_code)]
+#[allow(dead_code, clippy::duplicate_mod)] // the tests of stages have it, too
 #[path = "../../../tests/common/params.rs"]
 mod params;
 
