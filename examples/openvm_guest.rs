@@ -67,7 +67,7 @@ struct Args {
     /// Aggregate the segments' proofs into one
     #[arg(long)]
     aggregate: bool,
-    /// How many segments to prove at once, memory permitting
+    /// How many segments to prove at once, and how many to execute and trace at once, memory permitting
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
     parallel: u64,
     /// How many times to prove the execution: the first time, kernels are compiled
@@ -115,7 +115,8 @@ fn run(args: &Args) -> Result<()> {
     let exe = progress.step("transpiling", || sdk.convert_to_exe(elf))?;
     progress.step("key generation", || sdk.app_keygen());
     let prover = progress.step("program and proving key to the device", || AppProver::new(&sdk, exe.clone()))?;
-    let mut prover = prover.proofs_at_once(args.parallel as usize);
+    let parallel = args.parallel as usize;
+    let mut prover = prover.proofs_at_once(parallel).traces_at_once(parallel);
 
     let mut proof = prove(&mut prover, &input, &progress, &spans)?;
     for _ in 1..args.repeat {
@@ -191,28 +192,57 @@ fn prove(
     let proof = progress.step("app proof", || {
         prover.prove_with(input.clone(), |report| {
             print_segment(report);
-            reports.lock().expect("printing does not panic").push(*report);
+            reports.lock().expect("printing does not panic").push((start.elapsed(), *report));
         })
     })?;
     let wall = start.elapsed();
     let proving = prove_time(spans);
     let reports = reports.into_inner().expect("printing does not panic");
-    let total = |part: fn(&SegmentReport) -> Duration| reports.iter().map(part).sum::<Duration>().as_secs_f64();
     let size: usize = proof.per_segment.iter().map(|proof| proof.encode_to_vec().map_or(0, |bytes| bytes.len())).sum();
     println!(
-        "app proof: {} segments, {} instructions, {size} bytes in {:.2} s; summed over segments: execution {:.2} s, traces and upload {:.2} s, \
-         waiting for memory {:.2} s, proving {:.2} s ({PROVE_SPAN} {:.2} s); peak device memory {}",
+        "app proof: {} segments, {} instructions, {size} bytes in {:.2} s; {PROVE_SPAN} {:.2} s; peak device memory {}",
         reports.len(),
-        reports.iter().map(|report| report.instructions).sum::<u64>(),
+        reports.iter().map(|(_, report)| report.instructions).sum::<u64>(),
         wall.as_secs_f64(),
+        proving.as_secs_f64(),
+        bytes(prover.device().metrics().peak_bytes),
+    );
+    print_split(&reports, wall);
+    Ok((proof, proving))
+}
+
+/// Prints where the time went; reports come with the times at which their proofs ended.
+fn print_split(reports: &[(Duration, SegmentReport)], wall: Duration) {
+    let total = |part: fn(&SegmentReport) -> Duration| {
+        reports.iter().map(|(_, report)| part(report)).sum::<Duration>().as_secs_f64()
+    };
+    println!(
+        "summed over segments: execution {:.2} s, traces and upload {:.2} s, waiting for the device {:.2} s, proving {:.2} s",
         total(|report| report.execution),
         total(|report| report.trace_generation),
         total(|report| report.waiting),
         total(|report| report.proving),
-        proving.as_secs_f64(),
-        bytes(prover.device().metrics().peak_bytes),
     );
-    Ok((proof, proving))
+    let proving = union(reports.iter().map(|(end, report)| (end.saturating_sub(report.proving), *end)).collect());
+    println!(
+        "the device was proving for {:.2} s of {:.2} s; {:.2} s ({:.0} %) are the host's work that is not hidden behind it",
+        proving.as_secs_f64(),
+        wall.as_secs_f64(),
+        wall.saturating_sub(proving).as_secs_f64(),
+        100. * (1. - proving.as_secs_f64() / wall.as_secs_f64()),
+    );
+}
+
+/// Time that is in at least one of the intervals.
+fn union(mut intervals: Vec<(Duration, Duration)>) -> Duration {
+    intervals.sort();
+    let mut covered = Duration::ZERO;
+    let mut until = Duration::ZERO;
+    for (from, to) in intervals {
+        covered += to.saturating_sub(from.max(until));
+        until = until.max(to);
+    }
+    covered
 }
 
 fn print_segment(report: &SegmentReport) {

@@ -93,7 +93,7 @@ where
     ) -> Result<Proof<SC>> {
         input::check(self.params(), pk, &ctx)?;
         let gpu = self.device.gpu();
-        let shape = ProofShape::new(self.params(), pk, &ctx);
+        let shape = ProofShape::of_context(self.params(), pk, &ctx);
         let admission = gpu.admit_proof(self.device.working_bytes(shape));
         let device = admission.as_ref().map_or_else(|| self.device.clone(), |admission| self.device.under(admission));
         let proof = Coordinator::new(WgpuBackend, device, self.initial_transcript()).prove(pk, ctx)?;

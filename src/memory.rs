@@ -2,7 +2,7 @@
 
 use openvm_stark_backend::{
     memory_metering::ProvingMemoryCounts,
-    prover::{DeviceMultiStarkProvingKey, ProvingContext},
+    prover::{DeviceMultiStarkProvingKey, DeviceStarkProvingKey, ProvingContext},
     SystemParams,
 };
 
@@ -53,22 +53,27 @@ impl From<ProvingMemoryCounts> for ProofShape {
 
 impl ProofShape {
     /// The shape of a context that fits its key.
-    pub fn new(
+    pub fn of_context(
         params: &SystemParams,
         mpk: &DeviceMultiStarkProvingKey<WgpuBackend>,
         ctx: &ProvingContext<WgpuBackend>,
     ) -> Self {
+        let traces = ctx.per_trace.iter();
+        Self::new(params, traces.map(|(air, trace)| (&mpk.per_air[*air], trace.common_main.height())))
+    }
+
+    /// The shape of traces of these heights, each with its AIR's key.
+    pub fn new<'a>(
+        params: &SystemParams,
+        traces: impl IntoIterator<Item = (&'a DeviceStarkProvingKey<WgpuBackend>, usize)>,
+    ) -> Self {
         let mut shape = Self::default();
-        for (air, trace) in &ctx.per_trace {
-            let vk = &mpk.per_air[*air].vk;
-            let rows = trace.common_main.height().max(1 << params.l_skip) as u64;
-            let widths = &vk.params.width;
-            let width =
-                widths.common_main + widths.cached_mains.iter().sum::<usize>() + widths.preprocessed.unwrap_or(0);
-            let cells = rows * width as u64;
+        for (air, height) in traces {
+            let rows = height.max(1 << params.l_skip) as u64;
+            let cells = rows * air.vk.params.width.total_width() as u64;
             shape.rows += rows;
-            shape.interactions += rows * vk.symbolic_constraints.interactions.len() as u64;
-            match vk.params.need_rot {
+            shape.interactions += rows * air.vk.symbolic_constraints.interactions.len() as u64;
+            match air.vk.params.need_rot {
                 true => shape.cells_with_rot += cells,
                 false => shape.cells_without_rot += cells,
             }
@@ -76,7 +81,8 @@ impl ProofShape {
         shape
     }
 
-    fn cells(&self) -> u64 {
+    /// Cells of all parts, preprocessed and cached ones included.
+    pub fn cells(&self) -> u64 {
         self.cells_with_rot + self.cells_without_rot
     }
 
@@ -126,7 +132,11 @@ impl WgpuDevice {
     /// least eight columns wide (narrower ones need a little more). For a context that is on the device, `StarkEngine::prove`
     /// counts by itself.
     pub fn proof_bytes(&self, counts: ProvingMemoryCounts) -> u64 {
-        let shape = ProofShape::from(counts);
+        self.shape_bytes(ProofShape::from(counts))
+    }
+
+    /// [`WgpuDevice::proof_bytes`] by the shape of the traces.
+    pub(crate) fn shape_bytes(&self, shape: ProofShape) -> u64 {
         shape.trace_bytes() + self.working_bytes(shape)
     }
 

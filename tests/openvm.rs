@@ -105,13 +105,18 @@ fn segments_prove_in_turn_and_at_once() {
     assert!(proof.per_segment.len() > 1);
     assert_proves_chain(&proof, prover.exe_commit(), rounds);
     let reports = Mutex::new(vec![]);
-    let mut prover = prover.proofs_at_once(2);
-    let proof =
+    let mut prover = prover.proofs_at_once(2).traces_at_once(3);
+    let at_once =
         prover.prove_with(input(rounds, MESSAGE), |report| reports.lock().unwrap().push(report.segment)).unwrap();
-    assert_proves_chain(&proof, prover.exe_commit(), rounds);
+    assert_proves_chain(&at_once, prover.exe_commit(), rounds);
     let mut reports = reports.into_inner().unwrap();
     reports.sort();
     assert!(reports.into_iter().eq(0..proof.per_segment.len()));
+    // hash tables of the host's chips have no order, so the traces are the same but for the order of lookups
+    let says = |proof: &ContinuationVmProof<SC>| -> Vec<_> {
+        proof.per_segment.iter().map(|proof| (proof.public_values.clone(), proof.trace_vdata.clone())).collect()
+    };
+    assert!(says(&at_once) == says(&proof));
 }
 
 #[test]
@@ -119,7 +124,7 @@ fn segments_wait_for_memory() {
     let budget = 450 << 20;
     let device = WgpuDeviceBuilder::new().memory_budget(budget).build(app_params()).unwrap();
     let prover = AppProver::on_device(device, SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
-    let mut prover = prover.proofs_at_once(3);
+    let mut prover = prover.proofs_at_once(3).traces_at_once(3);
     let waiting = Mutex::new(Duration::ZERO);
     let proof = prover.prove_with(input(30, MESSAGE), |report| *waiting.lock().unwrap() += report.waiting).unwrap();
     assert!(proof.per_segment.len() > 1);
@@ -231,4 +236,21 @@ fn segments_beyond_the_budget_are_named() {
         assert!(matches!(error, ProveError::Segment { segment: 0, .. }), "{error}");
         assert!(error.to_string().contains("budget"), "{error}");
     }
+}
+
+#[test]
+fn lanes_end_with_the_first_error_and_begin_anew() {
+    let device = WgpuDeviceBuilder::new().memory_budget(600 << 20).build(app_params()).unwrap();
+    let prover = AppProver::on_device(device, SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
+    let mut prover = prover.proofs_at_once(2).traces_at_once(3);
+    // no segment has room beside this
+    let gpu = prover.device().gpu().clone();
+    let others: Vec<_> = (0..4).map(|_| gpu.alloc::<u32>(30 << 20, "memory of others").unwrap()).collect();
+    let error = prover.prove(input(30, MESSAGE)).map(|_| ()).unwrap_err();
+    assert!(matches!(error, ProveError::Segment { .. }), "{error}");
+    assert!(error.to_string().contains("budget"), "{error}");
+    drop(others);
+    let proof = prover.prove(input(30, MESSAGE)).unwrap();
+    assert!(proof.per_segment.len() > 1);
+    assert_proves_chain(&proof, prover.exe_commit(), 30);
 }

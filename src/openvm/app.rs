@@ -7,33 +7,30 @@ use std::{
 
 use openvm_circuit::{
     arch::{
-        execution_mode::metered::segment_ctx::Segment, hasher::poseidon2::vm_poseidon2_hasher,
-        instructions::exe::VmExe, ContinuationVmProof, Executor, MeteredExecutor, PreflightExecutionOutput,
-        PreflightExecutor, Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder, VmExecutionConfig,
-        VmInstance, VmState,
+        execution_mode::metered::segment_ctx::Segment, instructions::exe::VmExe, ContinuationVmProof, Executor,
+        MeteredExecutor, PreflightExecutor, Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder,
+        VmExecutionConfig,
     },
-    system::{
-        memory::{merkle::public_values::UserPublicValuesProof, online::GuestMemory},
-        program::trace::compute_exe_commit_from_mem_config,
-    },
+    system::program::trace::compute_exe_commit_from_mem_config,
 };
 use openvm_sdk::{prover::vm::types::VmProvingKey, types::ExecutableFormat, SdkError, StdIn};
 use openvm_sdk_config::SdkVmCpuBuilder;
 use openvm_stark_backend::{
-    memory_metering::ProvingMemoryCounts,
     proof::Proof,
-    prover::{DeviceDataTransporter, DeviceMultiStarkProvingKey, DeviceStarkProvingKey, ProvingContext},
+    prover::{CommittedTraceData, DeviceDataTransporter},
     StarkEngine,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, F};
 use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
 
-use super::{builder::Uploads, pipeline::pipeline, Engine, HostEngine, WgpuSdk, WgpuVmBuilder};
-use crate::{gpu::Admission, WgpuBackend, WgpuDevice};
+use super::{
+    lanes::{share, DevicePk, Execution, Job},
+    pipeline::{pipeline, Threads},
+    Engine, HostEngine, WgpuSdk, WgpuVmBuilder,
+};
+use crate::{WgpuBackend, WgpuDevice};
 
 type SC = BabyBearPoseidon2Config;
-type DevicePk = DeviceMultiStarkProvingKey<WgpuBackend>;
-type State = VmState<F, GuestMemory>;
 
 /// Proves executions of one program; upstream's `AppProver`, with errors where that panics and the host's work beside the device's.
 pub struct AppProver<B = SdkVmCpuBuilder>
@@ -41,12 +38,15 @@ where
     B: VmBuilder<HostEngine>,
     B::RecordArena: 'static,
 {
-    instance: VmInstance<Engine, WgpuVmBuilder<B>>,
-    /// The VM's key once more: proofs read it while the VM generates the traces of the next segment.
+    /// Meters executions; those who prepare segments have VMs of their own.
+    vm: VirtualMachine<Engine, WgpuVmBuilder<B>>,
+    host: B,
+    /// The VM's key once more, which threads can share.
     pk: DevicePk,
+    exe: Arc<VmExe<F>>,
+    program: CommittedTraceData<WgpuBackend>,
     device: WgpuDevice,
-    uploads: Uploads,
-    proofs_at_once: usize,
+    threads: Threads,
 }
 
 /// What went wrong, and where.
@@ -82,9 +82,9 @@ pub struct SegmentReport {
     pub instructions: u64,
     /// Cells of its traces as metered, preprocessed and cached ones included.
     pub cells: usize,
-    /// Execution on the host.
+    /// Execution on the host, with that of the segments since the one that the same thread prepared before.
     pub execution: Duration,
-    /// Until the device had room for the segment's proof.
+    /// Until the device had room for the segment's proof, and until it took the proof up.
     pub waiting: Duration,
     /// Trace generation on the host, with the upload.
     pub trace_generation: Duration,
@@ -92,21 +92,19 @@ pub struct SegmentReport {
     pub proving: Duration,
 }
 
-/// A segment that is ready to be proved, with room for its proof.
-struct Job {
-    context: ProvingContext<WgpuBackend>,
-    admission: Admission,
-    report: SegmentReport,
-}
-
 impl<B> AppProver<B>
 where
     B: VmBuilder<HostEngine>,
     B::RecordArena: 'static,
 {
-    /// The VM with its program.
-    pub fn instance(&self) -> &VmInstance<Engine, WgpuVmBuilder<B>> {
-        &self.instance
+    /// The VM.
+    pub fn vm(&self) -> &VirtualMachine<Engine, WgpuVmBuilder<B>> {
+        &self.vm
+    }
+
+    /// The program.
+    pub fn exe(&self) -> &Arc<VmExe<F>> {
+        &self.exe
     }
 
     /// The device that proves.
@@ -116,19 +114,20 @@ where
 
     /// The VM's memory and public values.
     pub fn system_config(&self) -> &SystemConfig {
-        self.instance.vm.config().as_ref()
+        self.vm.config().as_ref()
     }
 
     /// The commitment to the program, its initial memory and its entry point, which a verifier knows it by.
     pub fn exe_commit(&self) -> Digest {
         let memory_config = &self.system_config().memory_config;
-        compute_exe_commit_from_mem_config(self.instance.program_commitment(), self.instance.exe(), memory_config)
+        compute_exe_commit_from_mem_config(&self.program.commitment, &self.exe, memory_config)
     }
 }
 
 impl<B> AppProver<B>
 where
-    B: VmBuilder<HostEngine> + Clone,
+    B: VmBuilder<HostEngine> + Clone + Sync,
+    B::VmConfig: Sync,
     B::RecordArena: 'static,
     <B::VmConfig as VmExecutionConfig<F>>::Executor:
         Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, B::RecordArena>,
@@ -159,14 +158,13 @@ where
         pk: &VmProvingKey<B::VmConfig>,
         exe: Arc<VmExe<F>>,
     ) -> Result<Self, ProveError> {
-        let device_pk = device.transport_pk_to_device(&pk.vm_pk);
-        let builder = WgpuVmBuilder::new(host);
-        let uploads = builder.uploads().clone();
-        let shared_pk = share(&device_pk);
-        let vm = VirtualMachine::new(Engine::from_device(device.clone()), builder, pk.vm_config.clone(), device_pk)?;
+        let pk_on_device = device.transport_pk_to_device(&pk.vm_pk);
+        let (engine, builder) = (Engine::from_device(device.clone()), WgpuVmBuilder::new(host.clone()));
+        let vm = VirtualMachine::new(engine, builder, pk.vm_config.clone(), share(&pk_on_device))?;
+        // what the VM cannot execute is known now
+        vm.preflight_interpreter(&exe).map_err(VirtualMachineError::from)?;
         let program = vm.commit_program_on_device(&exe.program);
-        let instance = VmInstance::new(vm, exe, program).map_err(VirtualMachineError::from)?;
-        Ok(Self { instance, pk: shared_pk, device, uploads, proofs_at_once: 1 })
+        Ok(Self { vm, host, pk: pk_on_device, exe, program, device, threads: Threads { lanes: 1, workers: 1 } })
     }
 
     /// Proves up to `proofs` segments at once, as far as the device's memory allows; 1 by default.
@@ -176,7 +174,21 @@ where
     /// If `proofs` is 0.
     pub fn proofs_at_once(mut self, proofs: usize) -> Self {
         assert!(proofs > 0, "no proof at all");
-        self.proofs_at_once = proofs;
+        self.threads.workers = proofs;
+        self
+    }
+
+    /// Executes up to `segments` segments and generates their traces at once, each on a thread with a VM of its own; 1 by default.
+    ///
+    /// Each thread holds the records and traces of a segment in the host's memory: 4 bytes a cell, so 3 GB for a segment of 0.7 G
+    /// cells. Traces are made when the device has room for the segment's proof, records before.
+    ///
+    /// # Panics
+    ///
+    /// If `segments` is 0.
+    pub fn traces_at_once(mut self, segments: usize) -> Self {
+        assert!(segments > 0, "no segment at all");
+        self.threads.lanes = segments;
         self
     }
 
@@ -201,118 +213,50 @@ where
     ) -> Result<ContinuationVmProof<SC>, ProveError> {
         let input: Streams<F> = input.into();
         let segments = self.segments(input.clone())?;
-        if self.instance.state().is_none() {
-            // an execution that failed has taken it along
-            *self.instance.state_mut() = Some(self.instance.vm.create_initial_state(self.instance.exe(), vec![]));
-        }
-        self.instance.reset_state(input);
-        let state = self.instance.state_mut().take().expect("there is a state");
-        let (per_segment, state) = self.prove_segments(&segments, state, &progress)?;
-        let vm = &self.instance.vm;
-        let system = self.system_config();
-        let user_public_values = UserPublicValuesProof::compute(
-            system.memory_config.memory_dimensions(),
-            system.num_public_values,
-            &vm_poseidon2_hasher(),
-            &state.memory.memory,
-            vm.memory_top_tree().expect("traces of the memory were generated"),
-        );
-        *self.instance.state_mut() = Some(state);
+        let threads = Threads { lanes: self.threads.lanes.min(segments.len()), ..self.threads };
+        let execution = self.execution(&input, &segments, threads.lanes);
+        let (pk, device) = (&self.pk, &self.device);
+        let prove = |job: Job| {
+            let (proof, report) = prove_job(device, pk, job)?;
+            progress(&report);
+            Ok(proof)
+        };
+        let (ends, per_segment) = pipeline(threads, |lane, queue| execution.prepare(lane, &queue), prove)?;
+        let user_public_values = ends.into_iter().flatten().next().expect("a lane has done the last segment");
         Ok(ContinuationVmProof { per_segment, user_public_values })
     }
 
     /// Executes the program to find its segments.
     fn segments(&self, input: Streams<F>) -> Result<Vec<Segment>, VirtualMachineError> {
-        let (vm, exe) = (&self.instance.vm, self.instance.exe());
+        let (vm, exe) = (&self.vm, &self.exe);
         let (segments, _) = vm.metered_interpreter(exe)?.execute_metered(input, vm.build_metered_ctx(exe))?;
         Ok(segments)
     }
 
-    /// Executes the segments in order and generates their traces, while the ones before are proved.
-    fn prove_segments(
-        &mut self,
-        segments: &[Segment],
-        state: State,
-        progress: &(impl Fn(&SegmentReport) + Sync),
-    ) -> Result<(Vec<Proof<SC>>, State), ProveError> {
-        let Self { instance, pk, device, uploads, proofs_at_once } = self;
-        let (pk, device): (&DevicePk, &WgpuDevice) = (pk, device);
-        let mut state = Some(state);
-        let jobs = (0..segments.len()).map(|index| {
-            let from = state.take().expect("the segment before leaves one");
-            let (job, to) = next_job(instance, (device, uploads), from, (index, segments))?;
-            state = Some(to);
-            Ok::<_, ProveError>(job)
-        });
-        let proofs = pipeline(*proofs_at_once, jobs, |Job { context, admission, mut report }: Job| {
-            let start = Instant::now();
-            let engine: Engine = Engine::from_device(device.under(&admission));
-            let proof =
-                engine.prove(pk, context).map_err(|source| ProveError::Segment { segment: report.segment, source })?;
-            report.proving = start.elapsed();
-            progress(&report);
-            Ok(proof)
-        })?;
-        Ok((proofs, state.expect("the last segment leaves one")))
-    }
-}
-
-/// Executes segment `index` and, once there is room for its proof, generates its traces.
-fn next_job<B>(
-    instance: &mut VmInstance<Engine, WgpuVmBuilder<B>>,
-    (device, uploads): (&WgpuDevice, &Uploads),
-    state: State,
-    (index, segments): (usize, &[Segment]),
-) -> Result<(Job, State), ProveError>
-where
-    B: VmBuilder<HostEngine>,
-    B::RecordArena: 'static,
-    <B::VmConfig as VmExecutionConfig<F>>::Executor: PreflightExecutor<F, B::RecordArena>,
-{
-    let VmInstance { vm, interpreter, .. } = instance;
-    let segment = &segments[index];
-    let counts = counts(vm.pk(), segment);
-    let start = Instant::now();
-    vm.transport_init_memory_to_device(&state.memory);
-    let executed = vm.execute_preflight(interpreter, state, Some(segment.num_insns), &segment.trace_heights);
-    let PreflightExecutionOutput { system_records, record_arenas, to_state } =
-        executed.map_err(VirtualMachineError::from)?;
-    let execution = start.elapsed();
-
-    // for all of it at once, so that proofs under way never wait for each other
-    let start = Instant::now();
-    let admission = device.admit(device.proof_bytes(counts));
-    let waiting = start.elapsed();
-
-    let start = Instant::now();
-    let gpu = device.gpu().under(&admission);
-    let context = uploads.through(gpu, || vm.generate_proving_ctx(system_records, record_arenas));
-    let report = SegmentReport {
-        segment: index,
-        segments: segments.len(),
-        instructions: segment.num_insns,
-        cells: counts.main_cells(),
-        execution,
-        waiting,
-        trace_generation: start.elapsed(),
-        proving: Duration::ZERO,
-    };
-    Ok((Job { context: context.map_err(VirtualMachineError::from)?, admission, report }, to_state))
-}
-
-/// What a segment's memory depends on, by its metered trace heights.
-fn counts(pk: &DevicePk, segment: &Segment) -> ProvingMemoryCounts {
-    let mut counts = ProvingMemoryCounts::default();
-    for (air, &height) in pk.per_air.iter().zip(&segment.trace_heights).filter(|(_, height)| **height > 0) {
-        let height = (height as usize).next_power_of_two();
-        let cells = height * air.vk.params.width.total_width();
-        match air.vk.params.need_rot {
-            true => counts.main_cells_with_rot += cells,
-            false => counts.main_cells_without_rot += cells,
+    fn execution<'a>(&'a self, input: &'a Streams<F>, segments: &'a [Segment], lanes: usize) -> Execution<'a, B> {
+        Execution {
+            host: &self.host,
+            vm_config: self.vm.config(),
+            device: &self.device,
+            pk: &self.pk,
+            exe: &self.exe,
+            program: &self.program,
+            input,
+            segments,
+            lanes,
         }
-        counts.interaction_cells += height * air.vk.symbolic_constraints.interactions.len();
     }
-    counts
+}
+
+/// Proves a segment that is ready.
+fn prove_job(device: &WgpuDevice, pk: &DevicePk, job: Job) -> Result<(Proof<SC>, SegmentReport), ProveError> {
+    let Job { context, admission, mut report, ready } = job;
+    report.waiting += ready.elapsed();
+    let start = Instant::now();
+    let engine: Engine = Engine::from_device(device.under(&admission));
+    let proof = engine.prove(pk, context).map_err(|source| ProveError::Segment { segment: report.segment, source })?;
+    report.proving = start.elapsed();
+    Ok((proof, report))
 }
 
 /// An ELF, which the SDK's own conversion would panic on if it is none.
@@ -324,19 +268,5 @@ pub fn decode_elf(bytes: &[u8]) -> Result<Elf, ProveError> {
     Elf::decode(bytes, MEM_SIZE as u32).map_err(|error| SdkError::Other(error.wrap_err("not a guest's ELF")).into())
 }
 
-/// A second handle to what a key has on the device.
-fn share(pk: &DevicePk) -> DevicePk {
-    let share_air = |air: &DeviceStarkProvingKey<WgpuBackend>| DeviceStarkProvingKey {
-        air_name: air.air_name.clone(),
-        vk: air.vk.clone(),
-        preprocessed_data: air.preprocessed_data.clone(),
-        other_data: air.other_data.clone(),
-    };
-    DevicePk::new(
-        pk.per_air.iter().map(share_air).collect(),
-        pk.trace_height_constraints.clone(),
-        pk.max_constraint_degree,
-        pk.params.clone(),
-        pk.vk_pre_hash,
-    )
-}
+#[cfg(test)]
+mod tests;

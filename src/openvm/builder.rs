@@ -30,7 +30,10 @@ use openvm_stark_sdk::config::{
 use p3_baby_bear::Poseidon2BabyBear;
 use p3_field::PrimeCharacteristicRing;
 
-use super::HostEngine;
+use super::{
+    guest_memory::{copy_used, extend_to_touched},
+    HostEngine,
+};
 use crate::{
     gpu::{DeviceMatrix, Gpu},
     kernels::transpose::upload_row_major,
@@ -109,7 +112,8 @@ where
         for index in 0..chips.chips().len() {
             inventory.add_periphery_chip(DeviceChip { chips: chips.clone(), index, target: target.clone() });
         }
-        Ok(VmChipComplex { system: DeviceSystem { host: host.system, program: None, target }, inventory })
+        let system = DeviceSystem { host: host.system, program: None, initial_memory: None, target };
+        Ok(VmChipComplex { system, inventory })
     }
 }
 
@@ -148,6 +152,8 @@ impl<RA> Chip<RA, WgpuBackend> for DeviceChip<RA> {
 pub struct DeviceSystem<S> {
     host: S,
     program: Option<CommittedTraceData<WgpuBackend>>,
+    /// What the segment starts from, until the host's chips get it.
+    initial_memory: Option<GuestMemory>,
     target: Target,
 }
 
@@ -159,7 +165,8 @@ impl<RA, S: SystemChipComplex<RA, HostBackend>> SystemChipComplex<RA, WgpuBacken
     }
 
     fn transport_init_memory_to_device(&mut self, memory: &GuestMemory) {
-        self.host.transport_init_memory_to_device(memory);
+        // what the segment will touch is not known yet
+        self.initial_memory = Some(copy_used(memory));
     }
 
     /// # Panics
@@ -171,6 +178,10 @@ impl<RA, S: SystemChipComplex<RA, HostBackend>> SystemChipComplex<RA, WgpuBacken
         arenas: Vec<RA>,
     ) -> Vec<AirProvingContext<WgpuBackend>> {
         const { assert!(PROGRAM_CACHED_TRACE_INDEX == 0) };
+        if let Some(mut memory) = self.initial_memory.take() {
+            extend_to_touched(&mut memory, &records.touched_memory);
+            self.host.transport_init_memory_to_device(&memory);
+        }
         let program = self.program.as_ref().expect("a program is loaded before it is proved");
         let contexts = self.host.generate_proving_ctx(records, arenas).into_iter().enumerate();
         let cached = |air| if air == PROGRAM_AIR_ID { vec![program.clone()] } else { vec![] };
@@ -198,9 +209,12 @@ pub(super) fn to_device(
     cached_mains: Vec<CommittedTraceData<WgpuBackend>>,
 ) -> AirProvingContext<WgpuBackend> {
     assert_eq!(context.cached_mains.len(), cached_mains.len(), "cached mains of an AIR");
-    let RowMajorMatrix { values, width, .. } = &context.common_main;
-    let common_main = upload_row_major(gpu, values, *width, "trace")
-        .unwrap_or_else(|error| DeviceMatrix::failed(context.common_main.height(), *width, error));
+    let height = context.common_main.height();
+    let RowMajorMatrix { values: trace, width, .. } = context.common_main;
+    let common_main = upload_row_major(gpu, &trace, width, "trace")
+        .unwrap_or_else(|error| DeviceMatrix::failed(height, width, error));
+    // gigabytes in all, which the system takes its time to take back: 60 ms each
+    rayon::spawn(|| drop(trace));
     AirProvingContext { cached_mains, common_main, public_values: context.public_values }
 }
 

@@ -28,6 +28,8 @@
 mod aggregation;
 mod app;
 mod builder;
+mod guest_memory;
+mod lanes;
 mod pipeline;
 mod segments;
 

@@ -1,0 +1,84 @@
+//! Lanes against each other: what several prepare is what one prepares.
+
+use openvm_sdk::{
+    config::{AggregationSystemParams, AppConfig},
+    keygen::AppProvingKey,
+};
+use openvm_sdk_config::SdkVmConfig;
+use openvm_stark_backend::prover::{ColMajorMatrix, ProvingContext};
+
+use super::*;
+use crate::WgpuDeviceBuilder;
+
+#[allow(dead_code, clippy::duplicate_mod)] // the tests of stages have it, too
+#[path = "../../../tests/common/params.rs"]
+mod params;
+
+const ELF: &[u8] = include_bytes!("../../../examples/guest/hash_chain.elf");
+
+/// AIRs, by the names of their keys, whose rows come from hash tables, in no order.
+const UNORDERED: &str = "Poseidon2";
+
+fn prover() -> AppProver {
+    let params = params::SmallParams { max_constraint_degree: 3, ..params::SmallParams::new(4, 15) }.build();
+    let mut config = SdkVmConfig { keccak: Some(Default::default()), ..SdkVmConfig::riscv32() };
+    AsMut::<SystemConfig>::as_mut(&mut config).set_segmentation_max_memory(700 << 20);
+    let key = AppProvingKey::keygen(AppConfig::new(config, params.clone())).unwrap();
+    let vm_pk = key.app_vm_pk.clone();
+    let sdk: WgpuSdk = WgpuSdk::builder().app_pk(key).agg_params(AggregationSystemParams::default()).build().unwrap();
+    let exe = sdk.convert_to_exe(decode_elf(ELF).unwrap()).unwrap();
+    let device = WgpuDeviceBuilder::new().build(params).unwrap();
+    AppProver::on_device(device, SdkVmCpuBuilder, &vm_pk, exe).unwrap()
+}
+
+/// An AIR's part of a segment: its public values and its rows, sorted if they are in no order.
+type AirTrace = (usize, Vec<F>, Vec<Vec<F>>);
+
+fn to_host(device: &WgpuDevice, pk: &DevicePk, context: &ProvingContext<WgpuBackend>) -> Vec<AirTrace> {
+    let traces = context.per_trace.iter().map(|(air, context)| {
+        let trace: ColMajorMatrix<F> = device.transport_matrix_from_device_to_host(&context.common_main);
+        let columns: Vec<&[F]> = trace.values.chunks(context.common_main.height()).collect();
+        let mut rows: Vec<Vec<F>> =
+            (0..context.common_main.height()).map(|row| columns.iter().map(|column| column[row]).collect()).collect();
+        if pk.per_air[*air].air_name.contains(UNORDERED) {
+            rows.sort();
+        }
+        (*air, context.public_values.clone(), rows)
+    });
+    traces.collect()
+}
+
+#[test]
+fn lanes_generate_the_same_traces() {
+    let prover = prover();
+    let mut input = StdIn::default();
+    input.write(&70u64);
+    input.write_bytes(b"a message");
+    let input: Streams<F> = input.into();
+    let segments = prover.segments(input.clone()).unwrap();
+    assert!(segments.len() > 2, "{} segments", segments.len());
+    let (device, pk) = (&prover.device, &prover.pk);
+    let traces = |lanes| {
+        let execution = prover.execution(&input, &segments, lanes);
+        let work = |job: Job| Ok::<_, ProveError>((job.report.segment, to_host(device, pk, &job.context)));
+        let (ends, traces) =
+            pipeline(Threads { lanes, workers: 1 }, |lane, queue| execution.prepare(lane, &queue), work).unwrap();
+        assert!(traces.iter().map(|(segment, _)| *segment).eq(0..segments.len()));
+        let mut ends = ends.into_iter().flatten();
+        let public_values = ends.next().expect("a lane has done the last segment");
+        assert!(ends.next().is_none());
+        (traces, public_values.public_values)
+    };
+    let expected = traces(1);
+    for lanes in [2, segments.len()] {
+        let found = traces(lanes);
+        assert_eq!(found.1, expected.1);
+        for ((segment, found), (_, expected)) in found.0.iter().zip(&expected.0) {
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                let name = &pk.per_air[expected.0].air_name;
+                assert!(found == expected, "segment {segment}, {lanes} lanes: {name}");
+            }
+        }
+    }
+}
