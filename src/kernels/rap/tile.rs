@@ -264,7 +264,7 @@ impl CosetTile<'_> {
     }
 
     fn fill_any(&self, rec: &mut Recorder, tables: &DeviceBuffer<F>, segment: &DeviceBuffer<F>, entries: Range<u32>) {
-        let values = entries.len() * self.points.len() << self.l_skip;
+        let values = (entries.len() * self.points.len()) << self.l_skip;
         let kernel = GatherCosets {
             segment,
             entries: &self.source.entries,
