@@ -35,7 +35,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
     BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine, Digest, F,
 };
 use openvm_wgpu_backend::{
-    gpu::DeviceMatrix,
+    gpu::{DeviceMatrix, Gpu},
     openvm::{decode_elf, AggregationProver, AppProver, ProveError, WgpuSdk, WgpuVmBuilder},
     BabyBearPoseidon2WgpuEngine, WgpuBackend, WgpuDevice, WgpuDeviceBuilder,
 };
@@ -64,10 +64,17 @@ fn vm_config() -> SdkVmConfig {
     config
 }
 
+/// Codewords are kept everywhere, as software drivers do by default, so that all devices cut the same segments.
+fn device_builder() -> WgpuDeviceBuilder {
+    WgpuDeviceBuilder::new().cache_rs_code_matrix(true)
+}
+
 /// An SDK with the key that all tests share. (It cannot be shared itself: its transpiler is not `Sync`.)
 fn sdk() -> WgpuSdk {
     static KEY: LazyLock<AppProvingKey<SdkVmConfig>> =
         LazyLock::new(|| AppProvingKey::keygen(AppConfig::new(vm_config(), app_params())).unwrap());
+    static DEFAULT_DEVICE: LazyLock<Gpu> = LazyLock::new(|| device_builder().set_default().unwrap());
+    LazyLock::force(&DEFAULT_DEVICE);
     let builder = WgpuSdk::builder().app_pk(KEY.clone()).agg_params(AggregationSystemParams::default());
     builder.build().unwrap()
 }
@@ -122,7 +129,7 @@ fn segments_prove_in_turn_and_at_once() {
 #[test]
 fn segments_wait_for_memory() {
     let budget = 450 << 20;
-    let device = WgpuDeviceBuilder::new().memory_budget(budget).build(app_params()).unwrap();
+    let device = device_builder().memory_budget(budget).build(app_params()).unwrap();
     let prover = AppProver::on_device(device, SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
     let mut prover = prover.proofs_at_once(3).traces_at_once(3);
     let waiting = Mutex::new(Duration::ZERO);
@@ -229,7 +236,7 @@ fn what_is_no_elf_is_named() {
 
 #[test]
 fn segments_beyond_the_budget_are_named() {
-    let device = WgpuDeviceBuilder::new().memory_budget(96 << 20).build(app_params()).unwrap();
+    let device = device_builder().memory_budget(96 << 20).build(app_params()).unwrap();
     let mut prover = AppProver::on_device(device, SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
     for _ in 0..2 {
         let error = prover.prove(input(1, MESSAGE)).map(|_| ()).unwrap_err();
@@ -240,7 +247,7 @@ fn segments_beyond_the_budget_are_named() {
 
 #[test]
 fn lanes_end_with_the_first_error_and_begin_anew() {
-    let device = WgpuDeviceBuilder::new().memory_budget(600 << 20).build(app_params()).unwrap();
+    let device = device_builder().memory_budget(600 << 20).build(app_params()).unwrap();
     let prover = AppProver::on_device(device, SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
     let mut prover = prover.proofs_at_once(2).traces_at_once(3);
     // no segment has room beside this

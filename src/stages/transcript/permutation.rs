@@ -65,8 +65,8 @@ fn permute(state: &mut State, constants: &Constants) {
 
 #[inline(always)]
 fn external_round(state: &mut State, constants: &State) {
-    for i in 0..WIDTH {
-        state[i] = sbox(add(state[i], constants[i]));
+    for (word, constant) in state.iter_mut().zip(constants) {
+        *word = sbox(add(*word, *constant));
     }
     external_matrix(state);
 }
@@ -82,13 +82,13 @@ fn external_matrix(state: &mut State) {
         four.copy_from_slice(&[add(all_b, ab), add(all_b, add(c, c)), add(all_d, cd), add(all_d, add(a, a))]);
     }
     let sums: [u32; 4] = std::array::from_fn(|k| add(add(state[k], state[k + 4]), add(state[k + 8], state[k + 12])));
-    for i in 0..WIDTH {
-        state[i] = add(state[i], sums[i % 4]);
+    for (i, word) in state.iter_mut().enumerate() {
+        *word = add(*word, sums[i % 4]);
     }
 }
 
-/// The internal rounds: s0' = rest - u and o' = d o + rest + u, with o the words but word 0, rest their sum and u = sbox(s0 + c). Word 0 is kept apart,
-/// so that the others' sum does not wait for the S-box.
+/// The internal rounds: s0' = rest - u and o' = d o + rest + u, with o the words but word 0, rest their sum and u = sbox(s0 + c).
+/// Word 0 is kept apart, so that the others' sum does not wait for the S-box.
 #[inline(always)]
 fn internal_rounds(state: &mut State, constants: &Constants) {
     let mut s0 = std::mem::take(&mut state[0]);
@@ -96,8 +96,8 @@ fn internal_rounds(state: &mut State, constants: &Constants) {
         let rest = (state.iter().map(|word| u64::from(*word)).sum::<u64>() % u64::from(P)) as u32;
         let u = sbox(add(s0, constant));
         let sum = add(rest, u);
-        for i in 0..WIDTH {
-            state[i] = add(sum, mul(state[i], constants.diagonal[i]));
+        for (word, entry) in state.iter_mut().zip(constants.diagonal) {
+            *word = add(sum, mul(*word, entry));
         }
         state[0] = 0;
         s0 = sub(rest, u);
@@ -176,7 +176,7 @@ mod tests {
             for _ in 0..i % 11 {
                 assert_eq!(found.sample(), FiatShamirTranscript::<SC>::sample(&mut expected), "after {i} words");
             }
-            let digest = std::array::from_fn(|k| F::from_usize(k));
+            let digest = std::array::from_fn(F::from_usize);
             found.observe_commit(digest);
             FiatShamirTranscript::<SC>::observe_commit(&mut expected, digest);
         }
