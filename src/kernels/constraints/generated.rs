@@ -50,7 +50,7 @@ pub(super) struct Generated {
     stopped: AtomicBool,
     /// Jobs that have not ended.
     pending: Background,
-    /// Jobs that are in the compiler now.
+    /// Jobs whose threads may be in the driver now.
     compiling: Background,
     failure: Mutex<Option<Error>>,
 }
@@ -123,28 +123,34 @@ impl Generated {
         for k in 0..self.groups.len() {
             let (this, gpu, source) = (self.clone(), gpu.clone(), source.clone());
             compiler_threads().spawn(move || {
+                this.compiling.begin();
                 this.compile(&gpu, &source, k);
                 this.pending.end();
-                if gpu.background().end() {
+                if gpu.background().end() && !this.is_stopped() {
                     gpu.store_pipelines();
                 }
+                drop(gpu);
+                this.compiling.end();
             });
         }
     }
 
     fn compile(&self, gpu: &Gpu, source: &Source, k: usize) {
-        self.compiling.begin();
-        if !self.stopped.load(Ordering::SeqCst) {
-            let text = kernel_text(source, k, self.groups[k].clone());
-            match gpu.compile_generated(&text) {
-                Ok(kernel) => self.put(k, kernel),
-                Err(error) => {
-                    tracing::warn!(%error, program = source.name, "generated kernels unavailable, interpreting");
-                    self.failure.lock().unwrap_or_else(|p| p.into_inner()).get_or_insert(error);
-                }
+        if self.is_stopped() {
+            return;
+        }
+        let text = kernel_text(source, k, self.groups[k].clone());
+        match gpu.compile_generated(&text) {
+            Ok(kernel) => self.put(k, kernel),
+            Err(error) => {
+                tracing::warn!(%error, program = source.name, "generated kernels unavailable, interpreting");
+                self.failure.lock().unwrap_or_else(|p| p.into_inner()).get_or_insert(error);
             }
         }
-        self.compiling.end();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
     }
 
     /// Keeps a kernel; the last one makes all of them ready.
@@ -166,8 +172,8 @@ impl Generated {
         self.failure.lock().unwrap_or_else(|p| p.into_inner()).take().map_or(Ok(()), Err)
     }
 
-    /// Ends compilation: kernels that are queued are left, those in the compiler are waited for, since a process must not exit while its
-    /// threads are in the driver.
+    /// Ends compilation: kernels that are queued are left, threads in the driver (compiling, or reading its cache to store it) are waited
+    /// for, since a process must not exit while they are there.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.compiling.wait();
