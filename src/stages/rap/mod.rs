@@ -31,6 +31,8 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 
+use std::{panic::resume_unwind, thread};
+
 use openvm_stark_backend::proof::{BatchConstraintProof, GkrProof};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF, F};
 use p3_field::PrimeCharacteristicRing;
@@ -68,7 +70,7 @@ type SC = BabyBearPoseidon2Config;
 pub fn prove_rap<TS: SpongeTranscript>(
     tx: &mut Transcript<'_, TS>,
     input: &RapInput<'_>,
-    meanwhile: impl FnOnce() -> Result<()>,
+    meanwhile: impl FnOnce() -> Result<()> + Send,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let gpu = tx.gpu().clone();
     let mut rec = gpu.recorder("rap constraints");
@@ -288,7 +290,7 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     input: &RapInput<'_>,
     tiles: &TileSources,
     round0: Round0,
-    meanwhile: impl FnOnce() -> Result<()>,
+    meanwhile: impl FnOnce() -> Result<()> + Send,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let Round0 { gkr_proof, xi, weights, batch, batched, mut rec } = round0;
     let (state, folded) = batched.fold(&mut rec, tx.log(), (input, tiles), &xi)?;
@@ -298,8 +300,11 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     let openings = rec.download(&openings);
     let openings = tx.sync(rec)?.take(openings)?;
     drop(rounds);
-    meanwhile()?;
-    tx.observe_on_host(&openings)?;
+    thread::scope(|scope| {
+        let meanwhile = scope.spawn(meanwhile);
+        let observed = tx.observe_on_host(&openings);
+        meanwhile.join().unwrap_or_else(|panic| resume_unwind(panic)).and(observed)
+    })?;
 
     let r = [&[batched.r_0], proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
     let batch_proof = BatchConstraintProof {
