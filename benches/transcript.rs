@@ -9,7 +9,7 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, F};
 use openvm_wgpu_backend::{
     gpu::Gpu,
-    kernels::transcript::{Absorb, DeviceSponge},
+    kernels::transcript::{Absorb, DeviceSponge, Witnesses},
     stages::transcript::SpongeTranscript,
 };
 use support::{filled, gpu, log_size, time};
@@ -52,10 +52,11 @@ fn grinding(c: &mut Criterion) {
     let sponge = sponge(&gpu);
     let mut group = c.benchmark_group("proof of work");
     group.sample_size(10);
-    // a permutation for each candidate; of 30 bits, so that none of them passes
+    // a permutation for each candidate; of 30 bits, so that none of them passes and the place stays as it is
+    let (witnesses, at) = Witnesses::default().place(&gpu).expect("memory");
     group.throughput(Throughput::Elements(1 << log_candidates));
     group.bench_function(format!("2^{log_candidates} candidates"), |b| {
-        time(b, &gpu, |rec| drop(sponge.grind(rec, 30, 1 << log_candidates).expect("recorded")));
+        time(b, &gpu, |rec| sponge.grind(rec, 30, 1 << log_candidates, (&witnesses, at)).expect("recorded"));
     });
     group.finish();
 }

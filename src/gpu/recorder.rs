@@ -135,18 +135,8 @@ impl Recorder {
         }
     }
 
-    /// A new buffer with these values, as part of the recording.
-    ///
-    /// # Errors
-    ///
-    /// As [`Gpu::alloc`].
-    pub fn upload<T: Element>(&mut self, values: &[T], what: &str) -> Result<DeviceBuffer<T>> {
-        let buffer = self.gpu.alloc(values.len(), what)?;
-        self.write(&buffer, 0, values);
-        Ok(buffer)
-    }
-
-    /// Writes `values` at element `offset` of `buffer`, in the order of the recording.
+    /// Writes `values` at element `offset` of `buffer`, in the order of the recording. This ends the compute pass: a new buffer is better
+    /// made by [`Gpu::upload`].
     pub fn write<T: Element>(&mut self, buffer: &DeviceBuffer<T>, offset: usize, values: &[T]) {
         assert!(offset + values.len() <= buffer.len(), "write past the end");
         if values.is_empty() {

@@ -21,7 +21,7 @@ kernel! {
 ///
 /// # Errors
 ///
-/// As [`Recorder::upload`].
+/// As [`Gpu::upload`].
 pub(crate) fn u_cube(
     rec: &mut Recorder,
     transcript_log: &DeviceBuffer<F>,
@@ -29,7 +29,7 @@ pub(crate) fn u_cube(
     l_skip: usize,
 ) -> Result<DeviceBuffer<EF>> {
     let len = l_skip + u.len() - 1;
-    let words = rec.upload(u, "positions of u")?;
+    let words = rec.gpu().upload(u, "positions of u")?;
     let u_cube = rec.gpu().alloc(len, "u_cube")?;
     let kernel = UCube { transcript_log, words: &words, u_cube: &u_cube, l_skip: l_skip as u32, len: len as u32 };
     rec.dispatch(&kernel, Grid::threads(len));
@@ -52,7 +52,7 @@ mod tests {
         for (l_skip, n_stack) in [(0, 0), (0, 3), (1, 0), (4, 17), (9, 8)] {
             let words: Vec<u32> = (0..=n_stack).map(|i| 7 * i + 3).collect();
             let mut rec = gpu.recorder("test");
-            let device_log = rec.upload(&log, "log").unwrap();
+            let device_log = rec.gpu().upload(&log, "log").unwrap();
             let found = u_cube(&mut rec, &device_log, &words, l_skip).unwrap();
             let ticket = rec.download(&found);
             let found = rec.wait().unwrap().take(ticket).unwrap();

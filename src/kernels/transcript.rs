@@ -4,7 +4,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Grid, Recorder},
+    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
     kernels::poseidon2::round_constants,
 };
@@ -20,8 +20,8 @@ kernel! {
 kernel! {
     /// The smallest proof-of-work witness.
     struct Grind("transcript/grind.wgsl", workgroup = 64) {
-        buffers { read sponge: F, write best: u32, read round_constants: F }
-        params { absorb_index, bits, limit, threads }
+        buffers { read sponge: F, write witnesses: u32, read round_constants: F }
+        params { absorb_index, bits, limit, threads, witness }
     }
 }
 
@@ -139,26 +139,62 @@ impl DeviceSponge {
         }
     }
 
-    /// Searches the smallest integer below `limit` that passes `bits` bits of proof of work; the result is one word,
-    /// `u32::MAX` when there is none.
+    /// Searches the smallest integer below `limit` that passes `bits` bits of proof of work; the place of the word keeps `u32::MAX` when
+    /// there is none.
     ///
     /// # Errors
     ///
-    /// As [`Recorder::upload`].
-    pub fn grind(&self, rec: &mut Recorder, bits: usize, limit: u32) -> Result<DeviceBuffer<u32>> {
-        let best = rec.upload(&[u32::MAX], "proof-of-work witness")?;
+    /// As [`round_constants`].
+    pub fn grind(
+        &self,
+        rec: &mut Recorder,
+        bits: usize,
+        limit: u32,
+        (witnesses, at): (&DeviceBuffer<u32>, usize),
+    ) -> Result<()> {
+        assert!(at < witnesses.len(), "no place for a witness");
         let threads = GRIND_THREADS.min((limit as usize).next_multiple_of(64));
         let grind = Grind {
             sponge: &self.state,
-            best: &best,
+            witnesses,
             round_constants: &round_constants(rec.gpu())?,
             absorb_index: self.absorb_index as u32,
             bits: bits as u32,
             limit,
             threads: threads as u32,
+            witness: at as u32,
         };
         rec.dispatch(&grind, Grid::threads(threads));
-        Ok(best)
+        Ok(())
+    }
+}
+
+/// Places for witnesses, each `u32::MAX` until [`DeviceSponge::grind`] finds one.
+#[derive(Default)]
+pub struct Witnesses {
+    words: Option<DeviceBuffer<u32>>,
+    used: usize,
+}
+
+/// More than a proof needs: WHIR has about five a round.
+const WITNESSES: usize = 64;
+
+impl Witnesses {
+    /// The next place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::upload`].
+    pub fn place(&mut self, gpu: &Gpu) -> Result<(DeviceBuffer<u32>, usize)> {
+        let words = match &self.words {
+            Some(words) if self.used < words.len() => words.clone(),
+            _ => {
+                self.used = 0;
+                self.words.insert(gpu.upload(&[u32::MAX; WITNESSES], "proof-of-work witnesses")?).clone()
+            }
+        };
+        self.used += 1;
+        Ok((words, self.used - 1))
     }
 }
 
@@ -166,10 +202,10 @@ impl DeviceSponge {
 ///
 /// # Errors
 ///
-/// As [`Recorder::upload`].
+/// As [`Gpu::upload`].
 pub(crate) fn gather(rec: &mut Recorder, log: &DeviceBuffer<F>, words: &[u32]) -> Result<DeviceBuffer<EF>> {
     let out = rec.gpu().alloc(words.len(), "challenges")?;
-    let words = rec.upload(words, "challenge positions")?;
+    let words = rec.gpu().upload(words, "challenge positions")?;
     let len = words.len();
     rec.dispatch(&Gather { transcript_log: log, words: &words, out: &out, len: len as u32 }, Grid::threads(len));
     Ok(out)

@@ -1,8 +1,8 @@
-// Proof of work: best = the smallest integer c < limit such that the sponge, after observing c, samples a word whose low `bits` bits are 0.
+// Proof of work: witnesses[witness] = the smallest integer c < limit such that the sponge, after observing c, samples a word whose low `bits` bits are 0.
 //
 // A linear grid of threads walks the integers in stride; a thread stops at the first candidate that is not below the best so far, so
 // about one stride beyond the witness is tried. Both the absorption that fills the rate and the squeeze after one that does not permute
-// exactly once and read word 7, so one permutation decides. `best` must be 0xffffffff before.
+// exactly once and read word 7, so one permutation decides. witnesses[witness] must be 0xffffffff before.
 // Host reference: the smallest witness for upstream's `check_witness`.
 #import grid
 #import poseidon2
@@ -12,10 +12,11 @@ struct Params {
     bits: u32,
     limit: u32,
     threads: u32,
+    witness: u32,
 }
 
 @group(0) @binding(0) var<storage, read> sponge: array<u32>;
-@group(0) @binding(1) var<storage, read_write> best: atomic<u32>;
+@group(0) @binding(1) var<storage, read_write> witnesses: array<atomic<u32>>;
 @group(0) @binding(2) var<storage, read> round_constants: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -35,13 +36,13 @@ fn main(
     let c2 = vec4<u32>(sponge[8], sponge[9], sponge[10], sponge[11]);
     let c3 = vec4<u32>(sponge[12], sponge[13], sponge[14], sponge[15]);
     for (var c = thread; c < params.limit; c += params.threads) {
-        if atomicLoad(&best) <= c {
+        if atomicLoad(&witnesses[params.witness]) <= c {
             break;
         }
         let word = f_from_u32(c);
         let s = poseidon2(Poseidon2State(with_witness(0u, word), with_witness(4u, word), c2, c3));
         if (f_to_u32(s.b.w) & ((1u << params.bits) - 1u)) == 0u {
-            atomicMin(&best, c);
+            atomicMin(&witnesses[params.witness], c);
             break;
         }
     }

@@ -34,7 +34,8 @@ fn device_tree(
 ) -> (MerkleTree, Vec<DeviceBuffer<F>>) {
     let width = matrix.values.len() / height;
     let mut sponges = RowSponges::new(rec.gpu(), height, width, panel_width).unwrap();
-    let panels: Vec<_> = matrix.values.chunks(panel_width * height).map(|p| rec.upload(p, "panel").unwrap()).collect();
+    let panels: Vec<_> =
+        matrix.values.chunks(panel_width * height).map(|p| rec.gpu().upload(p, "panel").unwrap()).collect();
     for panel in &panels {
         sponges.absorb(rec, Panel::columns(panel, panel.len() / height, height)).unwrap();
     }
@@ -64,7 +65,7 @@ fn trees_equal_upstreams() {
         let mut rec = gpu.recorder("test");
         let (tree, panels) = device_tree(&mut rec, &matrix, height, (panel_width, rows_per_query));
         let queries: Vec<F> = random(&mut rng, 9);
-        let log = rec.upload(&queries, "log").unwrap();
+        let log = rec.gpu().upload(&queries, "log").unwrap();
         let queries_at = Queries { log: &log, first_word: 2, len: 7 };
         let opened = gpu.alloc(7 * rows_per_query * width, "opened").unwrap();
         for (i, panel) in panels.iter().enumerate() {
@@ -97,10 +98,10 @@ fn trees_over_extension_columns() {
         let column: Vec<EF> =
             (0..height).map(|_| EF::from_basis_coefficients_fn(|_| F::from_u32(rng.random()))).collect();
         let mut rec = gpu.recorder("test");
-        let codeword = rec.upload(&column, "codeword").unwrap();
+        let codeword = rec.gpu().upload(&column, "codeword").unwrap();
         let tree = MerkleTree::from_ext(&mut rec, &codeword, rows_per_query).unwrap();
         let queries = random(&mut rng, 3);
-        let log = rec.upload(&queries, "log").unwrap();
+        let log = rec.gpu().upload(&queries, "log").unwrap();
         let queries_at = Queries { log: &log, first_word: 0, len: 3 };
         let opened = tree.open_ext_rows(&mut rec, &codeword, queries_at).unwrap();
         let (root, opened) = (rec.download(tree.root()), rec.download(&opened));
@@ -118,7 +119,7 @@ fn rows_per_query_must_divide_the_rows() {
     let gpu = testing::gpu();
     for rows_per_query in [0, 3, 8] {
         let mut rec = gpu.recorder("test");
-        let codeword = rec.upload(&[EF::ONE; 4], "codeword").unwrap();
+        let codeword = rec.gpu().upload(&[EF::ONE; 4], "codeword").unwrap();
         assert!(MerkleTree::from_ext(&mut rec, &codeword, rows_per_query).is_err());
     }
 }

@@ -27,7 +27,7 @@ fn host_dft<T: TwoAdicField + Ord>(values: &[T], shape: Shape) -> Vec<T> {
 fn check_dft<T: Element + TwoAdicField + Ord>(values: &[T], shape: Shape) {
     let gpu = testing::gpu();
     let mut rec = gpu.recorder("test");
-    let src = rec.upload(values, "values").unwrap();
+    let src = rec.gpu().upload(values, "values").unwrap();
     let evals = dft(&mut rec, &src, shape).unwrap();
     let coeffs = inverse_dft(&mut rec, &evals, Shape { log_in: shape.log_out, ..shape }).unwrap();
     let (evals, coeffs) = (rec.download(&evals), rec.download(&coeffs));
@@ -89,7 +89,7 @@ fn two_wide_passes() {
 fn beyond_the_two_adicity_is_an_error() {
     let gpu = testing::gpu();
     let mut rec = gpu.recorder("test");
-    let src = rec.upload(&[F::ONE], "one").unwrap();
+    let src = rec.gpu().upload(&[F::ONE], "one").unwrap();
     let error = dft(&mut rec, &src, Shape { columns: 1, log_in: 0, log_out: 28 }).err().unwrap();
     assert!(error.to_string().contains("2^28"), "{error}");
 }
@@ -103,7 +103,7 @@ fn chunks_become_rs_coefficients() {
             let base = random_base(&mut rng, chunks << l_skip);
             let ext = random_ext(&mut rng, chunks << l_skip);
             let mut rec = gpu.recorder("test");
-            let (b, e) = (rec.upload(&base, "base").unwrap(), rec.upload(&ext, "ext").unwrap());
+            let (b, e) = (rec.gpu().upload(&base, "base").unwrap(), rec.gpu().upload(&ext, "ext").unwrap());
             eval_to_coeff_rs_message(&mut rec, &b, l_skip).unwrap();
             eval_to_coeff_rs_message(&mut rec, &e, l_skip).unwrap();
             let (b, e) = (rec.download(&b), rec.download(&e));
@@ -115,7 +115,7 @@ fn chunks_become_rs_coefficients() {
         }
     }
     let mut rec = gpu.recorder("test");
-    let one = rec.upload(&vec![F::ONE; 1 << 10], "ones").unwrap();
+    let one = rec.gpu().upload(&vec![F::ONE; 1 << 10], "ones").unwrap();
     assert!(eval_to_coeff_rs_message(&mut rec, &one, 10).is_err());
 }
 
@@ -136,8 +136,8 @@ fn runs_are_gathered_and_encoded() {
         }
         let expected: Vec<F> = expected.chunks(1 << l_skip).flat_map(|c| host_rs_message(l_skip, c)).collect();
         let mut rec = gpu.recorder("test");
-        let source = rec.upload(&source, "source").unwrap();
-        let panel = rec.upload(&vec![F::TWO; target_start + expected.len() + 1], "panel").unwrap();
+        let source = rec.gpu().upload(&source, "source").unwrap();
+        let panel = rec.gpu().upload(&vec![F::TWO; target_start + expected.len() + 1], "panel").unwrap();
         let run = Run { source: &source, source_start, log_stride, target_start, filled, padding };
         encode_chunks(&mut rec, &run, &panel, l_skip).unwrap();
         rec.submit().unwrap();

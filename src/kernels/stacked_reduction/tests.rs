@@ -51,7 +51,7 @@ fn rotated(values: &[EF]) -> Vec<EF> {
 }
 
 fn eq_tables(rec: &mut Recorder, r: &[EF], low_bits: usize) -> EqTables {
-    let r_device = rec.upload(r, "r").unwrap();
+    let r_device = rec.gpu().upload(r, "r").unwrap();
     EqTables::new(rec, &r_device, low_bits, r.len() - 1 - low_bits).unwrap()
 }
 

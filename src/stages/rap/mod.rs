@@ -31,8 +31,6 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 
-use std::{panic::resume_unwind, thread};
-
 use openvm_stark_backend::proof::{BatchConstraintProof, GkrProof};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF, F};
 use p3_field::PrimeCharacteristicRing;
@@ -62,7 +60,8 @@ type SC = BabyBearPoseidon2Config;
 ///
 /// Equal to upstream's `prove_zerocheck_and_logup` with a transcript that takes the smallest proof-of-work witness.
 ///
-/// `meanwhile` may submit work that does not depend on this stage: the device runs it while the host hashes the column openings.
+/// `meanwhile` may submit work that does not depend on this stage: the device runs it behind the last round, while the host hashes the column
+/// openings.
 ///
 /// # Errors
 ///
@@ -70,7 +69,7 @@ type SC = BabyBearPoseidon2Config;
 pub fn prove_rap<TS: SpongeTranscript>(
     tx: &mut Transcript<'_, TS>,
     input: &RapInput<'_>,
-    meanwhile: impl FnOnce() -> Result<()> + Send,
+    meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let gpu = tx.gpu().clone();
     let mut rec = gpu.recorder("rap constraints");
@@ -290,21 +289,20 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     input: &RapInput<'_>,
     tiles: &TileSources,
     round0: Round0,
-    meanwhile: impl FnOnce() -> Result<()> + Send,
+    meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let Round0 { gkr_proof, xi, weights, batch, batched, mut rec } = round0;
     let (state, folded) = batched.fold(&mut rec, tx.log(), (input, tiles), &xi)?;
     let mut rounds = MleRounds { input, weights: &weights, xi: &xi, mu: &batched.mu_powers, tiles: folded };
-    let proof = rounds.prove(tx, &mut rec, &state)?;
-    let openings = column_openings(&mut rec, input, &rounds.tiles)?;
-    let openings = rec.download(&openings);
-    let openings = tx.sync(rec)?.take(openings)?;
-    drop(rounds);
-    thread::scope(|scope| {
-        let meanwhile = scope.spawn(meanwhile);
-        let observed = tx.observe_on_host(&openings);
-        meanwhile.join().unwrap_or_else(|panic| resume_unwind(panic)).and(observed)
+    // the transcript of GKR is long
+    let (proof, openings) = tx.replay_beside(|tx| {
+        let proof = rounds.prove(tx, &mut rec, &state)?;
+        let openings = column_openings(&mut rec, input, &rounds.tiles)?;
+        let openings = rec.download(&openings);
+        drop(rounds);
+        Ok((proof, tx.sync_while(rec, meanwhile)?.take(openings)?))
     })?;
+    tx.observe_on_host(&openings)?;
 
     let r = [&[batched.r_0], proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
     let batch_proof = BatchConstraintProof {

@@ -93,6 +93,24 @@ enum Entry {
     Grind(usize),
 }
 
+impl Entry {
+    /// What it takes of the log.
+    fn words(self) -> usize {
+        match self {
+            Self::Observe(words) | Self::Sample(words) => words,
+            Self::Grind(_) => 2,
+        }
+    }
+}
+
+/// Observations and samples that were read back and that the caller's transcript has not seen.
+pub(super) struct Replay {
+    entries: Vec<Entry>,
+    words: Vec<F>,
+    /// Place of the first of the words.
+    start: usize,
+}
+
 /// Which word means what, and what is known of them. Kernels write the words.
 pub(super) struct Log {
     words: DeviceBuffer<F>,
@@ -102,7 +120,7 @@ pub(super) struct Log {
     entries: Vec<Entry>,
     /// The words that were read back.
     known: Vec<F>,
-    /// Words that were replayed.
+    /// Words that were given out for a replay.
     replayed: usize,
 }
 
@@ -172,42 +190,15 @@ impl Log {
         self.known.extend(words);
     }
 
-    /// Repeats on `host` what was read back since the last call.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TranscriptMismatch`] when it samples something else.
-    pub fn replay(&mut self, host: &mut impl FiatShamirTranscript<SC>) -> Result<()> {
-        let mut done = 0;
-        for entry in &self.entries {
-            let at = self.replayed;
-            if at == self.known.len() {
-                break;
-            }
-            self.replayed += match *entry {
-                Entry::Observe(len) => {
-                    self.known[at..at + len].iter().for_each(|word| host.observe(*word));
-                    len
-                }
-                Entry::Sample(len) => {
-                    for (i, word) in self.known[at..at + len].iter().enumerate() {
-                        if host.sample() != *word {
-                            return Err(Error::TranscriptMismatch { position: at + i });
-                        }
-                    }
-                    len
-                }
-                Entry::Grind(bits) => {
-                    if !host.check_witness(bits, self.known[at]) {
-                        return Err(Error::TranscriptMismatch { position: at });
-                    }
-                    2
-                }
-            };
-            done += 1;
+    /// What was read back since the last call.
+    pub fn replay(&mut self) -> Replay {
+        let (start, mut end, mut count) = (self.replayed, self.replayed, 0);
+        while end < self.known.len() {
+            end += self.entries[count].words();
+            count += 1;
         }
-        self.entries.drain(..done);
-        Ok(())
+        self.replayed = end;
+        Replay { entries: self.entries.drain(..count).collect(), words: self.known[start..end].to_vec(), start }
     }
 
     /// A challenge's value; panics when it was not read back.
@@ -218,5 +209,32 @@ impl Log {
     /// Observed values; panics when they were not read back.
     pub fn values<T: Element>(&self, observed: Observed<T>) -> Vec<T> {
         crate::gpu::from_words(&self.known[observed.word..observed.word + observed.len * T::WORDS])
+    }
+}
+
+impl Replay {
+    /// Repeats everything on `host`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TranscriptMismatch`] when it samples something else.
+    pub fn run(self, host: &mut impl FiatShamirTranscript<SC>) -> Result<()> {
+        let mut at = 0;
+        for entry in self.entries {
+            let words = &self.words[at..at + entry.words()];
+            let differing = match entry {
+                Entry::Observe(_) => {
+                    words.iter().for_each(|word| host.observe(*word));
+                    None
+                }
+                Entry::Sample(_) => words.iter().position(|word| host.sample() != *word),
+                Entry::Grind(bits) => (!host.check_witness(bits, words[0])).then_some(0),
+            };
+            if let Some(word) = differing {
+                return Err(Error::TranscriptMismatch { position: self.start + at + word });
+            }
+            at += words.len();
+        }
+        Ok(())
     }
 }

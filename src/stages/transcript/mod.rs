@@ -7,7 +7,7 @@
 //!
 //! Here is what stages call; `log` knows the places and replays, `host` is what the caller's transcript has to offer.
 
-use std::ops::Range;
+use std::{ops::Range, panic::resume_unwind, thread};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, D_EF, EF, F};
 use p3_field::{PrimeCharacteristicRing, PrimeField32};
@@ -15,7 +15,7 @@ use p3_field::{PrimeCharacteristicRing, PrimeField32};
 use crate::{
     error::Result,
     gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder},
-    kernels::transcript::{gather, Absorb, DeviceSponge, DuplexPosition},
+    kernels::transcript::{gather, Absorb, DeviceSponge, DuplexPosition, Witnesses},
 };
 
 mod host;
@@ -47,8 +47,10 @@ pub(crate) struct KernelSteps {
 /// The device twin of the caller's transcript.
 pub struct Transcript<'a, TS> {
     gpu: Gpu,
-    host: &'a mut TS,
+    /// `None` while a thread replays.
+    host: Option<&'a mut TS>,
     sponge: DeviceSponge,
+    witnesses: Witnesses,
     log: Log,
 }
 
@@ -59,7 +61,8 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// As [`Gpu::alloc`].
     pub fn new(gpu: &Gpu, host: &'a mut TS) -> Result<Self> {
-        Ok(Self { sponge: host.sponge().upload(gpu)?, log: Log::new(gpu)?, gpu: gpu.clone(), host })
+        let (sponge, log) = (host.sponge().upload(gpu)?, Log::new(gpu)?);
+        Ok(Self { gpu: gpu.clone(), host: Some(host), sponge, witnesses: Witnesses::default(), log })
     }
 
     /// The device that this runs on.
@@ -95,7 +98,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         if values.is_empty() {
             return Ok(self.log.nothing());
         }
-        let buffer = rec.upload(values, "observed values")?;
+        let buffer = rec.gpu().upload(values, "observed values")?;
         self.observe(rec, &buffer, 0..values.len())
     }
 
@@ -112,10 +115,10 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// When something was recorded since the last [`Transcript::sync`].
     pub fn observe_on_host<T: Element>(&mut self, values: &[T]) -> Result<()> {
-        assert!(self.log.unread().is_empty(), "observations since the last synchronisation");
-        self.log.replay(self.host)?;
-        crate::gpu::to_words(values).into_iter().for_each(|word| self.host.observe(word));
-        self.sponge = self.host.sponge().upload(&self.gpu)?;
+        let host = self.replay()?;
+        crate::gpu::to_words(values).into_iter().for_each(|word| host.observe(word));
+        let sponge = host.sponge();
+        self.sponge = sponge.upload(&self.gpu)?;
         Ok(())
     }
 
@@ -164,9 +167,10 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         }
         // no witness below 2^(bits + 6) has a chance of e^-64
         let limit = F::ORDER_U32.min(1u32.checked_shl(bits as u32 + 6).unwrap_or(u32::MAX));
-        let witness = self.sponge.grind(rec, bits, limit)?;
+        let (witnesses, at) = self.witnesses.place(&self.gpu)?;
+        self.sponge.grind(rec, bits, limit, (&witnesses, at))?;
         let observed = self.log.append_witness(bits)?;
-        let absorb = Absorb { source: &witness, from: 0, len: 1, integers: true };
+        let absorb = Absorb { source: &witnesses, from: at, len: 1, integers: true };
         self.sponge.step(rec, absorb, 1, (self.log.words(), observed.word() as usize))?;
         Ok(observed)
     }
@@ -207,31 +211,61 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
 
     /// Runs the recording and waits. Afterwards [`Transcript::challenge`] and [`Transcript::values`] know everything so far.
     ///
-    /// What this brings back is replayed into the caller's transcript while the device is busy with the next recording, or by
-    /// [`Transcript::finish`].
+    /// # Errors
+    ///
+    /// What the device reports.
+    pub fn sync(&mut self, rec: Recorder) -> Result<Completed> {
+        self.sync_while(rec, || Ok(()))
+    }
+
+    /// As [`Transcript::sync`], with work for the host to do while the device is busy.
     ///
     /// # Errors
     ///
-    /// What the device reports; [`Error::TranscriptMismatch`] when host and device disagree.
-    pub fn sync(&mut self, mut rec: Recorder) -> Result<Completed> {
+    /// What the device reports, and what `work` returns.
+    pub fn sync_while(&mut self, mut rec: Recorder, work: impl FnOnce() -> Result<()>) -> Result<Completed> {
         let ticket = rec.download_range(self.log.words(), self.log.unread());
-        let completed = rec.wait_while(|| self.log.replay(self.host))?;
+        let completed = rec.wait_while(work)?;
         self.log.receive(completed.take(ticket)?);
         Ok(completed)
+    }
+
+    /// Replays what is known so far into the caller's transcript, on a thread of its own, while `work` goes on with the device's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TranscriptMismatch`](crate::error::Error::TranscriptMismatch) when host and device disagree; what `work` returns.
+    pub fn replay_beside<R>(&mut self, work: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        let replay = self.log.replay();
+        let host = self.host.take().expect("one replay at a time");
+        let (replayed, worked) = thread::scope(|scope| {
+            let replay = scope.spawn(|| replay.run(host));
+            let worked = work(self);
+            (replay.join().unwrap_or_else(|panic| resume_unwind(panic)), worked)
+        });
+        self.host = Some(host);
+        replayed.and(worked)
+    }
+
+    /// The caller's transcript where the device's is.
+    fn replay(&mut self) -> Result<&mut TS> {
+        assert!(self.log.unread().is_empty(), "observations since the last synchronisation");
+        let host = self.host.as_mut().expect("no replay under way");
+        self.log.replay().run(*host)?;
+        Ok(host)
     }
 
     /// Ends with the caller's transcript where the device's is.
     ///
     /// # Errors
     ///
-    /// [`Error::TranscriptMismatch`] when host and device disagree.
+    /// [`Error::TranscriptMismatch`](crate::error::Error::TranscriptMismatch) when host and device disagree.
     ///
     /// # Panics
     ///
     /// When something was recorded since the last [`Transcript::sync`].
     pub fn finish(mut self) -> Result<()> {
-        assert!(self.log.unread().is_empty(), "observations since the last synchronisation");
-        self.log.replay(self.host)
+        self.replay().map(|_| ())
     }
 
     /// A challenge's value.
