@@ -90,14 +90,14 @@ impl Case {
         Self::new("transcript/step.wgsl", &[3, 21, 11, 2, 5, 0, 1], &[50, 16, 40, ROUND_CONSTANTS], 1)
     }
 
-    /// Sums of 333 pairs.
-    fn sum_partials() -> Self {
-        Self::new("stacked_reduction/sum_partials.wgsl", &[333, 1], &[2 * 333 * 4, 4 * 4], 1)
+    /// Sums of two rows of 333 elements.
+    fn sum_rows() -> Self {
+        Self::new("sum_rows.wgsl", &[2, 333], &[2 * 333 * 4, 2 * 4], 2)
     }
 
     fn all() -> Vec<Self> {
         let cases =
-            [Self::ntt_pass(), Self::merkle_tree(), Self::gkr_rounds(), Self::transcript_step(), Self::sum_partials()];
+            [Self::ntt_pass(), Self::merkle_tree(), Self::gkr_rounds(), Self::transcript_step(), Self::sum_rows()];
         let checked = cases.clone().map(|case| Self { bounds_checks: true, ..case });
         cases.into_iter().chain(checked).collect()
     }
@@ -198,14 +198,14 @@ fn a_table_one_short() {
 
 #[test]
 fn a_wild_index() {
-    let case = Case::sum_partials().edit("partials[i]", "partials[i - 1u]");
+    let case = Case::sum_rows().edit("params.len + i]", "params.len + i - 1u]");
     case.expect(FindingKind::OutOfBounds);
 }
 
 #[test]
 fn an_output_past_the_end() {
-    let mut case = Case::sum_partials();
-    case.params[1] = 3;
+    let mut case = Case::sum_rows();
+    case.bindings[1].0 = 4;
     case.expect(FindingKind::OutOfBounds);
 }
 
@@ -227,13 +227,13 @@ fn a_private_array_overrun() {
 
 #[test]
 fn a_workgroup_array_overrun() {
-    let case = Case::sum_partials().edit("sums[local] = sum;", "sums[local + 1u] = sum;");
+    let case = Case::sum_rows().edit("sums[lane] = sum;", "sums[lane + 1u] = sum;");
     case.expect(FindingKind::ArrayOverrun);
 }
 
 #[test]
 fn workgroup_memory_that_nobody_wrote() {
-    let case = Case::sum_partials().edit("sums[local] = sum;", "if local < 255u { sums[local] = sum; }");
+    let case = Case::sum_rows().edit("sums[lane] = sum;", "if lane < 255u { sums[lane] = sum; }");
     case.expect(FindingKind::Uninitialized);
     // wgpu's checks zero it
     let zeroed = Case { bounds_checks: true, ..case };
@@ -325,7 +325,7 @@ fn barriers_of_the_merkle_tree() {
 
 #[test]
 fn barriers_of_the_sum() {
-    each_barrier(&Case::sum_partials(), &[Barrier::Writes, Barrier::Writes]);
+    each_barrier(&Case::sum_rows(), &[Barrier::Writes, Barrier::Writes]);
 }
 
 // ---- control flow ----
@@ -341,9 +341,9 @@ fn a_barrier_that_some_threads_skip() {
 
 #[test]
 fn threads_at_different_barriers() {
-    let case = Case::sum_partials().edit(
-        "sums[local] = sum;",
-        "sums[local] = sum; if partials[local].x > 1000000000u { workgroupBarrier(); } else { storageBarrier(); }",
+    let case = Case::sum_rows().edit(
+        "sums[lane] = sum;",
+        "sums[lane] = sum; if values[lane].x > 1000000000u { workgroupBarrier(); } else { storageBarrier(); }",
     );
     case.expect(FindingKind::DivergentBarrier);
 }
@@ -359,15 +359,14 @@ fn a_subgroup_operation_that_some_threads_skip() {
 
 #[test]
 fn division_by_zero() {
-    let case = Case::sum_partials().edit("sums[local] = sum;", "sums[local] = sum / (params.count >> (local & 15u));");
+    let case = Case::sum_rows().edit("sums[lane] = sum;", "sums[lane] = sum / (params.len >> (lane & 15u));");
     case.expect(FindingKind::DivisionByZero);
 }
 
 #[test]
 fn a_shift_by_the_width() {
-    let case =
-        Case::sum_partials().edit("sums[local] = sum;", "sums[local] = sum; sums[local].x = sum.x >> (local >> 2u);");
+    let case = Case::sum_rows().edit("sums[lane] = sum;", "sums[lane] = sum; sums[lane].x = sum.x >> (lane >> 2u);");
     case.expect(FindingKind::WideShift);
-    let vector = Case::sum_partials().edit("sums[local] = sum;", "sums[local] = sum << vec4<u32>(local >> 2u);");
+    let vector = Case::sum_rows().edit("sums[lane] = sum;", "sums[lane] = sum << vec4<u32>(lane >> 2u);");
     vector.expect(FindingKind::WideShift);
 }

@@ -52,9 +52,12 @@ pub struct Absorb<'a> {
     pub integers: bool,
 }
 
-/// Where a kernel takes the sponge over: parameters of `duplex_open` in `wgsl/transcript/duplex.wgsl`.
-#[derive(Clone, Copy, Debug)]
-pub struct DuplexPosition {
+/// The sponge that a kernel continues on its own, with the log: bindings and parameters of `duplex_open` in
+/// `wgsl/transcript/duplex.wgsl`.
+#[derive(Clone)]
+pub struct KernelSponge {
+    pub state: DeviceBuffer<F>,
+    pub log: DeviceBuffer<F>,
     pub absorb_index: u32,
     pub sample_index: u32,
     /// The word of the log where the kernel's first observation goes.
@@ -114,9 +117,11 @@ impl DeviceSponge {
         }
     }
 
-    /// The position from which a kernel continues, logging from word `log_at`.
-    pub fn position(&self, log_at: usize) -> DuplexPosition {
-        DuplexPosition {
+    /// For a kernel that continues from here, logging from word `log_at`.
+    pub fn in_kernel(&self, log: &DeviceBuffer<F>, log_at: usize) -> KernelSponge {
+        KernelSponge {
+            state: self.state.clone(),
+            log: log.clone(),
             absorb_index: self.absorb_index as u32,
             sample_index: self.sample_index as u32,
             log_at: log_at as u32,

@@ -1,6 +1,6 @@
 // The batched polynomial of MLE round `round` (1, 2, ..) of all AIRs, from the sums of each:
 //
-//   s(X) = eq(xi_cur, X) * head(X) + tail * X,   written at X = 1..=degree + 1 to round_polys[poly_offset ..],
+//   s(X) = eq(xi_cur, X) * head(X) + tail * X,   observed at X = 1..=degree + 1, upon which the round's challenge is sampled,
 //   head(X) = eq * sum_a mu[2 T + a] zerocheck_a(X) + eq_sharp * sum_a (mu[2 a] 2^-shift_a numerator_a(X) + mu[2 a + 1] denominator_a(X))
 //
 // over the AIRs a with n_lift_a >= round, at X = 1..=degree; head(0) follows from s(0) + s(1) = claim. The same combination at the first
@@ -12,9 +12,10 @@
 //   claim = s(r), eq and eq_sharp times eq(xi_before, r), tail times r.
 // sums (EF): for AIR a at sums_offset + 3 degree a: numerator, denominator, zerocheck, `degree` values each (only the first where it ends this round).
 // lifts: (n_lift, shift) per AIR. weights: 1 / prod_{k != i} (i - k) over k <= degree, for the interpolation of head.
-// One workgroup of 64 threads, AIRs in strides. Host reference: kernels::rap::rounds::tests (upstream's prove_zerocheck_and_logup).
+// One workgroup of 64 threads, AIRs in strides; duplex.wgsl logs what is observed and sampled. Host reference: kernels::rap::rounds::tests (upstream's prove_zerocheck_and_logup).
 #import field/ext
 #import rap/round_sum
+#import transcript/duplex
 #import transcript/log
 
 const NONE: u32 = 0xffffffffu;
@@ -25,18 +26,21 @@ struct Params {
     degree: u32,
     xi_index: u32,
     challenge: u32,
-    poly_offset: u32,
     sums_offset: u32,
+    absorb_index: u32,
+    sample_index: u32,
+    log_at: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
-@group(0) @binding(1) var<storage, read> xi: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> mu: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> sums: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> lifts: array<vec2<u32>>;
-@group(0) @binding(5) var<storage, read> weights: array<u32>;
-@group(0) @binding(6) var<storage, read_write> state: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read_write> round_polys: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> mu: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> sums: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> lifts: array<vec2<u32>>;
+@group(0) @binding(4) var<storage, read> weights: array<u32>;
+@group(0) @binding(5) var<storage, read_write> state: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> sponge: array<u32>;
+@group(0) @binding(7) var<storage, read_write> transcript_log: array<u32>;
+@group(0) @binding(8) var<storage, read> round_constants: array<vec4<u32>>;
 var<immediate> params: Params;
 
 const HEAD: u32 = 4u;
@@ -121,7 +125,18 @@ fn combine(n_lift: u32, exactly: bool, x: u32, t: u32) -> Ext {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) t: u32) {
+fn main(
+    @builtin(local_invocation_index) t: u32,
+#if SUBGROUP16
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+#endif
+) {
+#if SUBGROUP16
+    let lane = subgroup_lane;
+#else
+    let lane = t;
+#endif
+    duplex_open(t, lane, params.absorb_index, params.sample_index, params.log_at);
     if t == 0u {
         if params.challenge != NONE {
             advance();
@@ -136,14 +151,18 @@ fn main(@builtin(local_invocation_index) t: u32) {
             state[HEAD + 1u + x] = head;
         }
     }
+    let xi_cur = xi[params.xi_index];
     if t == 0u {
-        let xi_cur = xi[params.xi_index];
         let tail = e_add(state[2], ended);
         state[2] = tail;
         let rest = e_sub(e_sub(state[3], e_mul(xi_cur, state[HEAD + 1u])), tail);
         state[HEAD] = e_mul(rest, e_inverse(e_sub(E_ONE, xi_cur)));
-        for (var x = 1u; x <= params.degree + 1u; x++) {
-            round_polys[params.poly_offset + x - 1u] = s_at(e_from_base(f_from_u32(x)), xi_cur);
-        }
     }
+    for (var x = 1u; x <= params.degree + 1u; x++) {
+        if t == 0u {
+            set_message_ext(0u, s_at(e_from_base(f_from_u32(x)), xi_cur));
+        }
+        duplex_step(t, 4u, select(0u, 4u, x > params.degree));
+    }
+    duplex_close(t);
 }

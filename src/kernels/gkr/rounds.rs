@@ -5,9 +5,9 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use super::{Fractions, GkrState, Heap, PartialSums, Table};
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Grid, Recorder},
+    gpu::{Grid, Recorder},
     kernel,
-    kernels::{poseidon2::round_constants, transcript::DuplexPosition},
+    kernels::{poseidon2::round_constants, transcript::KernelSponge},
 };
 
 kernel! {
@@ -20,13 +20,6 @@ kernel! {
         }
         params { slots, tail, first, vars, layer, last_layer, levels, top, absorb_index, sample_index, log_at, real, padded }
     }
-}
-
-/// The sponge that a kernel continues, and the log.
-pub(crate) struct Sponge {
-    pub state: DeviceBuffer<F>,
-    pub log: DeviceBuffer<F>,
-    pub position: DuplexPosition,
 }
 
 /// What the kernel's invocations share.
@@ -57,7 +50,7 @@ impl Rounds {
     /// # Errors
     ///
     /// As [`round_constants`].
-    pub fn start(&self, rec: &mut Recorder, last_layer: usize, sponge: Sponge) -> Result<()> {
+    pub fn start(&self, rec: &mut Recorder, last_layer: usize, sponge: &KernelSponge) -> Result<()> {
         assert!(last_layer <= Self::SMALL_LAYER && last_layer < self.heap.top, "layer {last_layer} not in the heap");
         let start = Invocation { sums: None, table: None, first: 0, vars: 0, layer: 0, last_layer };
         self.record(rec, start, sponge)
@@ -73,7 +66,7 @@ impl Rounds {
         rec: &mut Recorder,
         (layer, first): (usize, usize),
         sums: &PartialSums,
-        sponge: Sponge,
+        sponge: &KernelSponge,
     ) -> Result<()> {
         let vars = layer - first;
         let window = Invocation { sums: Some(sums), table: None, first, vars, layer, last_layer: layer };
@@ -90,7 +83,7 @@ impl Rounds {
         rec: &mut Recorder,
         (layer, first): (usize, usize),
         (sums, table): (&PartialSums, &Table),
-        sponge: Sponge,
+        sponge: &KernelSponge,
     ) -> Result<()> {
         let vars = table.vars();
         assert!((2..=Self::TAIL).contains(&vars) && vars == layer - first && !table.raw, "tail of {vars} variables");
@@ -99,7 +92,7 @@ impl Rounds {
         self.record(rec, tail, sponge)
     }
 
-    fn record(&self, rec: &mut Recorder, invocation: Invocation<'_>, sponge: Sponge) -> Result<()> {
+    fn record(&self, rec: &mut Recorder, invocation: Invocation<'_>, sponge: &KernelSponge) -> Result<()> {
         let unused = rec.gpu().table("unused fractions", || vec![EF::default()])?;
         let table = invocation.table;
         assert!(table.is_none_or(|t| t.numer.len() == 1), "the last table is one piece");
@@ -122,9 +115,9 @@ impl Rounds {
             last_layer: invocation.last_layer as u32,
             levels: self.state.padding.levels as u32,
             top: self.heap.top as u32,
-            absorb_index: sponge.position.absorb_index,
-            sample_index: sponge.position.sample_index,
-            log_at: sponge.position.log_at,
+            absorb_index: sponge.absorb_index,
+            sample_index: sponge.sample_index,
+            log_at: sponge.log_at,
             real: table.map_or(0, |t| t.real_len) as u32,
             padded: self.state.padding.exists as u32,
         };

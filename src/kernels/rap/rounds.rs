@@ -10,6 +10,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
+    kernels::{poseidon2::round_constants, transcript::KernelSponge},
     stages::transcript::Challenge,
 };
 
@@ -30,13 +31,13 @@ kernel! {
 }
 
 kernel! {
-    /// s(X) at X = 1..=degree + 1 from the sums of all AIRs
+    /// s(X) at X = 1..=degree + 1 from the sums of all AIRs, observed, and the challenge
     struct Batch("rap/batch_round.wgsl", workgroup = 64) {
         buffers {
-            read transcript_log: F, read xi: EF, read mu: EF, read sums: EF, read lifts: u32, read weights: F,
-            write state: EF, write round_polys: EF,
+            read xi: EF, read mu: EF, read sums: EF, read lifts: u32, read weights: F, write state: EF,
+            write sponge: F, write transcript_log: F, read round_constants: F,
         }
-        params { round, airs, degree, xi_index, challenge, poly_offset, sums_offset }
+        params { round, airs, degree, xi_index, challenge, sums_offset, absorb_index, sample_index, log_at }
     }
 }
 
@@ -127,8 +128,6 @@ pub fn begin_rounds(rec: &mut Recorder, args: &BeginRounds<'_>) -> Result<RoundS
 
 /// Arguments of one MLE round's batching.
 pub struct BatchRound<'a> {
-    /// The transcript's log.
-    pub log: &'a DeviceBuffer<F>,
     /// The challenges `xi`.
     pub xi: &'a DeviceBuffer<EF>,
     /// Powers of `mu`, three per AIR.
@@ -147,14 +146,12 @@ pub struct BatchRound<'a> {
     pub xi_index: usize,
     /// The challenge of the round before; `None` in round 1, whose state [`begin_rounds`] made.
     pub r_before: Option<Challenge>,
-    /// Where `s(1), .., s(degree + 1)` go.
-    pub round_polys: &'a DeviceBuffer<EF>,
-    /// First element there.
-    pub poly_offset: usize,
+    /// What observes `s(1), .., s(degree + 1)` and samples the round's challenge.
+    pub sponge: &'a KernelSponge,
 }
 
 impl BatchRound<'_> {
-    /// Advances the state over the round before and writes this round's polynomial.
+    /// Advances the state over the round before, observes this round's polynomial and samples its challenge.
     ///
     /// # Errors
     ///
@@ -167,24 +164,26 @@ impl BatchRound<'_> {
         let airs = self.lifts.len() / 2;
         assert!(self.mu.len() >= 3 * airs, "too few powers of mu");
         assert!(self.sums.len() >= self.sums_offset + 3 * airs * self.degree, "sums too short");
-        assert!(self.round_polys.len() > self.poly_offset + self.degree, "round polynomials too short");
         assert!(self.xi.len() > self.xi_index && state.0.len() > 4 + self.degree, "tables too short");
         let kernel = Batch {
-            transcript_log: self.log,
             xi: self.xi,
             mu: self.mu,
             sums: self.sums,
             lifts: self.lifts,
             weights: &interpolation_weights(rec.gpu(), self.degree)?,
             state: &state.0,
-            round_polys: self.round_polys,
+            sponge: &self.sponge.state,
+            transcript_log: &self.sponge.log,
+            round_constants: &round_constants(rec.gpu())?,
             round: self.round as u32,
             airs: airs as u32,
             degree: self.degree as u32,
             xi_index: self.xi_index as u32,
             challenge: self.r_before.map_or(NONE, Challenge::word),
-            poly_offset: self.poly_offset as u32,
             sums_offset: self.sums_offset as u32,
+            absorb_index: self.sponge.absorb_index,
+            sample_index: self.sponge.sample_index,
+            log_at: self.sponge.log_at,
         };
         rec.dispatch(&kernel, Grid::workgroups(1));
         Ok(())

@@ -8,8 +8,9 @@ use openvm_stark_backend::{
         sumcheck::{fold_mle_evals, fold_ple_evals},
         ColMajorMatrix,
     },
+    FiatShamirTranscript,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, EF, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, BabyBearPoseidon2Config as SC, EF, F};
 use p3_dft::TwoAdicSubgroupDft;
 use p3_field::{BasedVectorSpace, Field, PrimeCharacteristicRing, TwoAdicField};
 use rand::{rngs::StdRng, Rng, SeedableRng};
@@ -17,7 +18,8 @@ use rand::{rngs::StdRng, Rng, SeedableRng};
 use super::*;
 use crate::{
     constraints::{PartSource, TileColumn, TileLayout},
-    gpu::{testing, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
+    gpu::{from_words, testing, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
+    kernels::transcript::DeviceSponge,
     stages::transcript::{Challenge, Transcript},
 };
 
@@ -341,7 +343,11 @@ fn batching_rounds() {
         let found = with_challenges(&challenges, |gpu, rec, log, at| {
             let device = gpu.upload(&xi, "xi").unwrap();
             let flat: Vec<EF> = sums.iter().flatten().flatten().flatten().copied().collect();
-            let round_polys = gpu.alloc(rounds * (degree + 1), "round polynomials").unwrap();
+            let state = gpu.upload(&[F::ZERO; 16], "sponge").unwrap();
+            let mut sponge = DeviceSponge { state, absorb_index: 0, sample_index: 0 };
+            // behind the challenges, and where extension elements begin
+            let first_word = 4 * challenges.len();
+            let mut log_at = first_word;
             let mu = powers(rec, log, at[0], 3 * airs).unwrap();
             let lagrange = lagrange_basis(rec, log, at[1], l_skip).unwrap();
             let s_0 = gpu.upload(&s_0, "s_0").unwrap();
@@ -349,7 +355,6 @@ fn batching_rounds() {
             let state = begin_rounds(rec, &begin).unwrap();
             for (round, r) in (1..=rounds).zip(&at[1..]) {
                 let batch = BatchRound {
-                    log,
                     xi: &device,
                     mu: &mu,
                     lifts: &gpu.upload(lifts.as_flattened(), "lifts").unwrap(),
@@ -359,13 +364,14 @@ fn batching_rounds() {
                     round,
                     xi_index: l_skip + round - 1,
                     r_before: (round > 1).then_some(*r),
-                    round_polys: &round_polys,
-                    poly_offset: (round - 1) * (degree + 1),
+                    sponge: &sponge.in_kernel(log, log_at),
                 };
                 batch.record(rec, &state).unwrap();
+                sponge.advance(4 * (degree + 1), 4);
+                log_at += 4 * (degree + 2);
             }
             rec.submit().unwrap();
-            gpu.download(&round_polys).unwrap()
+            from_words::<EF>(&gpu.download(log).unwrap()[first_word..log_at])
         });
         let omega_pows: Vec<F> = F::two_adic_generator(l_skip).powers().take(1 << l_skip).collect();
         let mut host = HostRounds {
@@ -374,11 +380,15 @@ fn batching_rounds() {
             tilde: vec![EF::ZERO; airs],
             claim: horner_eval(&s_0, challenges[1]),
         };
+        let mut sponge = default_duplex_sponge();
         for round in 1..=rounds {
             let xi_cur = xi[l_skip + round - 1];
             let s = host.round(round, xi_cur, challenges[0], &lifts, &sums[round - 1]);
             let evals: Vec<EF> = (1..=degree + 1).map(|x| s.eval_at_point(EF::from_usize(x))).collect();
-            assert_eq!(found[(round - 1) * (degree + 1)..][..degree + 1], evals, "round {round} of {airs} AIRs");
+            let logged = &found[(round - 1) * (degree + 2)..][..degree + 2];
+            evals.iter().for_each(|value| FiatShamirTranscript::<SC>::observe_ext(&mut sponge, *value));
+            let challenge: EF = FiatShamirTranscript::<SC>::sample_ext(&mut sponge);
+            assert_eq!(logged, [evals, vec![challenge]].concat(), "round {round} of {airs} AIRs");
             host.advance(xi_cur, challenges[round + 1], &s);
         }
     }

@@ -13,18 +13,20 @@ pub use cube::{CubeRound, CubeTables, EqTables};
 pub use nodes::{NodeRound, NodeTables, ViewSums};
 pub use round0::{skip_domain, CombinedPiece, Point, Round0, RECORD_ELEMENTS};
 
-use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 use crate::{
+    error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
+    kernels::{poseidon2::round_constants, transcript::KernelSponge},
 };
 
 kernel! {
-    /// A round's evaluations from its partial sums.
-    struct SumPartials("stacked_reduction/sum_partials.wgsl", workgroup = 256) {
-        buffers { read partials: EF, write out: EF }
-        params { count, out_at }
+    /// A round's evaluations from its partial sums, observed, and the challenge.
+    struct RoundStep("stacked_reduction/round_step.wgsl", workgroup = 128) {
+        buffers { read partials: EF, write sponge: F, write transcript_log: F, read round_constants: F }
+        params { count, absorb_index, sample_index, log_at }
     }
 }
 
@@ -37,15 +39,25 @@ const ROUND_WORKGROUPS: usize = 1024;
 /// Elements of the buffer for the partial sums of a round (those of the cube and those of the nodes).
 pub const PARTIAL_ELEMENTS: usize = 4 * ROUND_WORKGROUPS;
 
-/// `out[out_at], out[out_at + 1]` = the sums of the first `count` pairs of `partials`.
-pub fn sum_partials(
-    rec: &mut Recorder,
-    partials: &DeviceBuffer<EF>,
-    count: usize,
-    (out, out_at): (&DeviceBuffer<EF>, usize),
-) {
-    assert!(2 * count <= partials.len() && out_at + 2 <= out.len(), "partial sums of a round");
-    rec.dispatch(&SumPartials { partials, out, count: count as u32, out_at: out_at as u32 }, Grid::workgroups(1));
+/// Observes the sums of the first `count` pairs of `partials` and samples the round's challenge.
+///
+/// # Errors
+///
+/// As [`round_constants`].
+pub fn round_step(rec: &mut Recorder, partials: &DeviceBuffer<EF>, count: usize, sponge: &KernelSponge) -> Result<()> {
+    assert!(2 * count <= partials.len(), "partial sums of a round");
+    let kernel = RoundStep {
+        partials,
+        sponge: &sponge.state,
+        transcript_log: &sponge.log,
+        round_constants: &round_constants(rec.gpu())?,
+        count: count as u32,
+        absorb_index: sponge.absorb_index,
+        sample_index: sponge.sample_index,
+        log_at: sponge.log_at,
+    };
+    rec.dispatch(&kernel, Grid::workgroups(1));
+    Ok(())
 }
 
 /// Workgroups for a round over `pairs` pairs.

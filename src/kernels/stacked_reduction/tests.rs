@@ -3,13 +3,19 @@
 use openvm_stark_backend::{
     poly_common::{eval_eq_uni, horner_eval},
     prover::poly::evals_eq_hypercube,
+    FiatShamirTranscript,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{
+    default_duplex_sponge, BabyBearPoseidon2Config as SC, DuplexSponge, EF, F,
+};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, TwoAdicField};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use super::*;
-use crate::gpu::{testing, Gpu};
+use crate::{
+    gpu::{from_words, testing, Gpu},
+    kernels::transcript::DeviceSponge,
+};
 
 fn random(rng: &mut StdRng, len: usize) -> Vec<F> {
     (0..len).map(|_| F::from_u32(rng.random())).collect()
@@ -44,6 +50,35 @@ fn fold(values: &[EF], u: EF) -> Vec<EF> {
 fn product_round(values: &[EF], weights: &[EF]) -> [EF; 2] {
     let at = |pair: &[EF], x: EF| pair[0] + (pair[1] - pair[0]) * x;
     [EF::ONE, EF::TWO].map(|x| values.chunks(2).zip(weights.chunks(2)).map(|(v, w)| at(v, x) * at(w, x)).sum())
+}
+
+/// A sponge on the device with a log of its own, and what is expected of both.
+struct Steps {
+    sponge: DeviceSponge,
+    log: DeviceBuffer<F>,
+    words: usize,
+    host: DuplexSponge,
+    expected: Vec<EF>,
+}
+
+impl Steps {
+    fn new(gpu: &Gpu) -> Self {
+        let host = default_duplex_sponge();
+        let state = gpu.upload(host.state(), "sponge").unwrap();
+        let sponge = DeviceSponge { state, absorb_index: 0, sample_index: 0 };
+        let log = gpu.upload(&[F::ZERO; 2 * ROUND_WORDS as usize], "log").unwrap();
+        Self { sponge, log, words: 0, host, expected: vec![] }
+    }
+
+    /// The end of a round whose evaluations ought to be these.
+    fn step(&mut self, rec: &mut Recorder, (partials, count): (&DeviceBuffer<EF>, usize), evals: [EF; 2]) {
+        round_step(rec, partials, count, &self.sponge.in_kernel(&self.log, self.words)).unwrap();
+        self.sponge.advance(8, 4);
+        self.words += ROUND_WORDS as usize;
+        evals.into_iter().for_each(|value| FiatShamirTranscript::<SC>::observe_ext(&mut self.host, value));
+        self.expected.extend(evals);
+        self.expected.push(FiatShamirTranscript::<SC>::sample_ext(&mut self.host));
+    }
 }
 
 fn rotated(values: &[EF]) -> Vec<EF> {
@@ -258,21 +293,21 @@ fn cube_rounds() {
         let tables = CubeTables { values: upload(&values), weights: upload(&weights) };
         let next = CubeTables::alloc(&gpu, len).unwrap();
         let partials = gpu.alloc(PARTIAL_ELEMENTS, "partials").unwrap();
-        let evals = upload(&[EF::ONE; 4]);
+        let (f, k) = (fold(&values, u), fold(&weights, u));
+        let mut steps = Steps::new(&gpu);
         let mut rec = gpu.recorder("test");
         let count = CubeRound { log: &log, tables: &tables, next: &next, len, paired, fold: Some(FIRST) }
             .run(&mut rec, &partials);
-        sum_partials(&mut rec, &partials, count, (&evals, 0));
+        steps.step(&mut rec, (&partials, count), product_round(&f[..paired], &k[..paired]));
         let plain =
             CubeRound { log: &log, tables: &tables, next: &next, len: 2 * paired, paired: 2 * paired, fold: None };
         let count = plain.run(&mut rec, &partials);
-        sum_partials(&mut rec, &partials, count, (&evals, 2));
-        let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&evals));
-        let done = rec.wait().unwrap();
-        let (f, k) = (fold(&values, u), fold(&weights, u));
-        let first = product_round(&f[..paired], &k[..paired]);
         let second = product_round(&values[..2 * paired], &weights[..2 * paired]);
-        assert_eq!(done.take(tickets.2).unwrap(), [first, second].concat(), "{len}");
+        steps.step(&mut rec, (&partials, count), second);
+        let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&steps.log));
+        let done = rec.wait().unwrap();
+        let log: Vec<EF> = from_words(&done.take(tickets.2).unwrap());
+        assert_eq!(log, steps.expected, "{len}");
         assert!(done.take(tickets.0).unwrap() == f && done.take(tickets.1).unwrap() == k, "{len}");
     }
 }
@@ -376,7 +411,6 @@ fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
     };
     let (source, next, plan) = (tables(&source), tables(&before), gpu.upload(&words, "plan").unwrap());
     let partials = gpu.alloc(PARTIAL_ELEMENTS, "partials").unwrap();
-    let evals = gpu.alloc(2, "evals").unwrap();
     let round = NodeRound {
         log: &log,
         plan: &plan,
@@ -390,14 +424,16 @@ fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
     };
     let mut rec = gpu.recorder("test");
     let count = round.run(&mut rec, &partials, 0);
-    sum_partials(&mut rec, &partials, count, (&evals, 0));
-    let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&evals));
+    let mut steps = Steps::new(&gpu);
+    if sum {
+        steps.step(&mut rec, (&partials, count), product_round(&expected[0], &expected[1]));
+    }
+    let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&steps.log));
     let done = rec.wait().unwrap();
     assert_eq!(done.take(tickets.0).unwrap(), expected[0], "{commits:?}");
     assert_eq!(done.take(tickets.1).unwrap(), expected[1], "{commits:?}");
-    if sum {
-        assert_eq!(done.take(tickets.2).unwrap(), product_round(&expected[0], &expected[1]), "{commits:?}");
-    }
+    let log: Vec<EF> = from_words(&done.take(tickets.2).unwrap());
+    assert_eq!(log[..steps.expected.len()], steps.expected, "{commits:?}");
 }
 
 #[test]

@@ -46,8 +46,8 @@ use self::{proof::LayerProof, tree::Tree};
 use crate::{
     error::{Error, Result},
     gpu::Recorder,
-    kernels::gkr::{EqTables, GkrState, Padding, PartialSums, Rounds, Sponge, SumPass},
-    stages::transcript::{Challenge, KernelStep, KernelSteps, Observed, SpongeTranscript, Transcript},
+    kernels::gkr::{EqTables, GkrState, Padding, PartialSums, Rounds, SumPass},
+    stages::transcript::{Challenge, KernelStep, Observed, SpongeTranscript, Transcript},
 };
 
 /// Levels of at least this many fractions end a submission, so that their memory serves what follows.
@@ -127,8 +127,7 @@ impl<TS: SpongeTranscript> Prover<'_, '_, TS> {
         let root = [KernelStep { observe: 1, sample: 0 }];
         let steps: Vec<_> = (0..=last_layer).flat_map(|layer| self.layer_steps(layer, 0)).collect();
         let steps = self.tx.in_kernel(&[&root, steps.as_slice()].concat())?;
-        let sponge = self.sponge(&steps);
-        self.rounds.start(self.rec, last_layer, sponge)?;
+        self.rounds.start(self.rec, last_layer, &steps.sponge)?;
         let mut at = 1;
         let layers = (0..=last_layer).map(|layer| {
             let range = at..at + layer + 1;
@@ -163,8 +162,7 @@ impl<TS: SpongeTranscript> Prover<'_, '_, TS> {
             }
         }
         let steps = self.tx.in_kernel(&self.layer_steps(layer, first))?;
-        let sponge = self.sponge(&steps);
-        self.rounds.tail(self.rec, (layer, first), (&sums, &table), sponge)?;
+        self.rounds.tail(self.rec, (layer, first), (&sums, &table), &steps.sponge)?;
         proof.append(LayerProof::new(&steps, 0..steps.observed.len()));
         Ok(proof)
     }
@@ -172,8 +170,7 @@ impl<TS: SpongeTranscript> Prover<'_, '_, TS> {
     /// The rounds of variables `first` and `first + 1`.
     fn window(&mut self, layer: usize, first: usize, sums: &PartialSums) -> Result<LayerProof> {
         let steps = self.tx.in_kernel(&[ROUND; 2])?;
-        let sponge = self.sponge(&steps);
-        self.rounds.window(self.rec, (layer, first), sums, sponge)?;
+        self.rounds.window(self.rec, (layer, first), sums, &steps.sponge)?;
         Ok(LayerProof::rounds(&steps))
     }
 
@@ -183,9 +180,5 @@ impl<TS: SpongeTranscript> Prover<'_, '_, TS> {
         let mut steps = vec![ROUND; layer - first];
         steps.push(KernelStep { observe: 4, sample });
         steps
-    }
-
-    fn sponge(&self, steps: &KernelSteps) -> Sponge {
-        Sponge { state: self.tx.sponge_state().clone(), log: self.tx.log().clone(), position: steps.start }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         constraints::{AirEvaluator, SumEvaluation},
         rap::{fold_tile, BatchRound, MleFold, PleFold, RoundState, TileSource},
     },
-    stages::transcript::{Challenge, Observed, SpongeTranscript, Transcript},
+    stages::transcript::{Challenge, KernelStep, Observed, SpongeTranscript, Transcript},
 };
 
 /// The columns of one AIR over the extension, `2^log_rows` rows in blocks of `2^log_block`, each column-major.
@@ -147,14 +147,12 @@ impl MleRounds<'_> {
         let sums = gpu.alloc(input.n_max * sums_len, "MLE round sums")?;
         rec.clear(&sums);
         let partials = gpu.alloc(self.partials_len(), "partial sums")?;
-        let round_polys = gpu.alloc(input.n_max * (degree + 1), "round polynomials")?;
         let mut pace = Pace::default();
         for round in 1..=input.n_max {
             let sums_offset = (round - 1) * sums_len;
             self.evaluate(rec, round, (&sums, sums_offset), &partials);
-            let poly = (round - 1) * (degree + 1)..round * (degree + 1);
+            let steps = tx.in_kernel(&[KernelStep { observe: degree + 1, sample: 1 }])?;
             let batch = BatchRound {
-                log: tx.log(),
                 xi: self.xi,
                 mu: self.mu,
                 lifts: &lifts,
@@ -164,12 +162,11 @@ impl MleRounds<'_> {
                 round,
                 xi_index: input.l_skip + round - 1,
                 r_before: proof.r.last().copied(),
-                round_polys: &round_polys,
-                poly_offset: poly.start,
+                sponge: &steps.sponge,
             };
             batch.record(rec, state)?;
-            let (observed, r) = tx.observe_then_sample(rec, &round_polys, poly)?;
-            proof.polys.push(observed);
+            let r = steps.sampled[0][0];
+            proof.polys.push(steps.observed[0]);
             proof.r.push(r);
             self.fold(rec, tx.log(), (round, r), &mut pace)?;
         }

@@ -32,7 +32,7 @@ mod scratch;
 mod tests;
 
 use openvm_stark_backend::proof::{BatchConstraintProof, GkrProof};
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, D_EF, EF, F};
 use p3_field::PrimeCharacteristicRing;
 use tracing::info_span;
 
@@ -141,9 +141,8 @@ impl Logup {
         rec: &mut Recorder,
         input: &RapInput<'_>,
     ) -> Result<Self> {
-        let pow_witness = tx.grind(rec, input.logup_pow_bits)?;
-        let alpha = tx.sample_ext(rec)?;
-        let beta = tx.sample_ext(rec)?;
+        let (pow_witness, sampled) = tx.grind_then_sample(rec, input.logup_pow_bits, 2 * D_EF)?;
+        let (alpha, beta) = (sampled.challenge(0), sampled.challenge(1));
         let max_message_len = input.airs.iter().map(|air| air.evaluator.logup_weights().max_message_len()).max();
         let beta_powers = powers(rec, tx.log(), beta, max_message_len.unwrap_or(0) + 1)?;
         Ok(Self { pow_witness, alpha, beta_powers, gkr: None })
@@ -190,10 +189,10 @@ fn sample_point<TS: SpongeTranscript>(
     logup: &Logup,
 ) -> Result<(Vec<Challenge>, Challenge)> {
     let mut xi = logup.gkr.as_ref().map(FractionalSumcheck::xi).unwrap_or_default();
-    while xi.len() < input.l_skip + input.n_global() {
-        xi.push(tx.sample_ext(rec)?);
-    }
-    Ok((xi, tx.sample_ext(rec)?))
+    let missing = (input.l_skip + input.n_global()).saturating_sub(xi.len());
+    xi.extend(tx.sample_exts(rec, missing + 1)?);
+    let lambda = xi.pop().expect("one more than is missing");
+    Ok((xi, lambda))
 }
 
 /// Everything up to the challenge of round 0.

@@ -59,15 +59,15 @@ use plan::{Level, Plan};
 
 use super::{
     pcs::StackedMatrix,
-    transcript::{Challenge, Observed, SpongeTranscript, Transcript},
+    transcript::{Challenge, KernelStep, Observed, SpongeTranscript, Transcript},
 };
 use crate::{
     error::{Error, Result},
     gpu::{DeviceBuffer, Recorder},
     kernels::{
         stacked_reduction::{
-            skip_domain, sum_partials, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers,
-            NodeRound, NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+            round_step, skip_domain, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, NodeRound,
+            NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
         },
         MAX_L_SKIP,
     },
@@ -271,7 +271,6 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         let cubes = [cube, CubeTables::alloc(&gpu, second)?];
         let nodes = [NodeTables::alloc(&gpu, plan.max_nodes())?, NodeTables::alloc(&gpu, plan.max_nodes())?];
         let partials = gpu.alloc(PARTIAL_ELEMENTS, "partial sums of a round")?;
-        let evals = gpu.alloc(2 * plan.n_stack.max(1), "round polynomials")?;
         for (at, level) in plan.levels.iter().enumerate() {
             let last = at == plan.n_stack;
             // the weights of the last level are of no use
@@ -279,8 +278,7 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
             self.open_views(at, level, point, &cubes[at % 2], &nodes[at % 2])?;
             let node_sums = self.node_round(at, level, &nodes, (&partials, cube_sums));
             if !last {
-                sum_partials(self.rec, &partials, cube_sums + node_sums, (&evals, 2 * at));
-                self.sample(&evals, 2 * at)?;
+                self.finish_round(&partials, cube_sums + node_sums)?;
             }
         }
         let width = plan.widths.iter().sum();
@@ -359,9 +357,11 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         round.run(self.rec, partials, partial_at)
     }
 
-    /// Observes a round's evaluations and samples its challenge.
-    fn sample(&mut self, evals: &DeviceBuffer<EF>, at: usize) -> Result<()> {
-        let (observed, u_round) = self.tx.observe_then_sample(self.rec, evals, at..at + 2)?;
+    /// Observes a round's evaluations, which `pairs` partial sums add up to, and samples its challenge.
+    fn finish_round(&mut self, partials: &DeviceBuffer<EF>, pairs: usize) -> Result<()> {
+        let steps = self.tx.in_kernel(&[KernelStep { observe: 2, sample: 1 }])?;
+        round_step(self.rec, partials, pairs, &steps.sponge)?;
+        let (observed, u_round) = (steps.observed[0], steps.sampled[0][0]);
         assert_eq!(u_round.word(), self.u[self.u.len() - 1].word() + ROUND_WORDS, "kernels rely on the distance");
         self.rounds.push(observed);
         self.u.push(u_round);

@@ -78,8 +78,14 @@ impl Observed<EF> {
 }
 
 impl Observed<F> {
+    /// The first `len` words, and the others.
+    pub fn split_at(self, len: usize) -> (Self, Self) {
+        assert!(len <= self.len, "{len} of {} words", self.len);
+        (Self::new(self.word, len), Self::new(self.word + len, self.len - len))
+    }
+
     /// Words `4 i..4 i + 4` as a challenge.
-    pub(super) fn challenge(self, i: usize) -> Challenge {
+    pub fn challenge(self, i: usize) -> Challenge {
         assert!((i + 1) * D_EF <= self.len, "challenge {i} in {} words", self.len);
         Challenge { word: self.word + i * D_EF }
     }
@@ -160,15 +166,17 @@ impl Log {
         Ok((Observed::new(word, observed), Observed::new(word + observed_words, sampled)))
     }
 
-    /// Appends a witness of `bits` bits of work and the word that is sampled to check it.
+    /// Appends a witness of `bits` bits of work with the word that is sampled to check it and, behind them, words that are sampled.
     ///
     /// # Errors
     ///
     /// When the log is full.
-    pub fn append_witness(&mut self, bits: usize) -> Result<Observed<F>> {
-        let word = self.reserve(2)?;
-        self.entries.push(Entry::Grind(bits));
-        Ok(Observed::new(word, 1))
+    pub fn append_witness(&mut self, bits: usize, sampled: usize) -> Result<(Observed<F>, Observed<F>)> {
+        let witness = Entry::Grind(bits);
+        let word = self.reserve(witness.words() + sampled)?;
+        self.entries.push(witness);
+        self.entries.extend((sampled > 0).then_some(Entry::Sample(sampled)));
+        Ok((Observed::new(word, 1), Observed::new(word + witness.words(), sampled)))
     }
 
     fn reserve(&mut self, words: usize) -> Result<usize> {

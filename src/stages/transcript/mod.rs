@@ -15,7 +15,7 @@ use p3_field::{PrimeCharacteristicRing, PrimeField32};
 use crate::{
     error::Result,
     gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder},
-    kernels::transcript::{gather, Absorb, DeviceSponge, DuplexPosition, Witnesses},
+    kernels::transcript::{gather, Absorb, DeviceSponge, KernelSponge, Witnesses},
 };
 
 mod host;
@@ -35,9 +35,9 @@ pub(crate) struct KernelStep {
     pub sample: usize,
 }
 
-/// The places of the steps of [`Transcript::in_kernel`].
+/// What a kernel needs for the steps of [`Transcript::in_kernel`], and their places.
 pub(crate) struct KernelSteps {
-    pub start: DuplexPosition,
+    pub sponge: KernelSponge,
     /// One for each step.
     pub observed: Vec<Observed<EF>>,
     /// One list for each step.
@@ -146,33 +146,52 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         Ok((observed, sampled.challenge(0)))
     }
 
+    /// Samples extension elements, in one dispatch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn sample_exts(&mut self, rec: &mut Recorder, count: usize) -> Result<Vec<Challenge>> {
+        let words = self.sample_words(rec, count * D_EF)?;
+        Ok((0..count).map(|i| words.challenge(i)).collect())
+    }
+
     /// Samples `count` words, such as query indices (see `log_bits` in `wgsl/transcript/log.wgsl`).
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
     pub fn sample_words(&mut self, rec: &mut Recorder, count: usize) -> Result<Observed<F>> {
+        if count == 0 {
+            return Ok(self.log.nothing());
+        }
         let nothing = self.gpu.table("nothing to absorb", || vec![0u32])?;
         Ok(self.step(rec, &nothing, 0..0, count)?.1)
     }
 
-    /// Finds the smallest witness of `bits` bits of work on the device and observes it; nothing happens for 0 bits.
+    /// Finds the smallest witness of `bits` bits of work on the device and observes it, then samples `count` words; the places of both. For
+    /// 0 bits only samples.
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn grind(&mut self, rec: &mut Recorder, bits: usize) -> Result<Observed<F>> {
+    pub fn grind_then_sample(
+        &mut self,
+        rec: &mut Recorder,
+        bits: usize,
+        count: usize,
+    ) -> Result<(Observed<F>, Observed<F>)> {
         if bits == 0 {
-            return Ok(self.log.nothing());
+            return Ok((self.log.nothing(), self.sample_words(rec, count)?));
         }
         // no witness below 2^(bits + 6) has a chance of e^-64
         let limit = F::ORDER_U32.min(1u32.checked_shl(bits as u32 + 6).unwrap_or(u32::MAX));
         let (witnesses, at) = self.witnesses.place(&self.gpu)?;
         self.sponge.grind(rec, bits, limit, (&witnesses, at))?;
-        let observed = self.log.append_witness(bits)?;
+        let (witness, sampled) = self.log.append_witness(bits, count)?;
         let absorb = Absorb { source: &witnesses, from: at, len: 1, integers: true };
-        self.sponge.step(rec, absorb, 1, (self.log.words(), observed.word() as usize))?;
-        Ok(observed)
+        self.sponge.step(rec, absorb, 1 + count, (self.log.words(), witness.word() as usize))?;
+        Ok((witness, sampled))
     }
 
     /// Leaves the next observations and samples to a kernel of the caller's (see `wgsl/transcript/duplex.wgsl`), which must make exactly
@@ -182,8 +201,8 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// When the log is full.
     pub(crate) fn in_kernel(&mut self, steps: &[KernelStep]) -> Result<KernelSteps> {
-        let start = self.sponge.position(self.log.end());
-        let mut planned = KernelSteps { start, observed: vec![], sampled: vec![] };
+        let sponge = self.sponge.in_kernel(self.log.words(), self.log.end());
+        let mut planned = KernelSteps { sponge, observed: vec![], sampled: vec![] };
         for step in steps {
             let (observe, sample) = (step.observe * D_EF, step.sample * D_EF);
             let (observed, sampled) = self.log.append(step.observe, sample)?;
@@ -192,11 +211,6 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
             self.sponge.advance(observe, sample);
         }
         Ok(planned)
-    }
-
-    /// The sponge's state, to bind as `sponge` in a kernel that follows [`Transcript::in_kernel`].
-    pub(crate) fn sponge_state(&self) -> &DeviceBuffer<F> {
-        &self.sponge.state
     }
 
     /// Challenges as a dense vector on the device.

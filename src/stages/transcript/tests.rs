@@ -109,12 +109,15 @@ fn grinding_finds_the_smallest_witness() {
         let values: Vec<F> = (0..absorbed).map(F::from_u32).collect();
         tx.observe_values(&mut rec, &values).unwrap();
         values.iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
-        let witness = tx.grind(&mut rec, bits).unwrap();
+        let (witness, sampled) = tx.grind_then_sample(&mut rec, bits, absorbed as usize).unwrap();
         tx.sync(rec).unwrap();
         let passes = |w: &F| bits == 0 || FiatShamirTranscript::<SC>::check_witness(&mut expected.clone(), bits, *w);
         let smallest = (0..).map(F::from_u32).find(passes).unwrap();
         assert_eq!(tx.witness(witness), smallest);
         assert!(FiatShamirTranscript::<SC>::check_witness(&mut expected, bits, smallest));
+        for word in tx.values(sampled) {
+            assert_eq!(word, FiatShamirTranscript::<SC>::sample(&mut expected));
+        }
         tx.finish().unwrap();
         sponges_agree(&host, &expected);
     }

@@ -39,7 +39,7 @@ mod weight;
 mod tests;
 
 use openvm_stark_backend::{proof::WhirProof, SystemParams};
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, EF, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, D_EF, EF, F};
 use tracing::{info_span, instrument};
 
 use self::{
@@ -85,9 +85,8 @@ pub fn prove_whir<TS: SpongeTranscript>(
 ) -> Result<WhirProof<SC>> {
     check(params, commits, u_cube)?;
     let mut rec = tx.gpu().recorder("whir");
-    let mu_pow_witness = tx.grind(&mut rec, params.whir.mu_pow_bits)?;
-    let mu = tx.sample_ext(&mut rec)?;
-    let f = batch_columns(tx, &mut rec, commits, mu, params.l_skip)?;
+    let (mu_pow_witness, mu) = tx.grind_then_sample(&mut rec, params.whir.mu_pow_bits, D_EF)?;
+    let f = batch_columns(tx, &mut rec, commits, mu.challenge(0), params.l_skip)?;
     let (weight, table) = Weight::initial(&mut rec, tx.log(), u_cube, &f, params)?;
     let mut state = State { f, weight, table, oracle: None };
     let mut rounds = vec![];
@@ -208,21 +207,22 @@ impl State {
         } else {
             (Message::Final { coefficients: tx.observe(rec, &g, 0..g.len())? }, None)
         };
-        let query_phase_pow_witness = tx.grind(rec, params.whir.query_phase_pow_bits)?;
         let index_bits = log_rs_domain_size - k;
-        let queries = tx.sample_words(rec, num_queries)?;
+        // the queries, then gamma
+        let (query_phase_pow_witness, queries) =
+            tx.grind_then_sample(rec, params.whir.query_phase_pow_bits, num_queries + D_EF)?;
+        let (queries, gamma) = queries.split_at(num_queries);
         let opened = merkle::Queries { log: tx.log(), first_word: queries.word(), len: num_queries };
         let openings = match &self.oracle {
             None => Openings::initial(rec, commits, opened)?,
             Some(oracle) => Openings::later(rec, oracle, opened)?,
         };
-        let gamma = tx.sample_ext(rec)?;
         if let Some(next) = &next {
             let alpha = sumcheck.alphas[k - 1];
             self.table = self.weight.next_table(
                 rec,
                 tx.log(),
-                LastRound { table: &self.table, alpha: alpha.word(), gamma: gamma.word() },
+                LastRound { table: &self.table, alpha: alpha.word(), gamma: gamma.challenge(0).word() },
                 Queries { words: queries, bits: index_bits, codeword: &next.codeword },
             )?;
         }
@@ -245,8 +245,9 @@ impl State {
             let (table, sums) = round(rec, tx.log(), &self.table, alpha)?;
             self.table = table;
             sumcheck.sums.push(tx.observe(rec, &sums, 0..2)?);
-            sumcheck.folding_pow_witnesses.push(tx.grind(rec, params.whir.folding_pow_bits)?);
-            sumcheck.alphas.push(tx.sample_ext(rec)?);
+            let (witness, alpha) = tx.grind_then_sample(rec, params.whir.folding_pow_bits, D_EF)?;
+            sumcheck.folding_pow_witnesses.push(witness);
+            sumcheck.alphas.push(alpha.challenge(0));
         }
         Ok(sumcheck)
     }
@@ -263,8 +264,7 @@ impl State {
         let _span = info_span!("whir_dft_merkle", round = whir_round).entered();
         let codeword = ntt::dft_ext(rec, g, log_domain)?;
         let tree = MerkleTree::from_ext(rec, &codeword, 1 << self.weight.k())?;
-        let commit = tx.observe(rec, tree.root(), 0..1)?;
-        let z_0 = tx.sample_ext(rec)?;
+        let (commit, z_0) = tx.observe_then_sample(rec, tree.root(), 0..1)?;
         let value = self.weight.add_point(rec, tx.log(), z_0.word(), g)?;
         let ood_value = tx.observe(rec, &value, 0..1)?;
         Ok((Oracle { codeword, tree }, Message::Oracle { commit, ood_value }))
