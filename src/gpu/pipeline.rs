@@ -12,7 +12,7 @@ use std::{
 use super::{
     adapter::AdapterSummary,
     machine::{Installed, KernelId, LinkedKernel},
-    Access, Capabilities, Gpu, KernelDecl, Variant,
+    Access, Capabilities, Gpu, KernelDecl, RawBuffer, Variant,
 };
 use crate::error::{Error, Result};
 
@@ -20,9 +20,55 @@ use crate::error::{Error, Result};
 pub(super) struct Pipeline {
     pub name: String,
     pub pipeline: wgpu::ComputePipeline,
-    pub bind_group_layout: wgpu::BindGroupLayout,
+    bind_group_layout: wgpu::BindGroupLayout,
+    /// By their buffers.
+    groups: Mutex<HashMap<Vec<wgpu::Buffer>, wgpu::BindGroup>>,
     /// Only where a machine stands in for the device.
     pub on_machine: Option<KernelId>,
+}
+
+/// Bind groups that a pipeline keeps at most; a proof needs up to a few dozen of each.
+const KEPT_GROUPS: usize = 512;
+
+impl Pipeline {
+    /// The bind group of these buffers, kept for the next proof: of the 5 us that a dispatch takes a host, making one would be 2.
+    pub fn bind_group(&self, device: &wgpu::Device, buffers: &[&RawBuffer]) -> wgpu::BindGroup {
+        let buffers: Vec<_> = buffers.iter().map(|buffer| buffer.buffer.clone()).collect();
+        let mut groups = self.groups.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(group) = groups.get(&buffers) {
+            return group.clone();
+        }
+        if groups.len() >= KEPT_GROUPS {
+            groups.clear();
+        }
+        let group = self.new_bind_group(device, buffers.iter().map(wgpu::Buffer::as_entire_binding));
+        groups.entry(buffers).or_insert(group).clone()
+    }
+
+    /// The same with parameters in a uniform buffer behind the buffers.
+    pub fn bind_group_with(
+        &self,
+        device: &wgpu::Device,
+        buffers: &[&RawBuffer],
+        uniform: wgpu::BufferBinding<'_>,
+    ) -> wgpu::BindGroup {
+        let storage = buffers.iter().map(|buffer| buffer.buffer.as_entire_binding());
+        self.new_bind_group(device, storage.chain([wgpu::BindingResource::Buffer(uniform)]))
+    }
+
+    fn new_bind_group<'a>(
+        &self,
+        device: &wgpu::Device,
+        resources: impl Iterator<Item = wgpu::BindingResource<'a>>,
+    ) -> wgpu::BindGroup {
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+        device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &self.bind_group_layout,
+            entries: &entries,
+        })
+    }
 }
 
 /// A kernel given as generated text rather than as a file.
@@ -254,7 +300,8 @@ impl Gpu {
         }
         let compile = |machine: &Installed| machine.compile(kernel.linked(self.capabilities().runtime_checks));
         let on_machine = self.shared.machine.as_ref().map(compile).transpose()?;
-        Ok(Arc::new(Pipeline { name: kernel.name.into(), pipeline, bind_group_layout, on_machine }))
+        let groups = Mutex::default();
+        Ok(Arc::new(Pipeline { name: kernel.name.into(), pipeline, bind_group_layout, groups, on_machine }))
     }
 
     fn shader_module(&self, name: &str, wgsl: &str) -> wgpu::ShaderModule {

@@ -3,7 +3,7 @@
 //! Creating a buffer costs about 23 ms per GiB on an H200, so nothing that a proof frees goes back to the driver: it waits in its
 //! size class for the next proof. The bookkeeping is plain logic, generic over what a buffer is, and tested without a GPU.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes that an allocation of `bytes` takes: the next of eight steps per power of two, at least 256 B.
 ///
@@ -31,17 +31,18 @@ pub enum Reservation<B> {
     Create { bytes: u64, evicted: Vec<B> },
 }
 
-/// Accounts for buffers `B` by size class.
+/// Accounts for buffers `B` by size class. Of several free ones the first is handed out, so that proofs of one shape get the same buffers in the
+/// same places.
 #[derive(Debug)]
 pub struct Pool<B> {
     budget: u64,
     in_use: u64,
     cached: u64,
     peak: u64,
-    free: BTreeMap<u64, Vec<B>>,
+    free: BTreeMap<u64, BTreeSet<B>>,
 }
 
-impl<B> Pool<B> {
+impl<B: Ord> Pool<B> {
     /// A pool that hands out at most `budget` bytes.
     pub fn new(budget: u64) -> Self {
         Self { budget, in_use: 0, cached: 0, peak: 0, free: BTreeMap::new() }
@@ -72,7 +73,7 @@ impl<B> Pool<B> {
     pub fn release(&mut self, class: u64, buffer: B) {
         self.in_use -= class;
         self.cached += class;
-        self.free.entry(class).or_default().push(buffer);
+        self.free.entry(class).or_default().insert(buffer);
     }
 
     /// Undoes a reservation whose buffer could not be created.
@@ -88,7 +89,7 @@ impl<B> Pool<B> {
 
     fn pop(&mut self, class: u64) -> Option<B> {
         let list = self.free.get_mut(&class)?;
-        let buffer = list.pop()?;
+        let buffer = list.pop_first()?;
         if list.is_empty() {
             self.free.remove(&class);
         }
@@ -144,6 +145,22 @@ mod tests {
         assert_eq!(pool.in_use(), 0);
         assert_eq!(pool.reserve(970), Ok(Reservation::Reused(7)));
         assert_eq!(pool.peak(), 1024);
+    }
+
+    #[test]
+    fn what_is_handed_out_does_not_depend_on_the_order_of_releases() {
+        let mut pool = Pool::<u32>::new(1 << 20);
+        for order in [[1, 2, 3], [3, 1, 2], [2, 3, 1]] {
+            for _ in order {
+                assert!(pool.reserve(256).is_ok());
+            }
+            order.into_iter().for_each(|buffer| pool.release(256, buffer));
+            assert_eq!(pool.reserve(256), Ok(Reservation::Reused(1)));
+            assert_eq!(pool.reserve(256), Ok(Reservation::Reused(2)));
+            pool.release(256, 2);
+            pool.release(256, 1);
+            pool.trim();
+        }
     }
 
     #[test]

@@ -34,6 +34,9 @@ const UNIFORM_STRIDE: u64 = 256;
 /// 3 to 10 us a dispatch, a submission 30 us.
 const DISPATCHES_PER_SUBMIT: usize = 24;
 
+/// The same for the first part, which an idle device waits for.
+const FIRST_DISPATCHES: usize = 8;
+
 /// How long a wait spins.
 const SPIN: Duration = Duration::from_millis(1);
 
@@ -48,6 +51,8 @@ pub struct Recorder {
     pass: Option<wgpu::ComputePass<'static>>,
     /// Since the last submission.
     dispatches: usize,
+    /// With how many of them the recording is handed over.
+    most_dispatches: usize,
     used: Vec<RawBuffer>,
     uploads: Uploads,
     downloads: Downloads,
@@ -88,6 +93,7 @@ impl Recorder {
             encoder: None,
             pass: None,
             dispatches: 0,
+            most_dispatches: FIRST_DISPATCHES,
             used: vec![],
             uploads: Uploads::default(),
             downloads: Downloads::default(),
@@ -273,7 +279,7 @@ impl Recorder {
         let mut sequence = gpu.shared.submissions.lock().unwrap_or_else(|p| p.into_inner());
         let word = sequence.word(&gpu)?;
         let number = sequence.submitted.wrapping_add(1);
-        self.dispatches = 0;
+        (self.dispatches, self.most_dispatches) = (0, DISPATCHES_PER_SUBMIT);
         self.dispatch(&AdvanceSequence { word: &word, number }, Grid::threads(1));
         let ticket = read_back.then(|| self.download(&word));
         self.execute_on_machine();
@@ -352,28 +358,15 @@ impl Recorder {
         }
         let immediates = self.gpu.capabilities().immediates;
         let uniform = (!immediates && !params.is_empty()).then(|| self.uniforms.push(&self.gpu, params));
-        let mut entries: Vec<_> = buffers
-            .iter()
-            .map(|b| b.buffer.as_entire_binding())
-            .enumerate()
-            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
-            .collect();
-        if let Some((buffer, offset)) = &uniform {
-            entries.push(wgpu::BindGroupEntry {
-                binding: buffers.len() as u32,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer,
-                    offset: *offset,
-                    size: std::num::NonZeroU64::new(UNIFORM_STRIDE),
-                }),
-            });
-        }
+        let group = match &uniform {
+            None => pipeline.bind_group(self.gpu.device(), buffers),
+            Some((buffer, offset)) => {
+                let size = std::num::NonZeroU64::new(UNIFORM_STRIDE);
+                let params = wgpu::BufferBinding { buffer, offset: *offset, size };
+                pipeline.bind_group_with(self.gpu.device(), buffers, params)
+            }
+        };
         self.used.extend(buffers.iter().map(|b| (*b).clone()));
-        let group = self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.bind_group_layout,
-            entries: &entries,
-        });
         self.open_pass(name);
         let pass = self.pass.as_mut().expect("just begun");
         pass.set_pipeline(&pipeline.pipeline);
@@ -383,7 +376,7 @@ impl Recorder {
         }
         pass.dispatch_workgroups(x, y, z);
         self.dispatches += 1;
-        if self.dispatches >= DISPATCHES_PER_SUBMIT {
+        if self.dispatches >= self.most_dispatches {
             if let Err(error) = self.submit() {
                 self.fail(error);
             }

@@ -47,6 +47,9 @@ pub struct Round0Polys {
     pub zerocheck: Vec<EF>,
 }
 
+/// Products from which on threads are worth their waking, which takes 0.3 ms on a server.
+const PARALLEL_PRODUCTS: usize = 1 << 15;
+
 /// Round 0 before batching by mu.
 pub struct Round0Batch {
     /// `sum_D eq_sharp * numerator` per AIR.
@@ -72,10 +75,15 @@ impl Round0Batch {
         let logup = airs.iter().flat_map(|air| [(&air.numerator, &eq_sharp), (&air.denominator, &eq_sharp)]);
         let factors: Vec<_> = logup.chain(airs.iter().map(|air| (&air.zerocheck, &eq))).collect();
         let mut polys = vec![EF::ZERO; factors.len() * len];
-        polys.par_chunks_mut(len).zip(&factors).for_each(|(product, (poly, eq))| {
-            // what lies beyond `kept` is zero for a trace that satisfies its constraints
+        // what lies beyond `kept` is zero for a trace that satisfies its constraints
+        let fill = |(product, (poly, eq)): (&mut [EF], &(&Vec<EF>, &Vec<EF>))| {
             multiply(&poly[..poly.len().min(kept)], eq, product);
-        });
+        };
+        if factors.len() * kept * eq.len() < PARALLEL_PRODUCTS {
+            polys.chunks_mut(len).zip(&factors).for_each(fill);
+        } else {
+            polys.par_chunks_mut(len).zip(&factors).for_each(fill);
+        }
         let claim = |poly: &[EF]| poly.iter().step_by(1 << l_skip).copied().sum::<EF>() * F::from_usize(1 << l_skip);
         let logup: Vec<EF> = polys.chunks(len).take(2 * airs.len()).map(claim).collect();
         let (numerator_claims, denominator_claims) = logup.chunks(2).map(|pair| (pair[0], pair[1])).unzip();
