@@ -23,6 +23,7 @@ use openvm_stark_backend::prover::{
     CommittedTraceData, DeviceMultiStarkProvingKey, DeviceStarkProvingKey, ProvingContext,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{builder::Uploads, pipeline::Queue, Engine, HostEngine, ProveError, SegmentReport, WgpuVmBuilder};
 use crate::{gpu::Admission, memory::ProofShape, WgpuBackend, WgpuDevice};
@@ -55,12 +56,33 @@ pub(super) struct Job {
 
 impl<B> Execution<'_, B>
 where
-    B: VmBuilder<HostEngine> + Clone,
+    B: VmBuilder<HostEngine> + Clone + Sync,
+    B::VmConfig: Sync,
     B::RecordArena: 'static,
     <B::VmConfig as VmExecutionConfig<F>>::Executor: Executor<F> + PreflightExecutor<F, B::RecordArena>,
 {
     /// Prepares the segments `lane`, `lane + lanes`, ..; returns the public values if the execution's last segment is among them.
     pub fn prepare(
+        &self,
+        lane: usize,
+        queue: &Queue<Job>,
+    ) -> Result<Option<UserPublicValuesProof<CHUNK, F>>, ProveError> {
+        match self.lane_threads() {
+            // nobody else's tasks run there, so the lane may wait for memory
+            Some(threads) => threads.install(|| self.prepare_here(lane, queue)),
+            None => self.prepare_here(lane, queue),
+        }
+    }
+
+    /// A lane's part of the threads, where there are several lanes: threads that make one segment's traces count in the same tables (ranges,
+    /// bitwise operations), so that 16 of them are hardly faster than 8.
+    fn lane_threads(&self) -> Option<ThreadPool> {
+        let threads = (rayon::current_num_threads() / self.lanes).max(1);
+        // without them the common ones do
+        (self.lanes > 1).then(|| ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten()
+    }
+
+    fn prepare_here(
         &self,
         lane: usize,
         queue: &Queue<Job>,
