@@ -67,9 +67,12 @@ struct Args {
     /// Aggregate the segments' proofs into one
     #[arg(long)]
     aggregate: bool,
-    /// How many segments to prove at once, and how many to execute and trace at once, memory permitting
+    /// How many segments to prove at once, memory permitting
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
     parallel: u64,
+    /// How many segments to execute and trace at once; by default as many as are proved at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    traces: Option<u64>,
     /// How many times to prove the execution: the first time, kernels are compiled
     #[arg(long, default_value_t = 1, value_name = "N")]
     repeat: usize,
@@ -115,8 +118,8 @@ fn run(args: &Args) -> Result<()> {
     let exe = progress.step("transpiling", || sdk.convert_to_exe(elf))?;
     progress.step("key generation", || sdk.app_keygen());
     let prover = progress.step("program and proving key to the device", || AppProver::new(&sdk, exe.clone()))?;
-    let parallel = args.parallel as usize;
-    let mut prover = prover.proofs_at_once(parallel).traces_at_once(parallel);
+    let traces = args.traces.unwrap_or(args.parallel);
+    let mut prover = prover.proofs_at_once(args.parallel as usize).traces_at_once(traces as usize);
 
     let mut proof = prove(&mut prover, &input, &progress, &spans)?;
     for _ in 1..args.repeat {

@@ -145,12 +145,12 @@ fn segments_wait_for_memory() {
 #[test]
 fn proofs_equal_the_cpu_backends() {
     let rounds = 3;
-    let engine = Engine::new(app_params());
+    let device = device_builder().build(app_params()).unwrap();
+    let engine = Engine::from_device(device.clone());
     let (vm, pk) = VirtualMachine::new_with_keygen(engine, WgpuVmBuilder::new(SdkVmCpuBuilder), vm_config()).unwrap();
     let exe = exe();
     let program = vm.commit_program_on_device(&exe.program);
     let mut instance = VmInstance::new(vm, exe, program).unwrap();
-    let device = Engine::new(app_params()).device().clone();
     let mut contexts = vec![];
     let proof = instance
         .prove_continuations(input(rounds, MESSAGE), |_, context| contexts.push(to_cpu(&device, context)))
