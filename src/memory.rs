@@ -165,7 +165,8 @@ impl WgpuDevice {
 fn rap_bytes(params: &SystemParams, shape: ProofShape) -> u64 {
     let (tile, round0_tile) = (TILE_BYTES as u64, ROUND0_TILE_BYTES as u64);
     let skip = 1 << params.l_skip;
-    let leaves = 32 * shape.interactions;
+    // numerators of the base field; the first folded table has a fourth as many fractions, all of the extension
+    let (leaves, folded) = (20 * shape.interactions, 8 * shape.interactions);
     let trace_tile = tile.min(4 * shape.tile_cells());
     // trees over hypercubes, one for each height
     let eq = (64 << params.log_stacked_height()) / skip;
@@ -175,5 +176,5 @@ fn rap_bytes(params: &SystemParams, shape: ProofShape) -> u64 {
     let round0 = round0_tile.min(4 * degree * shape.tile_cells()) + round0_tile.min(partials);
     let columns = 16 * shape.tile_cells() / skip;
     let mle = columns / 2 * 3 + tile.min(partials / skip);
-    (leaves + (leaves / 4).max(trace_tile)).max(eq + round0.max(mle))
+    (leaves + folded.max(trace_tile)).max(eq + round0.max(mle))
 }

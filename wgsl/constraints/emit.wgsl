@@ -6,7 +6,7 @@
 // than 2^l_skip is repeated `lift` times with norm = 1 / lift. Only positions within window_start + [0, window_len) are written
 // (the layer comes in pieces): window_start is the position of the buffers' first element.
 //
-// tile: F, `columns` columns as rap/tile_at.wgsl lays them out; weights, numerators, denominators: EF; weights[alpha] is alpha.
+// tile: F, `columns` columns as rap/tile_at.wgsl lays them out; numerators: F; weights, denominators: EF; weights[alpha] is alpha.
 // INTERPRETED runs encoded records, four rows a thread (base_values.wgsl); without, `evaluate` is the generated text of one chunk, for
 // one row a thread (scalar_values.wgsl). Workgroup: 256 rows of one chunk; z: chunks from `chunk` on; x, y: workgroups from
 // `first_workgroup` on.
@@ -35,7 +35,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> constants: array<u32>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;
-@group(0) @binding(4) var<storage, read_write> numerators: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read_write> numerators: array<u32>;
 @group(0) @binding(5) var<storage, read_write> denominators: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -53,7 +53,7 @@ fn write_fraction(row: u32, offset: u32, numerator: u32, message: Ext) {
     for (var copy = 0u; copy < params.lift; copy++) {
         let at = offset + copy * params.height + params.first_row + row - params.window_start;
         if at < params.window_len {
-            numerators[at] = e_from_base(numerator);
+            numerators[at] = numerator;
             denominators[at] = denominator;
         }
     }

@@ -1,9 +1,9 @@
 // Nodes of the fraction tree, `rise` levels (0 to 3) above the source: node i is the sum of the source's fractions
 // i * 2^rise .. (i + 1) * 2^rise.
 //
-// Source fractions from `real` on are padding: 0 / padding[squarings].
+// Source fractions from `real` on are padding: 0 / padding[squarings]. With BASE_NUMERATORS, the source's are of the base field.
 //
-// One thread a node, `len` nodes from source node `source_at` (counted in nodes) to `target_at`. One pass: reads 32 * 2^rise bytes and
+// One thread a node, `len` nodes from source node `source_at` (counted in nodes) to `target_at`. One pass: reads 32 (or 20) * 2^rise bytes and
 // writes 32 bytes a node; 3 (2^rise - 1) extension products a node. Levels in between are not stored: layers near the leaves are
 // evaluated from the leaves again (see window.wgsl), which moves no more bytes than storing them would.
 // Host reference: `Frac::add` of upstream's fractional_sumcheck_gkr.
@@ -19,18 +19,30 @@ struct Params {
     squarings: u32,
 }
 
+#if BASE_NUMERATORS
+@group(0) @binding(0) var<storage, read> source_p: array<u32>;
+#else
 @group(0) @binding(0) var<storage, read> source_p: array<vec4<u32>>;
+#endif
 @group(0) @binding(1) var<storage, read> source_q: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> target_p: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> target_q: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> padding: array<vec4<u32>>;
 var<immediate> params: Params;
 
+fn numerator(i: u32) -> Ext {
+#if BASE_NUMERATORS
+    return e_from_base(source_p[i]);
+#else
+    return source_p[i];
+#endif
+}
+
 fn leaf(i: u32) -> Fraction {
     let real = i < params.real;
     let at = select(0u, i, real);
     let there = vec4<bool>(real);
-    return Fraction(select(E_ZERO, source_p[at], there), select(padding[params.squarings], source_q[at], there));
+    return Fraction(select(E_ZERO, numerator(at), there), select(padding[params.squarings], source_q[at], there));
 }
 
 fn pair(i: u32) -> Fraction {

@@ -10,6 +10,7 @@
 // With `fold`, the two variables of the last window are folded first, at (r_0, r_1): x' = the fold of 4 x' .. 4 x' + 3, written to the
 // target (with p0'), and the sums are those of the folded table. Pieces of long tables are separate dispatches.
 //
+// With BASE_NUMERATORS, the source's numerators are of the base field: leaves, which are `raw`.
 // Source fractions from `real` on are padding (0 / padding[squarings], or with p0'), and points wholly of padding are left out: they are all alike, so rounds.wgsl adds their
 // part from the sum of the eq weights, the tenth sum, which it subtracts from 1.
 //
@@ -17,7 +18,7 @@
 // workgroup memory; then threads (v, y) of three groups of 64 evaluate the points (0, v), (1, v), (inf, v) of one y each; the fourth group
 // adds up the weights. Partial sums: ten for each workgroup, at slot `slot` + workgroup.
 //
-// One pass: reads 32 bytes a source fraction, writes 8 bytes a fraction with `fold`. Extension products a fraction (rise 0): 4 without
+// One pass: reads 32 (or 20) bytes a source fraction, writes 8 bytes a fraction with `fold`. Extension products a fraction (rise 0): 4 without
 // `fold` (1 of them for lambda), 2.5 with it.
 // Host reference: the sums by their definition.
 #import grid
@@ -43,7 +44,11 @@ struct Params {
     squarings: u32,
 }
 
+#if BASE_NUMERATORS
+@group(0) @binding(0) var<storage, read> source_p: array<u32>;
+#else
 @group(0) @binding(0) var<storage, read> source_p: array<vec4<u32>>;
+#endif
 @group(0) @binding(1) var<storage, read> source_q: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> target_p: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> target_q: array<vec4<u32>>;
@@ -65,12 +70,20 @@ var<workgroup> weights: array<vec4<u32>, 64>;
 var<private> padding_p: Ext;
 var<private> padding_q: Ext;
 
+fn numerator(i: u32) -> Ext {
+#if BASE_NUMERATORS
+    return e_from_base(source_p[i]);
+#else
+    return source_p[i];
+#endif
+}
+
 fn source(i: u32) -> Fraction {
     let real = i < params.real;
     let at = select(0u, i, real);
     let there = vec4<bool>(real);
     let p = select(E_ZERO, padding_p, vec4<bool>((i & 1u) == 0u));
-    return Fraction(select(p, source_p[at], there), select(padding_q, source_q[at], there));
+    return Fraction(select(p, numerator(at), there), select(padding_q, source_q[at], there));
 }
 
 /// Fraction i of the table.

@@ -18,7 +18,7 @@ kernel! {
     /// numerators[j] = norm * count_i(r), denominators[j] = alpha + message_i(r), interpreted on trace rows
     struct InterpretEmit("constraints/emit.wgsl", workgroup = 64) {
         buffers {
-            read tile: F, read constants: F, read weights: EF, read offsets: u32, write numerators: EF,
+            read tile: F, read constants: F, read weights: EF, read offsets: u32, write numerators: u32,
             write denominators: EF, read records: u32, read chunks: u32, write spill: u32,
         }
         params {
@@ -48,8 +48,8 @@ pub struct EmitEvaluation<'a> {
     pub weights: &'a DeviceBuffer<EF>,
     /// Position in the layer of each interaction's first fraction, on the host and on the device.
     pub offsets: (&'a [u32], &'a DeviceBuffer<u32>),
-    /// Pieces of the layer's numerators, `piece_len` elements each.
-    pub numerators: &'a [DeviceBuffer<EF>],
+    /// Pieces of the layer's numerators, `piece_len` elements of the base field each.
+    pub numerators: &'a [DeviceBuffer<u32>],
     /// Pieces of the layer's denominators.
     pub denominators: &'a [DeviceBuffer<EF>],
     /// Elements of a piece.
@@ -136,7 +136,7 @@ impl DeviceProgram {
             args.constants.cast(),
             args.weights.cast(),
             args.offsets.1.clone(),
-            args.numerators[piece].cast(),
+            args.numerators[piece].clone(),
             args.denominators[piece].cast(),
         ];
         rec.dispatch_generated(kernel, &bindings, &params, dispatch.slice.grid());

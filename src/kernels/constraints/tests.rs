@@ -226,13 +226,13 @@ fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, u
     let pieces = ((num_interactions + 1) * (span + 1)).div_ceil(piece_len);
 
     let norm = F::from_usize(lift).inverse();
-    let mut expected = vec![(EF::ONE, EF::TWO); pieces * piece_len];
+    let mut expected = vec![(F::ONE, EF::TWO); pieces * piece_len];
     for r in 0..height {
         let row: Vec<F> = tile.columns.iter().map(|column| column[r]).collect();
         let outputs = fixture.host_row(&fixture.programs.interactions, &layout, &weights, &row).outputs;
         for (&offset, (count, denominator)) in offsets.iter().zip(outputs) {
             for copy in 0..lift {
-                let fraction = ((count * norm).into(), denominator + fixture.alpha);
+                let fraction = (count * norm, denominator + fixture.alpha);
                 expected[offset as usize + copy * height + r] = fraction;
             }
         }
@@ -242,8 +242,10 @@ fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, u
     let device_weights = gpu.upload(&[weights, vec![fixture.alpha]].concat(), "weights").unwrap();
     let mut rec = gpu.recorder("test");
     fixture.evaluator.fill_emitted_weights(&mut rec, &fixture.beta_powers(), &device_weights);
-    let fill = |value: EF| (0..pieces).map(|_| gpu.upload(&vec![value; piece_len], "piece").unwrap()).collect();
-    let (numerators, denominators): (Vec<_>, Vec<_>) = (fill(EF::ONE), fill(EF::TWO));
+    let ones = || gpu.upload(&vec![F::ONE; piece_len], "piece").unwrap().cast();
+    let numerators: Vec<DeviceBuffer<u32>> = (0..pieces).map(|_| ones()).collect();
+    let twos = || gpu.upload(&vec![EF::TWO; piece_len], "piece").unwrap();
+    let denominators: Vec<_> = (0..pieces).map(|_| twos()).collect();
     let device_offsets = gpu.upload(&offsets, "offsets").unwrap();
     for first_row in (0..height).step_by(tile_rows) {
         let rows = tile_rows.min(height - first_row);
@@ -265,10 +267,9 @@ fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, u
         fixture.evaluator.gkr_input.emit(&mut rec, &evaluation);
     }
     rec.submit().unwrap();
-    let download = |pieces: &[DeviceBuffer<EF>]| -> Vec<EF> {
-        pieces.iter().flat_map(|piece| gpu.download(piece).unwrap()).collect()
-    };
-    let found: Vec<_> = download(&numerators).into_iter().zip(download(&denominators)).collect();
+    let found_numerators = numerators.iter().flat_map(|piece| gpu.download(&piece.cast::<F>()).unwrap());
+    let found_denominators = denominators.iter().flat_map(|piece| gpu.download(piece).unwrap());
+    let found: Vec<_> = found_numerators.zip(found_denominators).collect();
     assert_eq!(found, expected, "height {height}, tiles of {tile_rows}, lift {lift}, pieces of {piece_len}");
 }
 

@@ -14,7 +14,7 @@ pub(crate) use window::{PartialSums, SumPass, Table};
 
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
+    gpu::{DeviceBuffer, Element, Gpu, Grid, Recorder},
     kernel,
 };
 
@@ -24,17 +24,20 @@ const MAX_FRACTIONS_PER_DISPATCH: usize = 1 << 25;
 /// `2^log_len` fractions on the device, numerators and denominators apart, both in pieces of equal power-of-two length.
 ///
 /// Fraction `i` is element `i % piece_len` of piece `i / piece_len`. Only the first `real_len` are stored, so the last piece may be
-/// shorter; the others are *padding*: leaves 0 / alpha, and what follows from them above the leaves.
+/// shorter; the others are *padding*: leaves 0 / alpha, and what follows from them above the leaves. The numerators of interactions are
+/// counts, so leaves can hold them in the base field: 20 bytes a fraction instead of 32.
 #[derive(Clone)]
 pub struct Fractions {
     /// log2 of the number of fractions.
     pub log_len: usize,
     /// Fractions that are stored.
     pub real_len: usize,
-    /// Numerators.
-    pub numer: Vec<DeviceBuffer<EF>>,
+    /// Words of the numerators, which are of the extension or, with `base_numerators`, of the base field.
+    pub numer: Vec<DeviceBuffer<u32>>,
     /// Denominators.
     pub denom: Vec<DeviceBuffer<EF>>,
+    /// Whether a numerator is one word.
+    pub base_numerators: bool,
 }
 
 impl Fractions {
@@ -57,16 +60,34 @@ impl Fractions {
     ///
     /// When `real_len` is 0 or more than `2^log_len`.
     pub fn alloc_padded(gpu: &Gpu, log_len: usize, real_len: usize) -> Result<Self> {
-        Self::in_pieces(gpu, (log_len, real_len), gpu.capabilities().segment_elements(4))
+        Self::in_pieces(gpu, (log_len, real_len), gpu.capabilities().segment_elements(4), false)
     }
 
-    fn in_pieces(gpu: &Gpu, (log_len, real_len): (usize, usize), piece_len: usize) -> Result<Self> {
+    /// The same with numerators of the base field.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Fractions::alloc_padded`].
+    pub fn alloc_leaves(gpu: &Gpu, log_len: usize, real_len: usize) -> Result<Self> {
+        Self::in_pieces(gpu, (log_len, real_len), gpu.capabilities().segment_elements(4), true)
+    }
+
+    fn in_pieces(
+        gpu: &Gpu,
+        (log_len, real_len): (usize, usize),
+        piece_len: usize,
+        base_numerators: bool,
+    ) -> Result<Self> {
         assert!(real_len > 0 && real_len <= 1 << log_len, "{real_len} of 2^{log_len} fractions");
-        let pieces = |what| {
-            let starts = (0..real_len).step_by(piece_len);
-            starts.map(|start| gpu.alloc(piece_len.min(real_len - start), what)).collect::<Result<_>>()
-        };
-        Ok(Self { log_len, real_len, numer: pieces("numerators")?, denom: pieces("denominators")? })
+        let lens = (0..real_len).step_by(piece_len).map(|start| piece_len.min(real_len - start));
+        let words = if base_numerators { F::WORDS } else { EF::WORDS };
+        let numer = lens.clone().map(|len| gpu.alloc(words * len, "numerators")).collect::<Result<_>>()?;
+        let denom = lens.map(|len| gpu.alloc(len, "denominators")).collect::<Result<_>>()?;
+        Ok(Self { log_len, real_len, numer, denom, base_numerators })
     }
 
     /// Number of fractions.
@@ -81,9 +102,9 @@ impl Fractions {
 
     /// Fractions in each piece; the last one may hold fewer.
     pub fn piece_len(&self) -> usize {
-        match self.numer.len() {
+        match self.denom.len() {
             1 => self.len(),
-            _ => self.numer[0].len(),
+            _ => self.denom[0].len(),
         }
     }
 

@@ -14,7 +14,7 @@ kernel! {
     /// Rounds with their transcript steps, in one workgroup.
     struct RoundsKernel("gkr/rounds.wgsl", workgroup = 128) {
         buffers {
-            write heap_p: EF, write heap_q: EF, read table_p: EF, read table_q: EF, read partials: EF,
+            write heap_p: EF, write heap_q: EF, read table_p: u32, read table_q: EF, read partials: EF,
             write state: EF, write sponge: F, write transcript_log: F, read round_constants: F,
             read padding: EF
         }
@@ -94,12 +94,13 @@ impl Rounds {
 
     fn record(&self, rec: &mut Recorder, invocation: Invocation<'_>, sponge: &KernelSponge) -> Result<()> {
         let unused = rec.gpu().table("unused fractions", || vec![EF::default()])?;
+        let unused_numerator = unused.cast();
         let table = invocation.table;
-        assert!(table.is_none_or(|t| t.numer.len() == 1), "the last table is one piece");
+        assert!(table.is_none_or(|t| t.numer.len() == 1 && !t.base_numerators), "the last table is one folded piece");
         let kernel = RoundsKernel {
             heap_p: &self.heap.numer,
             heap_q: &self.heap.denom,
-            table_p: table.map_or(&unused, |t| &t.numer[0]),
+            table_p: table.map_or(&unused_numerator, |t| &t.numer[0]),
             table_q: table.map_or(&unused, |t| &t.denom[0]),
             partials: invocation.sums.map_or(&unused, |s| &s.buffer),
             state: &self.state.buffer,

@@ -6,7 +6,7 @@ use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use super::*;
-use crate::gpu::{testing, Recorder};
+use crate::gpu::{testing, to_words, Recorder};
 
 fn random_exts(len: usize, seed: u64) -> Vec<EF> {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -17,22 +17,37 @@ fn random_fractions(log_len: usize, seed: u64) -> Vec<Frac<EF>> {
     random_exts(2 << log_len, seed).chunks(2).map(|c| Frac { p: c[0], q: c[1] }).collect()
 }
 
-/// Stores the first `real_len` fractions.
+/// The same with numerators of the base field.
+fn random_leaves(log_len: usize, seed: u64) -> Vec<Frac<EF>> {
+    let base = |p: EF| EF::from(to_words(&[p])[0]);
+    random_fractions(log_len, seed).into_iter().map(|f| Frac { p: base(f.p), ..f }).collect()
+}
+
+/// Stores the first `real_len` fractions, their numerators in the base field where all are of it.
 fn upload(gpu: &Gpu, fractions: &[Frac<EF>], real_len: usize) -> Fractions {
-    let all = Fractions::alloc_padded(gpu, fractions.len().ilog2() as usize, real_len).unwrap();
+    let log_len = fractions.len().ilog2() as usize;
     let fractions = &fractions[..real_len];
+    let words = |f: &Frac<EF>| to_words(&[f.p]);
+    let is_base = |f: &Frac<EF>| words(f)[1..] == [F::ZERO; 3];
+    let (all, words): (_, Vec<F>) = if fractions.iter().all(is_base) {
+        (Fractions::alloc_leaves(gpu, log_len, real_len).unwrap(), fractions.iter().map(|f| words(f)[0]).collect())
+    } else {
+        (Fractions::alloc_padded(gpu, log_len, real_len).unwrap(), fractions.iter().flat_map(words).collect())
+    };
     let piece_len = all.piece_len();
-    let pieces = |values: Vec<EF>| values.chunks(piece_len).map(|c| gpu.upload(c, "fractions").unwrap()).collect();
+    let piece_words = piece_len * if all.base_numerators { 1 } else { 4 };
+    let denominators: Vec<EF> = fractions.iter().map(|f| f.q).collect();
     Fractions {
-        numer: pieces(fractions.iter().map(|f| f.p).collect()),
-        denom: pieces(fractions.iter().map(|f| f.q).collect()),
+        numer: words.chunks(piece_words).map(|c| gpu.upload(c, "numerators").unwrap().cast()).collect(),
+        denom: denominators.chunks(piece_len).map(|c| gpu.upload(c, "denominators").unwrap()).collect(),
         ..all
     }
 }
 
 fn download(mut rec: Recorder, fractions: &Fractions) -> Vec<Frac<EF>> {
-    let tickets = |rec: &mut Recorder, pieces: &[DeviceBuffer<EF>]| pieces.iter().map(|b| rec.download(b)).collect();
-    let (numer, denom): (Vec<_>, Vec<_>) = (tickets(&mut rec, &fractions.numer), tickets(&mut rec, &fractions.denom));
+    assert!(!fractions.base_numerators);
+    let numer: Vec<_> = fractions.numer.iter().map(|b| rec.download(&b.cast::<EF>())).collect();
+    let denom: Vec<_> = fractions.denom.iter().map(|b| rec.download(b)).collect();
     let done = rec.wait().unwrap();
     let p = numer.into_iter().flat_map(|t| done.take(t).unwrap());
     let q: Vec<EF> = denom.into_iter().flat_map(|t| done.take(t).unwrap()).collect();
@@ -71,13 +86,15 @@ fn levels_are_sums_of_neighbours() {
     let gpu = testing::gpu();
     let full = [(0, 0), (1, 1), (3, 3), (5, 2), (11, 1), (12, 3)].map(|(log_len, rise)| (log_len, rise, 1 << log_len));
     for (log_len, rise, real_len) in full.into_iter().chain([(1, 1, 1), (4, 2, 9), (9, 3, 303), (11, 1, 1025)]) {
-        let mut leaves = random_fractions(log_len, 1);
-        let (padding, alpha) = padding(&gpu, log_len + 3);
-        pad(&mut leaves, real_len, alpha.exp_power_of_2(3));
-        let mut rec = gpu.recorder("test");
-        let level = raise(&mut rec, &upload(&gpu, &leaves, real_len), rise, &padding).unwrap();
-        let expected = &host_raise(&leaves, rise)[..real_len.div_ceil(1 << rise)];
-        assert_fractions(&download(rec, &level), expected, &format!("{real_len} of 2^{log_len} leaves, rise {rise}"));
+        for mut leaves in [random_fractions(log_len, 1), random_leaves(log_len, 1)] {
+            let (padding, alpha) = padding(&gpu, log_len + 3);
+            pad(&mut leaves, real_len, alpha.exp_power_of_2(3));
+            let mut rec = gpu.recorder("test");
+            let level = raise(&mut rec, &upload(&gpu, &leaves, real_len), rise, &padding).unwrap();
+            let expected = &host_raise(&leaves, rise)[..real_len.div_ceil(1 << rise)];
+            let what = format!("{real_len} of 2^{log_len} leaves, rise {rise}");
+            assert_fractions(&download(rec, &level), expected, &what);
+        }
     }
 }
 
@@ -92,8 +109,8 @@ fn the_heap_takes_a_level_at_its_place() {
         let mut rec = gpu.recorder("test");
         heap.fill_top(&mut rec, &upload(&gpu, &leaves, real_len), &padding);
         let real_len = 2 << top;
-        let whole =
-            Fractions { log_len: top + 1, real_len, numer: vec![heap.numer.clone()], denom: vec![heap.denom.clone()] };
+        let (numer, denom) = (vec![heap.numer.cast()], vec![heap.denom.clone()]);
+        let whole = Fractions { log_len: top + 1, real_len, numer, denom, base_numerators: false };
         let found = download(rec, &whole);
         assert_fractions(&found[1 << top..], &host_raise(&leaves, log_len - top), "heap");
     }
@@ -179,6 +196,8 @@ struct Case {
     first: usize,
     rise: usize,
     raw: bool,
+    /// Numerators of the base field.
+    base: bool,
     fold: bool,
     /// Stored fractions of the source, of 1024.
     real: usize,
@@ -201,7 +220,8 @@ impl Case {
 
     fn source(&self, host: &Challenges, levels: usize) -> Vec<Frac<EF>> {
         let level = if self.raw { self.log_len() } else { self.first + self.vars + 1 };
-        let mut source = random_fractions(self.log_len(), 3);
+        let random = if self.base { random_leaves } else { random_fractions };
+        let mut source = random(self.log_len(), 3);
         let q = host.alpha.exp_power_of_2(levels - level);
         pad(&mut source, self.real_len(), q);
         if !self.raw {
@@ -243,7 +263,9 @@ fn check_pass(case: Case) {
 fn passes_sum_raw_levels() {
     for (vars, rise) in [(2, 0), (3, 1), (4, 2), (8, 0), (9, 1), (11, 2), (13, 0)] {
         for real in [1024, 1000, 517] {
-            check_pass(Case { vars, first: 0, rise, raw: true, fold: false, real });
+            for base in [false, true] {
+                check_pass(Case { vars, first: 0, rise, raw: true, base, fold: false, real });
+            }
         }
     }
 }
@@ -252,8 +274,10 @@ fn passes_sum_raw_levels() {
 fn passes_fold_two_variables() {
     for (vars, rise) in [(2, 0), (3, 2), (6, 1), (8, 0), (9, 2), (11, 0)] {
         for real in [1024, 1001, 300] {
-            check_pass(Case { vars, first: 2, rise, raw: true, fold: true, real });
-            check_pass(Case { vars, first: 4, rise: 0, raw: false, fold: true, real });
+            for base in [false, true] {
+                check_pass(Case { vars, first: 2, rise, raw: true, base, fold: true, real });
+            }
+            check_pass(Case { vars, first: 4, rise: 0, raw: false, base: false, fold: true, real });
         }
     }
 }

@@ -12,8 +12,12 @@ use crate::{
 kernel! {
     /// Sums of 2^rise neighbours.
     struct Tree("gkr/tree.wgsl", workgroup = 256) {
-        buffers { read source_p: EF, read source_q: EF, write target_p: EF, write target_q: EF, read padding: EF }
+        buffers { read source_p: u32, read source_q: EF, write target_p: u32, write target_q: EF, read padding: EF }
         params { len, rise, source_at, target_at, real, squarings }
+        flags {
+            /// Numerators of the source are of the base field.
+            BASE_NUMERATORS
+        }
     }
 }
 
@@ -43,8 +47,9 @@ impl Heap {
         let whole = Fractions {
             log_len: self.top + 1,
             real_len: 2 << self.top,
-            numer: vec![self.numer.clone()],
+            numer: vec![self.numer.cast()],
             denom: vec![self.denom.clone()],
+            base_numerators: false,
         };
         Raise { source, rise: source.log_len - self.top, target: &whole, target_at: 1 << self.top, padding }
             .record(rec);
@@ -75,6 +80,7 @@ struct Raise<'a> {
 impl Raise<'_> {
     fn record(&self, rec: &mut Recorder) {
         assert!(self.rise <= 3, "the tree kernel sums at most eight fractions");
+        assert!(!self.target.base_numerators, "sums have numerators of the extension");
         let nodes = self.target.real_len - self.target_at;
         let (source_len, target_len) = (self.source.piece_len() >> self.rise, self.target.piece_len());
         let step = source_len.min(target_len).min(MAX_FRACTIONS_PER_DISPATCH >> self.rise);
@@ -101,6 +107,7 @@ impl Raise<'_> {
             target_at: ((target_at + node) % target_len) as u32,
             real: source.real_from(from * source.piece_len()) as u32,
             squarings: padding.squarings(source.log_len),
+            BASE_NUMERATORS: source.base_numerators,
         };
         rec.dispatch(&tree, Grid::threads(len));
     }

@@ -13,11 +13,15 @@ kernel! {
     /// Folds two variables (or none) and sums the next two's window.
     struct Window("gkr/window.wgsl", workgroup = 256) {
         buffers {
-            read source_p: EF, read source_q: EF, write target_p: EF, write target_q: EF,
+            read source_p: u32, read source_q: EF, write target_p: u32, write target_q: EF,
             read eq: EF, read state: EF, write partials: EF, read padding: EF
         }
         params {
             first, len, target_at, first_y, rise, raw, fold, slot, low_vars, low_at, high_at, real, squarings
+        }
+        flags {
+            /// Numerators of the source are of the base field.
+            BASE_NUMERATORS
         }
     }
 }
@@ -141,7 +145,7 @@ impl Pass<'_> {
     fn kernel<'b>(
         &'b self,
         chunk: &Chunk,
-        [unused_p, unused_q]: &'b [DeviceBuffer<EF>; 2],
+        (unused_p, unused_q): &'b (DeviceBuffer<u32>, DeviceBuffer<EF>),
         partials: &'b DeviceBuffer<EF>,
     ) -> Window<'b> {
         let SumPass { table, first, eq, state } = self.sums;
@@ -179,6 +183,7 @@ impl Pass<'_> {
             high_at: suffix.high_at as u32,
             real: source.real_from(chunk.piece * source.piece_len()) as u32,
             squarings: state.padding.squarings(level),
+            BASE_NUMERATORS: source.base_numerators,
         }
     }
 }
@@ -186,13 +191,13 @@ impl Pass<'_> {
 /// Room for a folded table; one piece when it is small enough for [`Rounds::tail`].
 fn folded_table(gpu: &Gpu, (log_len, real_len): (usize, usize)) -> Result<Fractions> {
     if log_len <= Rounds::TAIL + 1 {
-        return Fractions::in_pieces(gpu, (log_len, real_len), 1 << log_len);
+        return Fractions::in_pieces(gpu, (log_len, real_len), 1 << log_len, false);
     }
     Fractions::alloc_padded(gpu, log_len, real_len)
 }
 
 /// Stands in for the target of a pass that folds nothing.
-fn unused(gpu: &Gpu) -> Result<[DeviceBuffer<EF>; 2]> {
+fn unused(gpu: &Gpu) -> Result<(DeviceBuffer<u32>, DeviceBuffer<EF>)> {
     let table = |key| gpu.table(key, || vec![EF::default()]);
-    Ok([table("unused numerators")?, table("unused denominators")?])
+    Ok((table("unused numerators")?.cast(), table("unused denominators")?))
 }

@@ -13,7 +13,7 @@ use rand::{rngs::StdRng, Rng, SeedableRng};
 use super::{fractional_sumcheck, padded_fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof, Fractions};
 use crate::{
     error::{Error, Result},
-    gpu::{testing, Gpu, Recorder},
+    gpu::{testing, DeviceBuffer, Gpu, Recorder},
     stages::transcript::Transcript,
 };
 
@@ -40,11 +40,12 @@ fn balanced(log_len: usize, rng: &mut StdRng) -> Vec<Frac<EF>> {
 fn upload(gpu: &Gpu, leaves: &[Frac<EF>], real_len: usize) -> Fractions {
     let log_len = leaves.len().ilog2() as usize;
     let all = Fractions::alloc_padded(gpu, log_len, real_len).unwrap();
-    let pieces = |value: fn(&Frac<EF>) -> EF| {
+    let pieces = |value: fn(&Frac<EF>) -> EF| -> Vec<DeviceBuffer<EF>> {
         let values: Vec<EF> = leaves[..real_len].iter().map(value).collect();
         values.chunks(all.piece_len()).map(|chunk| gpu.upload(chunk, "leaves").unwrap()).collect()
     };
-    Fractions { numer: pieces(|f| f.p), denom: pieces(|f| f.q), ..all.clone() }
+    let numer = pieces(|f| f.p).iter().map(DeviceBuffer::cast).collect();
+    Fractions { numer, denom: pieces(|f| f.q), ..all.clone() }
 }
 
 /// A transcript in some state.

@@ -42,7 +42,7 @@ pub struct LeafArgs<'a> {
 pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fractions> {
     let input = args.input;
     let gpu = rec.gpu().clone();
-    let leaves = Fractions::alloc_padded(&gpu, input.l_skip + input.n_logup, input.num_leaves)?;
+    let leaves = Fractions::alloc_leaves(&gpu, input.l_skip + input.n_logup, input.num_leaves)?;
     let rows = |air: usize| {
         let columns = args.sources[air].columns();
         rows_per_base_tile(&gpu, TILE_BYTES, input.airs[air].height(), (1, columns * size_of::<F>()))
