@@ -31,7 +31,7 @@ const UNIFORM_BYTES: u64 = 64 << 10;
 const UNIFORM_STRIDE: u64 = 256;
 
 /// Dispatches after which a part of the recording is handed over, so that the device works while the host records the rest. Recording takes
-/// 3 to 10 us a dispatch, a submission 30 us.
+/// 4 to 5 us a dispatch, a submission 30 us.
 const DISPATCHES_PER_SUBMIT: usize = 24;
 
 /// The same for the first part, which an idle device waits for.

@@ -96,7 +96,7 @@ pub fn prove_whir<TS: SpongeTranscript>(
         rounds.push(state.whir_round(tx, &mut rec, params, commits, whir_round)?);
     }
     let done = tx.sync(rec)?;
-    tx.replay_beside(|tx| assemble(tx, &done, mu_pow_witness, rounds))
+    assemble(tx, &done, mu_pow_witness, rounds)
 }
 
 fn check(params: &SystemParams, commits: &[&PcsData], u_cube: &DeviceBuffer<EF>) -> Result<()> {
