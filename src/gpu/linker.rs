@@ -32,6 +32,7 @@ const MODULES: &[(&str, &str)] = &[
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
     ("transcript/duplex", include_str!("../../wgsl/transcript/duplex.wgsl")),
     ("gkr/fraction", include_str!("../../wgsl/gkr/fraction.wgsl")),
+    ("gkr/numerator", include_str!("../../wgsl/gkr/numerator.wgsl")),
 ];
 
 /// Links `source` with all that it imports.

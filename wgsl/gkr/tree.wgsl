@@ -9,6 +9,7 @@
 // Host reference: `Frac::add` of upstream's fractional_sumcheck_gkr.
 #import grid
 #import gkr/fraction
+#import gkr/numerator
 
 struct Params {
     len: u32,
@@ -29,14 +30,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> target_q: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> padding: array<vec4<u32>>;
 var<immediate> params: Params;
-
-fn numerator(i: u32) -> Ext {
-#if BASE_NUMERATORS
-    return e_from_base(source_p[i]);
-#else
-    return source_p[i];
-#endif
-}
 
 fn leaf(i: u32) -> Fraction {
     let real = i < params.real;

@@ -23,6 +23,7 @@
 // Host reference: the sums by their definition.
 #import grid
 #import gkr/fraction
+#import gkr/numerator
 
 struct Params {
     // points x' of this dispatch: `len` (a multiple of 4, or all) from `first` on within the source piece
@@ -69,14 +70,6 @@ var<workgroup> weights: array<vec4<u32>, 64>;
 /// A padding fraction; the numerator is that of even ones, odd ones have none.
 var<private> padding_p: Ext;
 var<private> padding_q: Ext;
-
-fn numerator(i: u32) -> Ext {
-#if BASE_NUMERATORS
-    return e_from_base(source_p[i]);
-#else
-    return source_p[i];
-#endif
-}
 
 fn source(i: u32) -> Fraction {
     let real = i < params.real;
