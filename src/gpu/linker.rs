@@ -16,6 +16,7 @@ const MODULES: &[(&str, &str)] = &[
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
     ("whir/weight", include_str!("../../wgsl/whir/weight.wgsl")),
     ("poseidon2", include_str!("../../wgsl/poseidon2.wgsl")),
+    ("poseidon2_lanes", include_str!("../../wgsl/poseidon2_lanes.wgsl")),
     ("ntt/block", include_str!("../../wgsl/ntt/block.wgsl")),
     ("ntt/roots", include_str!("../../wgsl/ntt/roots.wgsl")),
     ("ntt/lazy", include_str!("../../wgsl/ntt/lazy.wgsl")),

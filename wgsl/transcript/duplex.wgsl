@@ -9,12 +9,11 @@
 // A kernel that imports this declares `sponge: array<u32>` (16 words) and `transcript_log: array<u32>`, both read_write, and
 // `round_constants` (see poseidon2.wgsl). `lane` is the subgroup_invocation_id where subgroups have 16 lanes or more, else the thread's index.
 //
-// The permutation with such subgroups: lane i holds word i mod 16 and exchanges it by shuffles; every lane keeps word 0 of the internal rounds and
-// the sum of the others, so that one S-box is all that a round waits for. All subgroups do the same work, and the first one writes:
-// shuffles under a condition take an H200 twice as long. Without: 16 threads, one word each, exchange through workgroup memory, one
-// barrier a round. Words are passed on through atomics: Metal's compiler may keep what a thread knows of plain ones (docs/metal.md).
+// The permutation with such subgroups: poseidon2_lanes.wgsl. All subgroups do the same work, and the first one writes. Without: 16 threads,
+// one word each, exchange through workgroup memory, one barrier a round. Words are passed on through atomics: Metal's compiler may keep
+// what a thread knows of plain ones (docs/metal.md).
 // Host reference: upstream's DuplexSponge.
-#import poseidon2
+#import poseidon2_lanes
 
 /// What is observed next.
 var<workgroup> message: array<atomic<u32>, 20>;
@@ -49,62 +48,9 @@ var<private> duplex_log: u32;
 /// The lane's entry of the internal matrix' diagonal.
 var<private> duplex_diagonal: u32;
 
-/// The external matrix on word i of 16, one a lane: the circulant (2 3 1 1) within fours, of x + the sum of the words four apart.
-fn duplex_external(x: u32, lane: u32) -> u32 {
-    let far = f_add(subgroupShuffleXor(x, 8u), subgroupShuffleXor(x, 12u));
-    let w0 = f_add(f_double(x), f_add(subgroupShuffleXor(x, 4u), far));
-    let w1 = subgroupShuffle(w0, (lane & 0xfffffffcu) | ((lane + 1u) & 3u));
-    let w3 = subgroupShuffle(w0, (lane & 0xfffffffcu) | ((lane + 3u) & 3u));
-    let rest = f_add(w1, f_add(subgroupShuffleXor(w0, 2u), w3));
-    return f_add(f_double(f_add(w0, w1)), rest);
-}
-
-/// The sum over 16 lanes.
-fn duplex_total(x: u32) -> u32 {
-    let near = f_add(f_add(x, subgroupShuffleXor(x, 1u)), f_add(subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u)));
-    let far = f_add(subgroupShuffleXor(near, 8u), subgroupShuffleXor(near, 12u));
-    return f_add(f_add(near, subgroupShuffleXor(near, 4u)), far);
-}
-
-/// 15 in Montgomery form.
-const DUPLEX_15: u32 = 0x77ffffe1u;
-
-/// The internal rounds. With o the words but word 0 (zero in its lane), S their sum and u = sbox(s0 + c), a round is
-/// s0' = S - u, t = S + u, o' = d o + t, S' = sum(d o) + 15 t: every lane keeps s0 and S, so that a round waits for one S-box and one
-/// subtraction; the sum over the lanes has two rounds of time. Behind the last constant the table holds a zero.
-fn duplex_internal(x: u32, i: u32) -> u32 {
-    var o = select(x, 0u, i == 0u);
-    var sum = duplex_total(o);
-    var s0 = f_add(subgroupShuffle(x, 0u), round_constants[32].x);
-    for (var r = 33u; r < 46u; r++) {
-        let constant = round_constants[r].x;
-        let scaled = f_mul(o, duplex_diagonal);
-        let scaled_sum = duplex_total(scaled);
-        let u = p2_sbox(s0);
-        s0 = f_sub(f_add(sum, constant), u);
-        let t = f_add(sum, u);
-        o = select(f_add(scaled, t), 0u, i == 0u);
-        sum = f_add(scaled_sum, f_mul(t, DUPLEX_15));
-    }
-    return select(o, s0, i == 0u);
-}
-
 fn duplex_permute(local: u32) {
     workgroupBarrier();
-    let i = duplex_lane & 15u;
-    var x = atomicLoad(&duplex_words[i]);
-    var constant = 0u;
-    for (var r = 0u; r < 9u; r++) {
-        if r == 5u {
-            x = duplex_internal(x, i);
-        }
-        if r > 0u {
-            x = p2_sbox(f_add(x, constant));
-        }
-        // of the next round, on its way during this one
-        constant = round_constants[min(4u * r, 28u) + (i >> 2u)][i & 3u];
-        x = duplex_external(x, duplex_lane);
-    }
+    let x = p2_lanes(atomicLoad(&duplex_words[duplex_lane & 15u]), duplex_lane, duplex_diagonal);
     // all subgroups have read the words
     workgroupBarrier();
     if local < 16u {
@@ -210,7 +156,7 @@ fn duplex_open(local: u32, lane: u32, absorb_index: u32, sample_index: u32, log_
     }
     duplex_lane = lane;
 #if SUBGROUP16
-    duplex_diagonal = round_constants[32u + (lane & 15u)].y;
+    duplex_diagonal = p2_lanes_diagonal(lane);
 #endif
     duplex_at = absorb_index;
     duplex_left = sample_index;
