@@ -28,7 +28,7 @@ use device::Engine;
 use machine::MetalOnCpu;
 
 /// For the commitment's root, the sums of round 0, the column openings, and the proof; whatever the workload.
-const HOST_WAITS: u64 = 4;
+const HOST_WAITS: u64 = 6;
 
 fn engine(machine: Arc<dyn Machine>, params: SmallParams) -> Engine {
     let options = GpuOptions { machine: Some(machine), profile: Some(LimitProfile::Native), ..GpuOptions::default() };

@@ -35,7 +35,7 @@ pub use matrix::{DeviceMatrix, Segment};
 pub use pipeline::{CompiledKernel, GeneratedKernel};
 pub(crate) use pool::size_class;
 pub use profile::{Capabilities, LimitProfile};
-pub use recorder::Recorder;
+pub use recorder::{Recorder, Running};
 pub use staging::{Completed, Ticket};
 pub use timing::{KernelTime, KernelTimes};
 

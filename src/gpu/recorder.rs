@@ -75,6 +75,20 @@ struct Submission {
     word: Option<Ticket<u32>>,
 }
 
+/// A recording that the device has, of [`Recorder::hand_over`].
+#[must_use]
+pub struct Running {
+    gpu: Gpu,
+    stage: &'static str,
+    faults: u64,
+    /// The last submission's sequence number.
+    number: u32,
+    index: wgpu::SubmissionIndex,
+    /// The device's sequence number behind it.
+    word: Ticket<u32>,
+    completed: Completed,
+}
+
 #[derive(Default)]
 struct Uniforms {
     buffers: Vec<(wgpu::Buffer, Vec<u8>)>,
@@ -230,46 +244,21 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// As [`Recorder::submit`]; [`Error::StaleSequence`] when the device did not run it to its end.
+    /// As [`Recorder::submit`] and [`Running::wait`].
     pub fn wait(self) -> Result<Completed> {
-        self.wait_while(|| Ok(()))
+        self.hand_over()?.wait()
     }
 
-    /// As [`Recorder::wait`], with work for the host to do while the device is busy.
+    /// Hands the recorded work to the device, to be waited for later: other recordings may follow.
     ///
     /// # Errors
     ///
-    /// As [`Recorder::wait`], and what `work` returns.
-    pub fn wait_while(mut self, work: impl FnOnce() -> Result<()>) -> Result<Completed> {
+    /// As [`Recorder::submit`].
+    pub fn hand_over(mut self) -> Result<Running> {
         let Submission { number, index, word } = self.finish(true)?;
         let completed = self.downloads.map(&self.gpu);
-        self.gpu.shared.host_waits.fetch_add(1, Ordering::Relaxed);
-        let worked = work();
-        let waited = self.poll(index, &completed);
-        self.gpu.shared.faults.check(self.stage, self.faults)?;
-        waited.map_err(|error| self.gpu_error(error.to_string()))?;
-        worked?;
-        match completed.take(word.expect("read back"))?[0] {
-            found if found == number => Ok(completed),
-            found => {
-                let error = Error::StaleSequence { expected: number, found };
-                self.gpu.shared.faults.record_lost(error.to_string());
-                Err(error)
-            }
-        }
-    }
-
-    /// Spins for a moment before it sleeps: on an H200 a short wait takes 30 us spinning and 70 us sleeping.
-    fn poll(&self, index: wgpu::SubmissionIndex, completed: &Completed) -> Result<(), wgpu::PollError> {
-        let device = self.gpu.device();
-        let start = Instant::now();
-        while !self.gpu.capabilities().software && start.elapsed() < SPIN {
-            device.poll(wgpu::PollType::Poll)?;
-            if completed.is_mapped() {
-                return Ok(());
-            }
-        }
-        device.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None }).map(|_| ())
+        let word = word.expect("read back");
+        Ok(Running { gpu: self.gpu, stage: self.stage, faults: self.faults, number, index, word, completed })
     }
 
     /// Closes the recording with the next sequence number and submits it; who waits reads the number back.
@@ -397,6 +386,43 @@ impl Recorder {
             let pass = self.encoder().begin_compute_pass(&descriptor);
             self.pass = Some(pass.forget_lifetime());
         }
+    }
+}
+
+impl Running {
+    /// Waits until it has run.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports; [`Error::StaleSequence`] when the device did not run it to its end.
+    pub fn wait(self) -> Result<Completed> {
+        let shared = &self.gpu.shared;
+        shared.host_waits.fetch_add(1, Ordering::Relaxed);
+        let waited = self.poll();
+        shared.faults.check(self.stage, self.faults)?;
+        waited.map_err(|error| Error::Gpu { context: self.stage.into(), message: error.to_string() })?;
+        match self.completed.take(self.word)?[0] {
+            found if found == self.number => Ok(self.completed),
+            found => {
+                let error = Error::StaleSequence { expected: self.number, found };
+                shared.faults.record_lost(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Spins for a moment before it sleeps: on an H200 a short wait takes 30 us spinning and 70 us sleeping.
+    fn poll(&self) -> Result<(), wgpu::PollError> {
+        let device = self.gpu.device();
+        let start = Instant::now();
+        while !self.gpu.capabilities().software && start.elapsed() < SPIN {
+            device.poll(wgpu::PollType::Poll)?;
+            if self.completed.is_mapped() {
+                return Ok(());
+            }
+        }
+        let submission_index = Some(self.index.clone());
+        device.poll(wgpu::PollType::Wait { submission_index, timeout: None }).map(|_| ())
     }
 }
 

@@ -293,14 +293,15 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     let Round0 { gkr_proof, xi, weights, batch, batched, mut rec } = round0;
     let (state, folded) = batched.fold(&mut rec, tx.log(), (input, tiles), &xi)?;
     let mut rounds = MleRounds { input, weights: &weights, xi: &xi, mu: &batched.mu_powers, tiles: folded };
+    let proof = rounds.prove(tx, &mut rec, &state)?;
+    let openings = column_openings(&mut rec, input, &rounds.tiles)?;
+    let openings = rec.download(&openings);
+    drop(rounds);
+    let reading = tx.hand_over(rec)?;
+    meanwhile()?;
     // the transcript of GKR is long
-    let (proof, openings) = tx.replay_beside(|tx| {
-        let proof = rounds.prove(tx, &mut rec, &state)?;
-        let openings = column_openings(&mut rec, input, &rounds.tiles)?;
-        let openings = rec.download(&openings);
-        drop(rounds);
-        Ok((proof, tx.sync_while(rec, meanwhile)?.take(openings)?))
-    })?;
+    tx.replay()?;
+    let openings = tx.receive(reading)?.take(openings)?;
     tx.observe_on_host(&openings)?;
 
     let r = [&[batched.r_0], proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();

@@ -107,14 +107,18 @@ impl Entry {
             Self::Grind(_) => 2,
         }
     }
-}
 
-/// Observations and samples that were read back and that the caller's transcript has not seen.
-pub(super) struct Replay {
-    entries: Vec<Entry>,
-    words: Vec<F>,
-    /// Place of the first of the words.
-    start: usize,
+    /// Repeats it on `host`; the word that `host` does not give.
+    fn first_difference(self, words: &[F], host: &mut impl FiatShamirTranscript<SC>) -> Option<usize> {
+        match self {
+            Self::Observe(_) => {
+                words.iter().for_each(|word| host.observe(*word));
+                None
+            }
+            Self::Sample(_) => words.iter().position(|word| host.sample() != *word),
+            Self::Grind(bits) => (!host.check_witness(bits, words[0])).then_some(0),
+        }
+    }
 }
 
 /// Which word means what, and what is known of them. Kernels write the words.
@@ -122,11 +126,13 @@ pub(super) struct Log {
     words: DeviceBuffer<F>,
     /// Words so far.
     end: usize,
-    /// What happened since the last [`Log::replay`].
+    /// Of these the ones that are read back or on their way.
+    requested: usize,
+    /// What happened and was not replayed.
     entries: Vec<Entry>,
     /// The words that were read back.
     known: Vec<F>,
-    /// Words that were given out for a replay.
+    /// Words that were replayed.
     replayed: usize,
 }
 
@@ -135,7 +141,14 @@ impl Log {
     ///
     /// As [`Gpu::alloc`].
     pub fn new(gpu: &Gpu) -> Result<Self> {
-        Ok(Self { words: gpu.alloc(LOG_WORDS, "transcript log")?, end: 0, entries: vec![], known: vec![], replayed: 0 })
+        Ok(Self {
+            words: gpu.alloc(LOG_WORDS, "transcript log")?,
+            end: 0,
+            requested: 0,
+            entries: vec![],
+            known: vec![],
+            replayed: 0,
+        })
     }
 
     /// The words on the device.
@@ -188,25 +201,41 @@ impl Log {
         Ok(start)
     }
 
-    /// Words that were not read back so far.
-    pub fn unread(&self) -> Range<usize> {
-        self.known.len()..self.end
+    /// Words that nobody has asked for; the caller will read them back.
+    pub fn request(&mut self) -> Range<usize> {
+        std::mem::replace(&mut self.requested, self.end)..self.end
     }
 
-    /// Takes the first of the unread words.
+    /// Takes the words of the oldest request that is open.
     pub fn receive(&mut self, words: Vec<F>) {
         self.known.extend(words);
     }
 
-    /// What was read back since the last call.
-    pub fn replay(&mut self) -> Replay {
-        let (start, mut end, mut count) = (self.replayed, self.replayed, 0);
-        while end < self.known.len() {
-            end += self.entries[count].words();
+    /// Whether all words were read back.
+    pub fn is_known(&self) -> bool {
+        self.known.len() == self.end
+    }
+
+    /// Repeats on `host` what was read back since the last call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TranscriptMismatch`] when it samples something else.
+    pub fn replay(&mut self, host: &mut impl FiatShamirTranscript<SC>) -> Result<()> {
+        let mut count = 0;
+        for entry in &self.entries {
+            let end = self.replayed + entry.words();
+            if end > self.known.len() {
+                break;
+            }
+            if let Some(word) = entry.first_difference(&self.known[self.replayed..end], host) {
+                return Err(Error::TranscriptMismatch { position: self.replayed + word });
+            }
+            self.replayed = end;
             count += 1;
         }
-        self.replayed = end;
-        Replay { entries: self.entries.drain(..count).collect(), words: self.known[start..end].to_vec(), start }
+        self.entries.drain(..count);
+        Ok(())
     }
 
     /// A challenge's value; panics when it was not read back.
@@ -217,32 +246,5 @@ impl Log {
     /// Observed values; panics when they were not read back.
     pub fn values<T: Element>(&self, observed: Observed<T>) -> Vec<T> {
         crate::gpu::from_words(&self.known[observed.word..observed.word + observed.len * T::WORDS])
-    }
-}
-
-impl Replay {
-    /// Repeats everything on `host`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TranscriptMismatch`] when it samples something else.
-    pub fn run(self, host: &mut impl FiatShamirTranscript<SC>) -> Result<()> {
-        let mut at = 0;
-        for entry in self.entries {
-            let words = &self.words[at..at + entry.words()];
-            let differing = match entry {
-                Entry::Observe(_) => {
-                    words.iter().for_each(|word| host.observe(*word));
-                    None
-                }
-                Entry::Sample(_) => words.iter().position(|word| host.sample() != *word),
-                Entry::Grind(bits) => (!host.check_witness(bits, words[0])).then_some(0),
-            };
-            if let Some(word) = differing {
-                return Err(Error::TranscriptMismatch { position: self.start + at + word });
-            }
-            at += words.len();
-        }
-        Ok(())
     }
 }

@@ -7,14 +7,14 @@
 //!
 //! Here is what stages call; `log` knows the places and replays, `host` is what the caller's transcript has to offer.
 
-use std::{ops::Range, panic::resume_unwind, thread};
+use std::ops::Range;
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, D_EF, EF, F};
 use p3_field::{PrimeCharacteristicRing, PrimeField32};
 
 use crate::{
     error::Result,
-    gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder},
+    gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder, Running, Ticket},
     kernels::transcript::{gather, Absorb, DeviceSponge, KernelSponge, Witnesses},
 };
 
@@ -44,11 +44,17 @@ pub(crate) struct KernelSteps {
     pub sampled: Vec<Vec<Challenge>>,
 }
 
+/// A recording under way and the part of the log that it brings.
+#[must_use]
+pub struct Reading {
+    running: Running,
+    words: Ticket<F>,
+}
+
 /// The device twin of the caller's transcript.
 pub struct Transcript<'a, TS> {
     gpu: Gpu,
-    /// `None` while a thread replays.
-    host: Option<&'a mut TS>,
+    host: &'a mut TS,
     sponge: DeviceSponge,
     witnesses: Witnesses,
     log: Log,
@@ -62,7 +68,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// As [`Gpu::alloc`].
     pub fn new(gpu: &Gpu, host: &'a mut TS) -> Result<Self> {
         let (sponge, log) = (host.sponge().upload(gpu)?, Log::new(gpu)?);
-        Ok(Self { gpu: gpu.clone(), host: Some(host), sponge, witnesses: Witnesses::default(), log })
+        Ok(Self { gpu: gpu.clone(), host, sponge, witnesses: Witnesses::default(), log })
     }
 
     /// The device that this runs on.
@@ -115,7 +121,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// When something was recorded since the last [`Transcript::sync`].
     pub fn observe_on_host<T: Element>(&mut self, values: &[T]) -> Result<()> {
-        let host = self.replay()?;
+        let host = self.replayed()?;
         crate::gpu::to_words(values).into_iter().for_each(|word| host.observe(word));
         let sponge = host.sponge();
         self.sponge = sponge.upload(&self.gpu)?;
@@ -229,44 +235,46 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// What the device reports.
     pub fn sync(&mut self, rec: Recorder) -> Result<Completed> {
-        self.sync_while(rec, || Ok(()))
+        let reading = self.hand_over(rec)?;
+        self.receive(reading)
     }
 
-    /// As [`Transcript::sync`], with work for the host to do while the device is busy.
+    /// As [`Transcript::sync`], but the device may be given more to do before [`Transcript::receive`] waits.
     ///
     /// # Errors
     ///
-    /// What the device reports, and what `work` returns.
-    pub fn sync_while(&mut self, mut rec: Recorder, work: impl FnOnce() -> Result<()>) -> Result<Completed> {
-        let ticket = rec.download_range(self.log.words(), self.log.unread());
-        let completed = rec.wait_while(work)?;
-        self.log.receive(completed.take(ticket)?);
+    /// What the device reports.
+    pub fn hand_over(&mut self, mut rec: Recorder) -> Result<Reading> {
+        let unread = self.log.request();
+        let words = rec.download_range(self.log.words(), unread);
+        Ok(Reading { running: rec.hand_over()?, words })
+    }
+
+    /// Waits for what was handed over, in that order.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports.
+    pub fn receive(&mut self, reading: Reading) -> Result<Completed> {
+        let completed = reading.running.wait()?;
+        self.log.receive(completed.take(reading.words)?);
         Ok(completed)
     }
 
-    /// Replays what is known so far into the caller's transcript, on a thread of its own, while `work` goes on with the device's.
+    /// Replays what is known so far into the caller's transcript.
     ///
     /// # Errors
     ///
-    /// [`Error::TranscriptMismatch`](crate::error::Error::TranscriptMismatch) when host and device disagree; what `work` returns.
-    pub fn replay_beside<R>(&mut self, work: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
-        let replay = self.log.replay();
-        let host = self.host.take().expect("one replay at a time");
-        let (replayed, worked) = thread::scope(|scope| {
-            let replay = scope.spawn(|| replay.run(host));
-            let worked = work(self);
-            (replay.join().unwrap_or_else(|panic| resume_unwind(panic)), worked)
-        });
-        self.host = Some(host);
-        replayed.and(worked)
+    /// [`Error::TranscriptMismatch`](crate::error::Error::TranscriptMismatch) when host and device disagree.
+    pub fn replay(&mut self) -> Result<()> {
+        self.log.replay(self.host)
     }
 
     /// The caller's transcript where the device's is.
-    fn replay(&mut self) -> Result<&mut TS> {
-        assert!(self.log.unread().is_empty(), "observations since the last synchronisation");
-        let host = self.host.as_mut().expect("no replay under way");
-        self.log.replay().run(*host)?;
-        Ok(host)
+    fn replayed(&mut self) -> Result<&mut TS> {
+        assert!(self.log.is_known(), "observations since the last synchronisation");
+        self.replay()?;
+        Ok(self.host)
     }
 
     /// Ends with the caller's transcript where the device's is.
@@ -279,7 +287,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// When something was recorded since the last [`Transcript::sync`].
     pub fn finish(mut self) -> Result<()> {
-        self.replay().map(|_| ())
+        self.replayed().map(|_| ())
     }
 
     /// A challenge's value.

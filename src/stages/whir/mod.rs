@@ -29,8 +29,9 @@
 //! * For the hundreds of queried points no pass is needed: `c[t][b] = f_b(z^(2^k))` with `f(X) = sum_b X^b f_b(X^(2^k))`, and the codeword of `f`
 //!   holds `f` at all `z zeta^j`, `zeta` of order `2^k`: an inverse transform of `2^k` gathered values.
 //!
-//! So `f` is read once a dense term and once to be folded by all `k` challenges. Everything is recorded without a wait; the proof is read
-//! at the end, from the transcript's log and the gathered openings.
+//! So `f` is read once a dense term and once to be folded by all `k` challenges. The rounds are recorded without a wait; the proof is read
+//! from the transcript's log and the gathered openings. The coefficients that the last round sends are observed by the host, since hashing
+//! one list has no parallelism: before it waits for them, it follows the transcript of the other rounds.
 
 mod openings;
 mod weight;
@@ -68,7 +69,7 @@ use crate::{
 
 type SC = BabyBearPoseidon2Config;
 
-/// Proves the evaluations at `u_cube` of all stacked columns of `commits`; waits once, at its end.
+/// Proves the evaluations at `u_cube` of all stacked columns of `commits`; waits three times, of which once with the device at work.
 ///
 /// `u_cube` has `l_skip + n_stack` elements, the point on the hypercube of the columns' coefficients.
 ///
@@ -88,15 +89,41 @@ pub fn prove_whir<TS: SpongeTranscript>(
     let (mu_pow_witness, mu) = tx.grind_then_sample(&mut rec, params.whir.mu_pow_bits, D_EF)?;
     let f = batch_columns(tx, &mut rec, commits, mu.challenge(0), params.l_skip)?;
     let (weight, table) = Weight::initial(&mut rec, tx.log(), u_cube, &f, params)?;
-    let mut state = State { f, weight, table, oracle: None };
+    let mut prover = Prover { params, commits, f, weight, table, oracle: None };
+    let last = params.num_whir_rounds() - 1;
     let mut rounds = vec![];
-    for whir_round in 0..params.num_whir_rounds() {
+    for whir_round in 0..last {
         // lets the device start, and the pool reuse what the last round dropped
         rec.submit()?;
-        rounds.push(state.whir_round(tx, &mut rec, params, commits, whir_round)?);
+        rounds.push(prover.round(tx, &mut rec, whir_round)?);
     }
-    let done = tx.sync(rec)?;
-    assemble(tx, &done, mu_pow_witness, rounds)
+    let earlier = tx.hand_over(rec)?;
+
+    let mut rec = tx.gpu().recorder("whir, last folding");
+    let sumcheck = prover.fold(tx, &mut rec, last)?;
+    let coefficients = rec.download(&prover.f);
+    let folding = tx.hand_over(rec)?;
+    // the host is faster at a long list, and follows so far while the device folds
+    let earlier = tx.receive(earlier)?;
+    tx.replay()?;
+    let coefficients = tx.receive(folding)?.take(coefficients)?;
+    tx.observe_on_host(&coefficients)?;
+
+    let mut rec = tx.gpu().recorder("whir, last queries");
+    let opened = prover.open_queries(tx, &mut rec, last)?;
+    let opening = tx.hand_over(rec)?;
+    let mut proof = empty_proof(tx.witness(mu_pow_witness));
+    for round in rounds {
+        round.sumcheck.write(tx, &mut proof);
+        proof.codeword_commits.extend(tx.values(round.commit));
+        proof.ood_values.extend(tx.values(round.ood_value));
+        round.opened.write(tx, &earlier, &mut proof)?;
+    }
+    sumcheck.write(tx, &mut proof);
+    proof.final_poly = coefficients;
+    let done = tx.receive(opening)?;
+    opened.write(tx, &done, &mut proof)?;
+    Ok(proof)
 }
 
 fn check(params: &SystemParams, commits: &[&PcsData], u_cube: &DeviceBuffer<EF>) -> Result<()> {
@@ -147,7 +174,9 @@ fn batch_columns<TS: SpongeTranscript>(
 }
 
 /// What one WHIR round hands to the next.
-struct State {
+struct Prover<'a> {
+    params: &'a SystemParams,
+    commits: &'a [&'a PcsData],
     /// Coefficients of f.
     f: DeviceBuffer<EF>,
     weight: Weight,
@@ -170,64 +199,85 @@ struct Sumcheck {
     alphas: Vec<Challenge>,
 }
 
-/// What stands for g: its oracle and one value, or in the last round all of it.
-enum Message {
-    Oracle { commit: Observed<Digest>, ood_value: Observed<EF> },
-    Final { coefficients: Observed<EF> },
-}
-
-/// What the proof takes from a WHIR round, by places in the transcript's log and tickets of the recording.
-struct RoundRecord {
-    sumcheck: Sumcheck,
-    message: Message,
+/// The queries of a round, answered, and the challenge behind them.
+struct Opened {
     query_phase_pow_witness: Observed<F>,
+    /// Words whose low `index_bits` bits are the queries.
+    queries: Observed<F>,
+    index_bits: usize,
     openings: Openings,
+    gamma: Challenge,
 }
 
-impl State {
-    fn whir_round<TS: SpongeTranscript>(
+/// What the proof takes from a WHIR round but the last, by places in the transcript's log and tickets of the recording.
+struct Round {
+    sumcheck: Sumcheck,
+    commit: Observed<Digest>,
+    ood_value: Observed<EF>,
+    opened: Opened,
+}
+
+impl Prover<'_> {
+    /// A round that commits to the folded polynomial.
+    fn round<TS: SpongeTranscript>(
         &mut self,
         tx: &mut Transcript<'_, TS>,
         rec: &mut Recorder,
-        params: &SystemParams,
-        commits: &[&PcsData],
         whir_round: usize,
-    ) -> Result<RoundRecord> {
-        let (k, num_queries) = (params.k_whir(), params.whir.rounds[whir_round].num_queries);
-        let log_rs_domain_size = params.log_stacked_height() + params.log_blowup - whir_round;
-        let sumcheck = self.sumcheck(tx, rec, params, whir_round)?;
+    ) -> Result<Round> {
+        let sumcheck = self.fold(tx, rec, whir_round)?;
+        let (oracle, commit, ood_value) = self.commit(tx, rec, whir_round)?;
+        // the unfolded f, and what encoding and hashing needed, go back to the pool before the openings take their panels
+        rec.submit()?;
+        let opened = self.open_queries(tx, rec, whir_round)?;
+        let alpha = sumcheck.alphas[self.params.k_whir() - 1];
+        self.table = self.weight.next_table(
+            rec,
+            tx.log(),
+            LastRound { table: &self.table, alpha: alpha.word(), gamma: opened.gamma.word() },
+            Queries { words: opened.queries, bits: opened.index_bits, codeword: &oracle.codeword },
+        )?;
+        self.oracle = Some(oracle);
+        Ok(Round { sumcheck, commit, ood_value, opened })
+    }
+
+    /// Goes on from f to g.
+    fn fold<TS: SpongeTranscript>(
+        &mut self,
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        whir_round: usize,
+    ) -> Result<Sumcheck> {
+        let sumcheck = self.sumcheck(tx, rec, whir_round)?;
         let alphas = tx.gather(rec, &sumcheck.alphas)?;
-        let g = fold_coefficients(rec, &self.f, &alphas)?;
-        self.f = g.clone();
-        let (message, next) = if whir_round + 1 < params.num_whir_rounds() {
-            let (oracle, message) = self.commit(tx, rec, &g, log_rs_domain_size - 1, whir_round)?;
-            // the unfolded f, and what encoding and hashing needed, go back to the pool before the openings take their panels
-            rec.submit()?;
-            (message, Some(oracle))
-        } else {
-            (Message::Final { coefficients: tx.observe(rec, &g, 0..g.len())? }, None)
-        };
-        let index_bits = log_rs_domain_size - k;
+        self.f = fold_coefficients(rec, &self.f, &alphas)?;
+        Ok(sumcheck)
+    }
+
+    /// Samples queries and answers them from the oracle of the unfolded polynomial.
+    fn open_queries<TS: SpongeTranscript>(
+        &self,
+        tx: &mut Transcript<'_, TS>,
+        rec: &mut Recorder,
+        whir_round: usize,
+    ) -> Result<Opened> {
+        let (whir, log_rs_domain_size) = (&self.params.whir, self.log_rs_domain_size(whir_round));
+        let num_queries = whir.rounds[whir_round].num_queries;
         // the queries, then gamma
-        let (query_phase_pow_witness, queries) =
-            tx.grind_then_sample(rec, params.whir.query_phase_pow_bits, num_queries + D_EF)?;
-        let (queries, gamma) = queries.split_at(num_queries);
+        let (query_phase_pow_witness, sampled) =
+            tx.grind_then_sample(rec, whir.query_phase_pow_bits, num_queries + D_EF)?;
+        let (queries, gamma) = sampled.split_at(num_queries);
         let opened = merkle::Queries { log: tx.log(), first_word: queries.word(), len: num_queries };
         let openings = match &self.oracle {
-            None => Openings::initial(rec, commits, opened)?,
+            None => Openings::initial(rec, self.commits, opened)?,
             Some(oracle) => Openings::later(rec, oracle, opened)?,
         };
-        if let Some(next) = &next {
-            let alpha = sumcheck.alphas[k - 1];
-            self.table = self.weight.next_table(
-                rec,
-                tx.log(),
-                LastRound { table: &self.table, alpha: alpha.word(), gamma: gamma.challenge(0).word() },
-                Queries { words: queries, bits: index_bits, codeword: &next.codeword },
-            )?;
-        }
-        self.oracle = next;
-        Ok(RoundRecord { sumcheck, message, query_phase_pow_witness, openings })
+        let index_bits = log_rs_domain_size - self.params.k_whir();
+        Ok(Opened { query_phase_pow_witness, queries, index_bits, openings, gamma: gamma.challenge(0) })
+    }
+
+    fn log_rs_domain_size(&self, whir_round: usize) -> usize {
+        self.params.log_stacked_height() + self.params.log_blowup - whir_round
     }
 
     /// `k` rounds on the table, which has two entries a row afterwards: the last challenge remains to be folded in.
@@ -235,50 +285,64 @@ impl State {
         &mut self,
         tx: &mut Transcript<'_, TS>,
         rec: &mut Recorder,
-        params: &SystemParams,
         whir_round: usize,
     ) -> Result<Sumcheck> {
         let _span = info_span!("whir_sumcheck", round = whir_round).entered();
         let mut sumcheck = Sumcheck { sums: vec![], folding_pow_witnesses: vec![], alphas: vec![] };
-        for _ in 0..params.k_whir() {
+        for _ in 0..self.params.k_whir() {
             let alpha = sumcheck.alphas.last().map(|alpha| alpha.word());
             let (table, sums) = round(rec, tx.log(), &self.table, alpha)?;
             self.table = table;
             sumcheck.sums.push(tx.observe(rec, &sums, 0..2)?);
-            let (witness, alpha) = tx.grind_then_sample(rec, params.whir.folding_pow_bits, D_EF)?;
+            let (witness, alpha) = tx.grind_then_sample(rec, self.params.whir.folding_pow_bits, D_EF)?;
             sumcheck.folding_pow_witnesses.push(witness);
             sumcheck.alphas.push(alpha.challenge(0));
         }
         Ok(sumcheck)
     }
 
-    /// Commits to g and evaluates it out of domain, at a point that becomes a term of the weight.
+    /// Commits to g, which f is now, and evaluates it out of domain, at a point that becomes a term of the weight.
     fn commit<TS: SpongeTranscript>(
         &mut self,
         tx: &mut Transcript<'_, TS>,
         rec: &mut Recorder,
-        g: &DeviceBuffer<EF>,
-        log_domain: usize,
         whir_round: usize,
-    ) -> Result<(Oracle, Message)> {
+    ) -> Result<(Oracle, Observed<Digest>, Observed<EF>)> {
         let _span = info_span!("whir_dft_merkle", round = whir_round).entered();
-        let codeword = ntt::dft_ext(rec, g, log_domain)?;
+        let codeword = ntt::dft_ext(rec, &self.f, self.log_rs_domain_size(whir_round + 1))?;
         let tree = MerkleTree::from_ext(rec, &codeword, 1 << self.weight.k())?;
         let (commit, z_0) = tx.observe_then_sample(rec, tree.root(), 0..1)?;
-        let value = self.weight.add_point(rec, tx.log(), z_0.word(), g)?;
+        let value = self.weight.add_point(rec, tx.log(), z_0.word(), &self.f)?;
         let ood_value = tx.observe(rec, &value, 0..1)?;
-        Ok((Oracle { codeword, tree }, Message::Oracle { commit, ood_value }))
+        Ok((Oracle { codeword, tree }, commit, ood_value))
     }
 }
 
-fn assemble<TS: SpongeTranscript>(
-    tx: &Transcript<'_, TS>,
-    done: &Completed,
-    mu_pow_witness: Observed<F>,
-    rounds: Vec<RoundRecord>,
-) -> Result<WhirProof<SC>> {
-    let mut proof = WhirProof::<SC> {
-        mu_pow_witness: tx.witness(mu_pow_witness),
+impl Sumcheck {
+    /// Takes the values into their places in the proof.
+    fn write<TS: SpongeTranscript>(self, tx: &Transcript<'_, TS>, proof: &mut WhirProof<SC>) {
+        let sums = self.sums.into_iter().map(|sums| tx.values(sums));
+        proof.whir_sumcheck_polys.extend(sums.map(|s| [s[0], s[1]]));
+        proof.folding_pow_witnesses.extend(self.folding_pow_witnesses.into_iter().map(|w| tx.witness(w)));
+    }
+}
+
+impl Opened {
+    /// Takes the values into their places in the proof.
+    fn write<TS: SpongeTranscript>(
+        self,
+        tx: &Transcript<'_, TS>,
+        done: &Completed,
+        proof: &mut WhirProof<SC>,
+    ) -> Result<()> {
+        proof.query_phase_pow_witnesses.push(tx.witness(self.query_phase_pow_witness));
+        self.openings.write(done, proof)
+    }
+}
+
+fn empty_proof(mu_pow_witness: F) -> WhirProof<SC> {
+    WhirProof {
+        mu_pow_witness,
         whir_sumcheck_polys: vec![],
         codeword_commits: vec![],
         ood_values: vec![],
@@ -289,21 +353,5 @@ fn assemble<TS: SpongeTranscript>(
         codeword_opened_values: vec![],
         codeword_merkle_proofs: vec![],
         final_poly: vec![],
-    };
-    for round in rounds {
-        let sums = round.sumcheck.sums.into_iter().map(|sums| tx.values(sums));
-        proof.whir_sumcheck_polys.extend(sums.map(|s| [s[0], s[1]]));
-        let witnesses = round.sumcheck.folding_pow_witnesses.into_iter().map(|w| tx.witness(w));
-        proof.folding_pow_witnesses.extend(witnesses);
-        match round.message {
-            Message::Oracle { commit, ood_value } => {
-                proof.codeword_commits.extend(tx.values(commit));
-                proof.ood_values.extend(tx.values(ood_value));
-            }
-            Message::Final { coefficients } => proof.final_poly = tx.values(coefficients),
-        }
-        proof.query_phase_pow_witnesses.push(tx.witness(round.query_phase_pow_witness));
-        round.openings.write(done, &mut proof)?;
     }
-    Ok(proof)
 }
