@@ -1,6 +1,7 @@
 //! Sponge, proof of work and log access on the device (`wgsl/transcript/*`).
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use p3_field::PrimeField32;
 
 use crate::{
     error::Result,
@@ -22,6 +23,14 @@ kernel! {
     struct Grind("transcript/grind.wgsl", workgroup = 64) {
         buffers { read sponge: F, write witnesses: u32, read round_constants: F }
         params { absorb_index, bits, limit, threads, witness }
+    }
+}
+
+kernel! {
+    /// A step with proof of work of few bits; see the WGSL header.
+    struct Work("transcript/work.wgsl", workgroup = 128) {
+        buffers { read source: u32, write sponge: F, write transcript_log: F, read round_constants: F }
+        params { start, absorb, bits, limit, squeeze, log_at, absorb_index, sample_index }
     }
 }
 
@@ -70,6 +79,9 @@ const RATE: usize = 8;
 /// Words that one dispatch absorbs. lavapipe leaves every loop of an invocation after 65,535 iterations in total, and a permutation takes
 /// up to 60 of them.
 const STEP_WORDS: usize = 4096;
+
+/// Words that duplex.wgsl observes at once.
+const MESSAGE_WORDS: usize = 20;
 
 /// Threads that search for a witness: enough to fill a large GPU, few enough that little is tried beyond the witness.
 const GRIND_THREADS: usize = 1 << 15;
@@ -144,20 +156,54 @@ impl DeviceSponge {
         }
     }
 
-    /// Searches the smallest integer below `limit` that passes `bits` bits of proof of work; the place of the word keeps `u32::MAX` when
-    /// there is none.
+    /// Absorbs; finds and absorbs the smallest witness, by one workgroup; squeezes the word that is checked and others; all of them go to
+    /// `log` from word `log_at`. Without a witness `u32::MAX` stands for it.
     ///
     /// # Errors
     ///
     /// As [`round_constants`].
-    pub fn grind(
-        &self,
+    ///
+    /// # Panics
+    ///
+    /// When it is not [small](WorkStep::is_small).
+    pub fn work(
+        &mut self,
         rec: &mut Recorder,
-        bits: usize,
-        limit: u32,
-        (witnesses, at): (&DeviceBuffer<u32>, usize),
+        work: WorkStep<'_>,
+        (log, log_at): (&DeviceBuffer<F>, usize),
     ) -> Result<()> {
+        assert!(work.is_small(), "proof of work for one workgroup");
+        assert!(work.from + work.absorb <= work.source.len(), "observation past the end of its buffer");
+        assert!(log_at + work.absorb + 2 + work.squeeze <= log.len(), "transcript log is full");
+        let kernel = Work {
+            source: work.source,
+            sponge: &self.state,
+            transcript_log: log,
+            round_constants: &round_constants(rec.gpu())?,
+            start: work.from as u32,
+            absorb: work.absorb as u32,
+            bits: work.bits as u32,
+            limit: grind_limit(work.bits),
+            squeeze: work.squeeze as u32,
+            log_at: log_at as u32,
+            absorb_index: self.absorb_index as u32,
+            sample_index: self.sample_index as u32,
+        };
+        rec.dispatch(&kernel, Grid::workgroups(1));
+        self.advance(work.absorb, 0);
+        self.advance(1, 1 + work.squeeze);
+        Ok(())
+    }
+
+    /// Searches the smallest integer below [`grind_limit`] that passes `bits` bits of proof of work; the place of the word keeps `u32::MAX`
+    /// when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`round_constants`].
+    pub fn grind(&self, rec: &mut Recorder, bits: usize, (witnesses, at): (&DeviceBuffer<u32>, usize)) -> Result<()> {
         assert!(at < witnesses.len(), "no place for a witness");
+        let limit = grind_limit(bits);
         let threads = GRIND_THREADS.min((limit as usize).next_multiple_of(64));
         let grind = Grind {
             sponge: &self.state,
@@ -172,6 +218,30 @@ impl DeviceSponge {
         rec.dispatch(&grind, Grid::threads(threads));
         Ok(())
     }
+}
+
+/// What [`DeviceSponge::work`] does.
+pub struct WorkStep<'a> {
+    pub source: &'a DeviceBuffer<u32>,
+    pub from: usize,
+    /// Words to absorb.
+    pub absorb: usize,
+    /// Bits of the proof of work.
+    pub bits: usize,
+    /// Words to squeeze behind the one that is checked.
+    pub squeeze: usize,
+}
+
+impl WorkStep<'_> {
+    /// Whether one workgroup should do this.
+    pub fn is_small(&self) -> bool {
+        (1..=8).contains(&self.bits) && self.absorb <= MESSAGE_WORDS && self.squeeze < RATE
+    }
+}
+
+/// Where a search ends: no witness of `bits` bits below 2^(bits + 6) has a chance of e^-64.
+fn grind_limit(bits: usize) -> u32 {
+    F::ORDER_U32.min(1u32.checked_shl(bits as u32 + 6).unwrap_or(u32::MAX))
 }
 
 /// Places for witnesses, each `u32::MAX` until [`DeviceSponge::grind`] finds one.

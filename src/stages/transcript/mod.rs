@@ -10,12 +10,12 @@
 use std::ops::Range;
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, D_EF, EF, F};
-use p3_field::{PrimeCharacteristicRing, PrimeField32};
+use p3_field::PrimeCharacteristicRing;
 
 use crate::{
     error::Result,
     gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder, Running, Ticket},
-    kernels::transcript::{gather, Absorb, DeviceSponge, KernelSponge, Witnesses},
+    kernels::transcript::{gather, Absorb, DeviceSponge, KernelSponge, Witnesses, WorkStep},
 };
 
 mod host;
@@ -190,14 +190,38 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         if bits == 0 {
             return Ok((self.log.nothing(), self.sample_words(rec, count)?));
         }
-        // no witness below 2^(bits + 6) has a chance of e^-64
-        let limit = F::ORDER_U32.min(1u32.checked_shl(bits as u32 + 6).unwrap_or(u32::MAX));
         let (witnesses, at) = self.witnesses.place(&self.gpu)?;
-        self.sponge.grind(rec, bits, limit, (&witnesses, at))?;
+        self.sponge.grind(rec, bits, (&witnesses, at))?;
         let (witness, sampled) = self.log.append_witness(bits, count)?;
         let absorb = Absorb { source: &witnesses, from: at, len: 1, integers: true };
         self.sponge.step(rec, absorb, 1 + count, (self.log.words(), witness.word() as usize))?;
         Ok((witness, sampled))
+    }
+
+    /// Observes a range, then works as [`Transcript::grind_then_sample`]; few bits are found in the same dispatch. The step between two rounds
+    /// of a sumcheck with proof of work.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn observe_grind_then_sample<T: Element>(
+        &mut self,
+        rec: &mut Recorder,
+        (buffer, range): (&DeviceBuffer<T>, Range<usize>),
+        bits: usize,
+        count: usize,
+    ) -> Result<(Observed<T>, Observed<F>, Observed<F>)> {
+        let (from, absorb) = (range.start * T::WORDS, range.len() * T::WORDS);
+        let work = WorkStep { source: &buffer.cast(), from, absorb, bits, squeeze: count };
+        if !work.is_small() {
+            let observed = self.observe(rec, buffer, range)?;
+            let (witness, sampled) = self.grind_then_sample(rec, bits, count)?;
+            return Ok((observed, witness, sampled));
+        }
+        let observed = self.log.append(range.len(), 0)?.0;
+        let (witness, sampled) = self.log.append_witness(bits, count)?;
+        self.sponge.work(rec, work, (self.log.words(), observed.word() as usize))?;
+        Ok((observed, witness, sampled))
     }
 
     /// Leaves the next observations and samples to a kernel of the caller's (see `wgsl/transcript/duplex.wgsl`), which must make exactly

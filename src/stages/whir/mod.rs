@@ -293,8 +293,9 @@ impl Prover<'_> {
             let alpha = sumcheck.alphas.last().map(|alpha| alpha.word());
             let (table, sums) = round(rec, tx.log(), &self.table, alpha)?;
             self.table = table;
-            sumcheck.sums.push(tx.observe(rec, &sums, 0..2)?);
-            let (witness, alpha) = tx.grind_then_sample(rec, self.params.whir.folding_pow_bits, D_EF)?;
+            let bits = self.params.whir.folding_pow_bits;
+            let (sums, witness, alpha) = tx.observe_grind_then_sample(rec, (&sums, 0..2), bits, D_EF)?;
+            sumcheck.sums.push(sums);
             sumcheck.folding_pow_witnesses.push(witness);
             sumcheck.alphas.push(alpha.challenge(0));
         }
