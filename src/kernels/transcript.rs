@@ -195,15 +195,20 @@ impl DeviceSponge {
         Ok(())
     }
 
-    /// Searches the smallest integer below [`grind_limit`] that passes `bits` bits of proof of work; the place of the word keeps `u32::MAX`
-    /// when there is none.
+    /// Searches the smallest integer below `limit` that passes `bits` bits of proof of work; the place of the word keeps `u32::MAX` when
+    /// there is none.
     ///
     /// # Errors
     ///
     /// As [`round_constants`].
-    pub fn grind(&self, rec: &mut Recorder, bits: usize, (witnesses, at): (&DeviceBuffer<u32>, usize)) -> Result<()> {
+    pub fn grind(
+        &self,
+        rec: &mut Recorder,
+        bits: usize,
+        limit: u32,
+        (witnesses, at): (&DeviceBuffer<u32>, usize),
+    ) -> Result<()> {
         assert!(at < witnesses.len(), "no place for a witness");
-        let limit = grind_limit(bits);
         let threads = GRIND_THREADS.min((limit as usize).next_multiple_of(64));
         let grind = Grind {
             sponge: &self.state,
@@ -240,7 +245,7 @@ impl WorkStep<'_> {
 }
 
 /// Where a search ends: no witness of `bits` bits below 2^(bits + 6) has a chance of e^-64.
-fn grind_limit(bits: usize) -> u32 {
+pub fn grind_limit(bits: usize) -> u32 {
     F::ORDER_U32.min(1u32.checked_shl(bits as u32 + 6).unwrap_or(u32::MAX))
 }
 

@@ -15,7 +15,7 @@ use p3_field::PrimeCharacteristicRing;
 use crate::{
     error::Result,
     gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder, Running, Ticket},
-    kernels::transcript::{gather, Absorb, DeviceSponge, KernelSponge, Witnesses, WorkStep},
+    kernels::transcript::{gather, grind_limit, Absorb, DeviceSponge, KernelSponge, Witnesses, WorkStep},
 };
 
 mod host;
@@ -191,7 +191,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
             return Ok((self.log.nothing(), self.sample_words(rec, count)?));
         }
         let (witnesses, at) = self.witnesses.place(&self.gpu)?;
-        self.sponge.grind(rec, bits, (&witnesses, at))?;
+        self.sponge.grind(rec, bits, grind_limit(bits), (&witnesses, at))?;
         let (witness, sampled) = self.log.append_witness(bits, count)?;
         let absorb = Absorb { source: &witnesses, from: at, len: 1, integers: true };
         self.sponge.step(rec, absorb, 1 + count, (self.log.words(), witness.word() as usize))?;
