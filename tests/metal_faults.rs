@@ -77,6 +77,12 @@ impl Case {
         Self::new("merkle/tree.wgsl", &[0, 1024, 9], &[8 * nodes, 8, ROUND_CONSTANTS], 2)
     }
 
+    /// All layers above 256 leaves but the root, in two workgroups.
+    fn merkle_tree_lanes() -> Self {
+        let nodes = 256 + 128 + 64 + 32 + 16 + 8 + 4 + 2;
+        Self::new("merkle/tree_lanes.wgsl", &[0, 256, 7], &[8 * nodes, 8, ROUND_CONSTANTS], 2)
+    }
+
     /// The layers of a sumcheck over 2^8 fractions that one workgroup proves.
     fn gkr_rounds() -> Self {
         let (levels, last_layer) = (8, 6);
@@ -96,8 +102,14 @@ impl Case {
     }
 
     fn all() -> Vec<Self> {
-        let cases =
-            [Self::ntt_pass(), Self::merkle_tree(), Self::gkr_rounds(), Self::transcript_step(), Self::sum_rows()];
+        let cases = [
+            Self::ntt_pass(),
+            Self::merkle_tree(),
+            Self::merkle_tree_lanes(),
+            Self::gkr_rounds(),
+            Self::transcript_step(),
+            Self::sum_rows(),
+        ];
         let checked = cases.clone().map(|case| Self { bounds_checks: true, ..case });
         cases.into_iter().chain(checked).collect()
     }
@@ -321,6 +333,7 @@ fn barriers_of_the_transform() {
 #[test]
 fn barriers_of_the_merkle_tree() {
     each_barrier(&Case::merkle_tree(), &[Barrier::Reads, Barrier::Writes]);
+    each_barrier(&Case::merkle_tree_lanes(), &[Barrier::Writes]);
 }
 
 #[test]

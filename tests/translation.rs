@@ -94,12 +94,13 @@ fn problems(source: &Source, devices: &[Capabilities]) -> Vec<String> {
         kernel.check_rules()?;
         kernel.check_translations()
     };
-    let checked: Vec<_> = devices.iter().map(check).collect();
+    let devices = devices.iter().filter(|device| source.is_for(device));
+    let checked: Vec<_> = devices.clone().map(check).collect();
     let named = |(device, result): (&Capabilities, Check)| {
         let problem = result.err()?;
         Some(format!("{} {:?} on a device with {:?}: {problem}", source.name, source.variant.flags, device.flags()))
     };
-    devices.iter().zip(checked).filter_map(named).collect()
+    devices.zip(checked).filter_map(named).collect()
 }
 
 /// Parses and validates under the features that the device is opened with.

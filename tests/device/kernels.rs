@@ -6,8 +6,11 @@ use openvm_stark_backend::{keygen::types::StarkProvingKey, StarkEngine};
 use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config as SC;
 use openvm_wgpu_backend::{
     constraints::{self, PartWidths},
-    gpu::{Access, GeneratedKernel, Gpu, KernelDecl, Variant},
-    kernels::constraints::{AirEvaluator, EvaluatorPolicy},
+    gpu::{Access, Capabilities, GeneratedKernel, Gpu, Kernel, KernelDecl, Variant},
+    kernels::{
+        constraints::{AirEvaluator, EvaluatorPolicy},
+        merkle::LayersByLanes,
+    },
 };
 
 use crate::{
@@ -25,6 +28,16 @@ pub struct Source {
     pub bindings: Vec<Access>,
     pub params: Params,
     pub workgroup: u32,
+}
+
+/// The only kernel that some devices never get: it takes subgroups of 16 lanes.
+const BY_LANES: &KernelDecl = LayersByLanes::DECL;
+
+impl Source {
+    /// Whether such a device may get it.
+    pub fn is_for(&self, device: &Capabilities) -> bool {
+        self.name != BY_LANES.path || device.flags().contains("SUBGROUP16")
+    }
 }
 
 /// The parameter words of a kernel.
@@ -71,9 +84,10 @@ impl From<GeneratedKernel> for Source {
     }
 }
 
-/// The kernels of `wgsl/` in every variant that proofs use.
+/// The kernels of `wgsl/` in every variant that proofs use, on this device or on one with subgroups of 16 lanes.
 pub fn sources_after_proofs() -> Vec<Source> {
-    compiled_after_proofs(engine).into_iter().map(Source::from).collect()
+    let by_lanes = (BY_LANES, Variant::default());
+    compiled_after_proofs(engine).into_iter().chain([by_lanes]).map(Source::from).collect()
 }
 
 /// Every kernel that can be generated from the AIRs of a workload.

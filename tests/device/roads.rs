@@ -8,10 +8,13 @@ use openvm_stark_backend::{
     test_utils::{CachedFixture11, FibFixture, MixtureFixture, PreprocessedAndCachedFixture},
     AirRef, BaseAirWithPublicValues, PartitionedBaseAir, StarkEngine, SystemParams,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, EF, F};
 use openvm_wgpu_backend::{
     gpu::{Gpu, KernelDecl, Variant},
-    kernels::ntt::{dft, Shape},
+    kernels::{
+        merkle::MerkleTree,
+        ntt::{dft, Shape},
+    },
     WgpuDevice,
 };
 use p3_air::{Air, AirBuilder, BaseAir};
@@ -43,6 +46,7 @@ pub fn compiled_after_proofs(open: impl Fn(SystemParams) -> Engine) -> Vec<(&'st
     let keccak = Workload { kind: WorkloadKind::Keccak, log_n: 3 };
     assert_parity(&engine, &keccak.airs(), keccak.traces(0));
     transform_long_column(engine.device().gpu());
+    hash_long_column(engine.device().gpu());
     upload_rows(engine.device());
     engine.device().gpu().compiled_kernels()
 }
@@ -53,6 +57,14 @@ fn transform_long_column(gpu: &Gpu) {
     let column = gpu.alloc::<F>(1 << 20, "column").expect("memory");
     dft(&mut rec, &column, Shape { columns: 1, log_in: 20, log_out: 21 }).expect("the passes are recorded");
     rec.wait().expect("the passes run");
+}
+
+/// Where 16 lanes compute a node of small layers, large layers have a kernel of their own.
+fn hash_long_column(gpu: &Gpu) {
+    let mut rec = gpu.recorder("long column");
+    let column = gpu.upload(&vec![EF::ONE; 1 << 15], "column").expect("memory");
+    MerkleTree::from_ext(&mut rec, &column, 1).expect("the layers are recorded");
+    rec.wait().expect("the layers are computed");
 }
 
 /// Traces that come in rows are transposed.

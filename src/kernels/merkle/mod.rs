@@ -6,7 +6,7 @@ mod tree;
 
 pub use open::Queries;
 pub use sponge::{RowDigests, RowSponges};
-pub use tree::MerkleTree;
+pub use tree::{LayersByLanes, MerkleTree};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 

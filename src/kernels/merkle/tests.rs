@@ -114,6 +114,29 @@ fn trees_over_extension_columns() {
     }
 }
 
+/// All numbers of layers, whichever kernels they are shared out between.
+#[test]
+fn trees_of_all_heights() {
+    let gpu = testing::gpu();
+    let mut rng = StdRng::seed_from_u64(3);
+    let column: Vec<EF> = (0..1 << 16).map(|_| EF::from_basis_coefficients_fn(|_| F::from_u32(rng.random()))).collect();
+    for height in (0..=16).map(|log_height| 1 << log_height) {
+        let column = column[..height].to_vec();
+        let mut rec = gpu.recorder("test");
+        let codeword = rec.gpu().upload(&column, "codeword").unwrap();
+        let tree = MerkleTree::from_ext(&mut rec, &codeword, 1).unwrap();
+        let (nodes, root) = (rec.download(tree.nodes()), rec.download(tree.root()));
+        let done = rec.wait().unwrap();
+        let host = HostTree::new(&host_hasher(), ColMajorMatrix::new(column, 1), 1).unwrap();
+        let nodes = done.take(nodes).unwrap();
+        for (layer, expected) in host.digest_layers().iter().enumerate() {
+            let start = 2 * height - ((2 * height) >> layer);
+            assert!(nodes[start..][..expected.len()] == expected[..], "layer {layer} of {height} leaves");
+        }
+        assert_eq!(done.take(root).unwrap(), [host.root().unwrap()]);
+    }
+}
+
 #[test]
 fn rows_per_query_must_divide_the_rows() {
     let gpu = testing::gpu();

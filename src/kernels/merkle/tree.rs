@@ -1,4 +1,4 @@
-//! From row digests to the root (`wgsl/merkle/{bundle,tree}.wgsl`).
+//! From row digests to the root (`wgsl/merkle/{bundle,tree,tree_lanes}.wgsl`).
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, EF, F};
 
@@ -26,12 +26,39 @@ kernel! {
     }
 }
 
-/// Nodes that one workgroup takes, and layers that it can go up from them.
-const NODES_PER_WORKGROUP: usize = 512;
-const MAX_LEVELS: usize = 9;
+kernel! {
+    /// Layers above `len` nodes, up to one node a workgroup, for devices with subgroups of 16 lanes or more
+    pub struct LayersByLanes("merkle/tree_lanes.wgsl", workgroup = 256) {
+        buffers { write nodes: Digest, write root: Digest, read round_constants: F }
+        params { start, len, levels }
+    }
+}
 
-/// Layers of at most this many nodes are too small to fill a GPU anyway, so that several share a dispatch.
-const SMALL_LAYER: usize = 1 << 13;
+/// What one dispatch does above a layer.
+struct Climb {
+    /// By [`LayersByLanes`], else by [`Layers`].
+    by_lanes: bool,
+    /// Nodes that a workgroup takes.
+    nodes: usize,
+    levels: usize,
+}
+
+impl Climb {
+    /// A layer of at most 2^13 nodes does not fill a GPU with a node a thread, so that several layers share a dispatch. With 16 lanes a node,
+    /// 2^14 nodes are small: 2^8 workgroups of 2^6 nodes, two for each multiprocessor of an H200.
+    fn above(gpu: &Gpu, len: usize) -> Self {
+        let has_lanes = gpu.capabilities().flags().contains("SUBGROUP16");
+        let max_levels = len.ilog2() as usize;
+        match has_lanes {
+            true if len <= 1 << 14 => {
+                let levels = max_levels.min(6);
+                Self { by_lanes: true, nodes: 1 << levels, levels }
+            }
+            false if len <= 1 << 13 => Self { by_lanes: false, nodes: 512, levels: max_levels.min(9) },
+            _ => Self { by_lanes: false, nodes: 512, levels: 1 },
+        }
+    }
+}
 
 /// A Merkle tree whose leaves bundle `rows_per_query` rows each: leaf i the rows i + t * stride, t < rows_per_query.
 #[derive(Clone)]
@@ -149,25 +176,23 @@ impl MerkleTree {
     }
 
     fn layers(&self, rec: &mut Recorder) -> Result<()> {
-        let constants = round_constants(rec.gpu())?;
-        let (mut start, mut len) = (0, self.query_stride());
-        if len == 1 {
-            rec.copy((&self.nodes, 0), (&self.root, 0), 1);
+        let (nodes, root, round_constants) = (&self.nodes, &self.root, &round_constants(rec.gpu())?);
+        let (mut first, mut count) = (0, self.query_stride());
+        if count == 1 {
+            rec.copy((nodes, 0), (root, 0), 1);
         }
-        while len > 1 {
-            let levels = if len > SMALL_LAYER { 1 } else { MAX_LEVELS.min(len.ilog2() as usize) };
-            let kernel = Layers {
-                nodes: &self.nodes,
-                root: &self.root,
-                round_constants: &constants,
-                start: start as u32,
-                len: len as u32,
-                levels: levels as u32,
-            };
-            rec.dispatch(&kernel, Grid::workgroups(len.div_ceil(NODES_PER_WORKGROUP)));
-            for _ in 0..levels {
-                start += len;
-                len /= 2;
+        while count > 1 {
+            let climb = Climb::above(rec.gpu(), count);
+            let [start, len, levels] = [first, count, climb.levels].map(|n| n as u32);
+            let grid = Grid::workgroups(count.div_ceil(climb.nodes));
+            if climb.by_lanes {
+                rec.dispatch(&LayersByLanes { nodes, root, round_constants, start, len, levels }, grid);
+            } else {
+                rec.dispatch(&Layers { nodes, root, round_constants, start, len, levels }, grid);
+            }
+            for _ in 0..climb.levels {
+                first += count;
+                count /= 2;
             }
         }
         Ok(())
