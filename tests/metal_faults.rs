@@ -166,7 +166,7 @@ const P: u32 = 0x7800_0001;
 /// Words of the two levels of roots of unity.
 const ROOTS: usize = (1 << 14) + (1 << 13);
 /// Words of Poseidon2's constants: 8 rounds of 16, then one in a vector each, of which hashing reads 13.
-const ROUND_CONSTANTS: usize = 8 * 16 + 16 * 4;
+const ROUND_CONSTANTS: usize = 8 * 16 + 16 * 4 + 16 * 16;
 
 struct List<'a>(&'a [Finding]);
 

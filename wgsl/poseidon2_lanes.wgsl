@@ -18,35 +18,44 @@ fn p2_lanes_external(x: u32, lane: u32) -> u32 {
     return f_add(f_double(f_add(w0, w1)), rest);
 }
 
-/// The sum over 16 lanes.
-fn p2_lanes_total(x: u32) -> u32 {
-    let near = f_add(f_add(x, subgroupShuffleXor(x, 1u)), f_add(subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u)));
-    let far = f_add(subgroupShuffleXor(near, 8u), subgroupShuffleXor(near, 12u));
-    return f_add(f_add(near, subgroupShuffleXor(near, 4u)), far);
+/// Words k .. k + 3 bits away, for k a multiple of 4: lane i gets words i ^ k, i ^ (k + 1), ..
+fn p2_lanes_four(x: u32, k: u32) -> vec4<u32> {
+    return vec4<u32>(
+        subgroupShuffleXor(x, k),
+        subgroupShuffleXor(x, k + 1u),
+        subgroupShuffleXor(x, k + 2u),
+        subgroupShuffleXor(x, k + 3u),
+    );
 }
 
-/// 15 in Montgomery form.
-const P2_15: u32 = 0x77ffffe1u;
-
-/// The internal rounds. With o the words but word 0 (zero in its lane), S their sum and u = sbox(s0 + c), a round is
-/// s0' = S - u, t = S + u, o' = d o + t, S' = sum(d o) + 15 t: every lane keeps s0 and S, so that a round waits for one S-box and one
-/// subtraction; the sum over the lanes has two rounds of time. Behind the last constant the table holds a zero.
+/// The internal rounds. With o the words but word 0, S_r their sum before round r, u = sbox(s0 + c) and t = S_r + u, a round is
+/// s0' = S_r - u, o' = d o + t. So S_r = sum_i d_i^r o_i + sum_{k < r} t_k sum_i d_i^(r - 1 - k), o as it was at first: lane r makes S_r ready
+/// from a product with the powers of d and what each round adds, and every lane keeps s0, so that a round waits for one S-box and one
+/// subtraction; a sum has two rounds of time. Behind the last constant the table holds a zero.
 fn p2_lanes_internal(x: u32, lane: u32, diagonal: u32) -> u32 {
-    let first = (lane & 15u) == 0u;
-    var o = select(x, 0u, first);
-    var sum = p2_lanes_total(o);
-    var s0 = f_add(subgroupShuffle(x, lane & 0xfffffff0u), round_constants[32].x);
-    for (var r = 33u; r < 46u; r++) {
-        let constant = round_constants[r].x;
-        let scaled = f_mul(o, diagonal);
-        let scaled_sum = p2_lanes_total(scaled);
+    let i = lane & 15u;
+    let group = lane & 0xfffffff0u;
+    let before = group | ((lane + 15u) & 15u);
+    // sum_i d_i^(i - 1 - r) for this round's r
+    var power_sum = round_constants[32u + i].z;
+    let at = 48u + 4u * i;
+    var sum = f_add(
+        f_add(f_dot4(round_constants[at], p2_lanes_four(x, 0u)), f_dot4(round_constants[at + 1u], p2_lanes_four(x, 4u))),
+        f_add(f_dot4(round_constants[at + 2u], p2_lanes_four(x, 8u)), f_dot4(round_constants[at + 3u], p2_lanes_four(x, 12u))),
+    );
+    var o = x;
+    var s0 = f_add(subgroupShuffle(x, group), round_constants[32].x);
+    for (var r = 0u; r < 13u; r++) {
+        let sum_r = subgroupShuffle(sum, group | r);
+        let with_constant = f_add(sum_r, round_constants[33u + r].x);
         let u = p2_sbox(s0);
-        s0 = f_sub(f_add(sum, constant), u);
-        let t = f_add(sum, u);
-        o = select(f_add(scaled, t), 0u, first);
-        sum = f_add(scaled_sum, f_mul(t, P2_15));
+        s0 = f_sub(with_constant, u);
+        let t = f_add(sum_r, u);
+        sum = f_add(sum, f_mul(t, power_sum));
+        power_sum = subgroupShuffle(power_sum, before);
+        o = f_add(f_mul(o, diagonal), t);
     }
-    return select(o, s0, first);
+    return select(o, s0, i == 0u);
 }
 
 /// The lane's entry of the internal matrix' diagonal.

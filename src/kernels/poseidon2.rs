@@ -9,18 +9,23 @@ use crate::{
     gpu::{DeviceBuffer, Gpu},
 };
 
-/// The round constants as `wgsl/poseidon2.wgsl` reads them: 8 * 16 external ones, then 16 vectors whose x are the 13 internal ones, and
-/// whose y are the diagonal of the internal matrix, that of word 0 (which kernels treat apart) as 0.
+/// The round constants as `wgsl/poseidon2.wgsl` reads them: 8 * 16 external ones, then 16 vectors of which
+/// x are the 13 internal ones, y the diagonal d of the internal matrix, that of word 0 (which kernels treat apart) as 0, and
+/// z of vector i > 0 the sum of d_j^(i - 1) over the words j > 0; then, for `wgsl/poseidon2_lanes.wgsl`, d_{i ^ k}^i at 16 i + k.
 ///
 /// # Errors
 ///
 /// As [`Gpu::alloc`], at the first call on a device.
 pub fn round_constants(gpu: &Gpu) -> Result<DeviceBuffer<F>> {
     gpu.table("poseidon2 round constants", || {
-        let external = external_constants().flatten();
-        let internal = BABYBEAR_RC16_INTERNAL.iter().copied().chain([F::ZERO; 3]);
-        let vectors = internal.zip(diagonal()).flat_map(|(constant, entry)| [constant, entry, F::ZERO, F::ZERO]);
-        external.chain(vectors).collect()
+        let power = |i: usize, word: usize| if word == 0 { F::ZERO } else { diagonal()[word].exp_u64(i as u64) };
+        let power_sum = |i: usize| (0..16).map(|word| power(i, word)).sum::<F>();
+        let vector = |i: usize| {
+            let constant = BABYBEAR_RC16_INTERNAL.get(i).copied().unwrap_or_default();
+            [constant, diagonal()[i], if i == 0 { F::ZERO } else { power_sum(i - 1) }, F::ZERO]
+        };
+        let powers = (0..16).flat_map(|i| (0..16).map(move |k| power(i, i ^ k)));
+        external_constants().flatten().chain((0..16).flat_map(vector)).chain(powers).collect()
     })
 }
 

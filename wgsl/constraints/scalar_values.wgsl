@@ -104,11 +104,11 @@ fn fold1() {
 }
 
 fn sum0() -> Ext {
-    return vec4<u32>(e_reduce(acc0[0]), e_reduce(acc0[1]), e_reduce(acc0[2]), e_reduce(acc0[3]));
+    return vec4<u32>(f_reduce4(acc0[0]), f_reduce4(acc0[1]), f_reduce4(acc0[2]), f_reduce4(acc0[3]));
 }
 
 fn sum1() -> Ext {
-    return vec4<u32>(e_reduce(acc1[0]), e_reduce(acc1[1]), e_reduce(acc1[2]), e_reduce(acc1[3]));
+    return vec4<u32>(f_reduce4(acc1[0]), f_reduce4(acc1[1]), f_reduce4(acc1[2]), f_reduce4(acc1[3]));
 }
 
 fn clear1() {

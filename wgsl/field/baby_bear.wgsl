@@ -51,6 +51,19 @@ fn f_mul_lazy(a: u32, b: u32) -> u32 {
     let t = u32(x) * 0x88000001u;
     return u32(x >> 32u) + P - u32((u64(t) * u64(P)) >> 32u);
 }
+/// Montgomery reduction of a sum of four products: x < 4 p^2 < p * 2^33.
+fn f_reduce4(x: u64) -> u32 {
+    let high = u32(x >> 32u);
+    let t = u32(x) * 0x88000001u;
+    let u = u32((u64(t) * u64(P)) >> 32u);
+    let r = min(high, high - P) - u;
+    return min(r, r + P);
+}
+
+/// a.x b.x + a.y b.y + a.z b.z + a.w b.w.
+fn f_dot4(a: vec4<u32>, b: vec4<u32>) -> u32 {
+    return f_reduce4(u64(a.x) * u64(b.x) + u64(a.y) * u64(b.y) + u64(a.z) * u64(b.z) + u64(a.w) * u64(b.w));
+}
 #else
 /// The 64-bit product of a, b < 2^31 as (low, high).
 fn f_wide(a: u32, b: u32) -> vec2<u32> {
@@ -81,6 +94,10 @@ fn f_mul(a: u32, b: u32) -> u32 {
 /// As [`f_mul`]: the 16-bit products have no room for more.
 fn f_mul_lazy(a: u32, b: u32) -> u32 {
     return f_mul(a, b);
+}
+
+fn f_dot4(a: vec4<u32>, b: vec4<u32>) -> u32 {
+    return f_add(f_add(f_mul(a.x, b.x), f_mul(a.y, b.y)), f_add(f_mul(a.z, b.z), f_mul(a.w, b.w)));
 }
 #endif
 

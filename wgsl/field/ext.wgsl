@@ -36,15 +36,6 @@ fn e_scale(a: Ext, b: u32) -> Ext {
 }
 
 #if INT64
-/// Montgomery reduction of a sum of four products: x < 4 p^2 < p * 2^33.
-fn e_reduce(x: u64) -> u32 {
-    let high = u32(x >> 32u);
-    let t = u32(x) * 0x88000001u;
-    let u = u32((u64(t) * u64(P)) >> 32u);
-    let r = min(high, high - P) - u;
-    return min(r, r + P);
-}
-
 fn e_mul(a: Ext, b: Ext) -> Ext {
     let w1 = u64(f_mul(b.y, F_W));
     let w2 = u64(f_mul(b.z, F_W));
@@ -58,10 +49,10 @@ fn e_mul(a: Ext, b: Ext) -> Ext {
     let b2 = u64(b.z);
     let b3 = u64(b.w);
     return vec4<u32>(
-        e_reduce(a0 * b0 + a1 * w3 + a2 * w2 + a3 * w1),
-        e_reduce(a0 * b1 + a1 * b0 + a2 * w3 + a3 * w2),
-        e_reduce(a0 * b2 + a1 * b1 + a2 * b0 + a3 * w3),
-        e_reduce(a0 * b3 + a1 * b2 + a2 * b1 + a3 * b0),
+        f_reduce4(a0 * b0 + a1 * w3 + a2 * w2 + a3 * w1),
+        f_reduce4(a0 * b1 + a1 * b0 + a2 * w3 + a3 * w2),
+        f_reduce4(a0 * b2 + a1 * b1 + a2 * b0 + a3 * w3),
+        f_reduce4(a0 * b3 + a1 * b2 + a2 * b1 + a3 * b0),
     );
 }
 #else

@@ -27,17 +27,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> tile: array<vec4<u32>>;
 var<immediate> params: Params;
 
-#if INT64
-/// a.x * v.x + a.y * v.y + ..: one coefficient of four products with base elements, reduced once.
-fn dot4(a: vec4<u32>, v: vec4<u32>) -> u32 {
-    return e_reduce(u64(a.x) * u64(v.x) + u64(a.y) * u64(v.y) + u64(a.z) * u64(v.z) + u64(a.w) * u64(v.w));
-}
-#else
-fn dot4(a: vec4<u32>, v: vec4<u32>) -> u32 {
-    return f_add(f_add(f_mul(a.x, v.x), f_mul(a.y, v.y)), f_add(f_mul(a.z, v.z), f_mul(a.w, v.w)));
-}
-#endif
-
 /// Terms i..i + 4 of the sum.
 fn four_terms(source: u32, row: u32, i: u32) -> Ext {
     let v = vec4<u32>(
@@ -51,10 +40,10 @@ fn four_terms(source: u32, row: u32, i: u32) -> Ext {
     let c = lagrange[i + 2u];
     let d = lagrange[i + 3u];
     return vec4<u32>(
-        dot4(vec4<u32>(a.x, b.x, c.x, d.x), v),
-        dot4(vec4<u32>(a.y, b.y, c.y, d.y), v),
-        dot4(vec4<u32>(a.z, b.z, c.z, d.z), v),
-        dot4(vec4<u32>(a.w, b.w, c.w, d.w), v),
+        f_dot4(vec4<u32>(a.x, b.x, c.x, d.x), v),
+        f_dot4(vec4<u32>(a.y, b.y, c.y, d.y), v),
+        f_dot4(vec4<u32>(a.z, b.z, c.z, d.z), v),
+        f_dot4(vec4<u32>(a.w, b.w, c.w, d.w), v),
     );
 }
 

@@ -34,21 +34,11 @@ fn value(cell: u32) -> u32 {
     return select(0u, source[params.start + (select(0u, cell, present) >> params.log_stride)], present);
 }
 
-#if INT64
-fn dot(a: vec4<u32>, b: vec4<u32>) -> u32 {
-    return e_reduce(u64(a.x) * u64(b.x) + u64(a.y) * u64(b.y) + u64(a.z) * u64(b.z) + u64(a.w) * u64(b.w));
-}
-#else
-fn dot(a: vec4<u32>, b: vec4<u32>) -> u32 {
-    return f_add(f_add(f_mul(a.x, b.x), f_mul(a.y, b.y)), f_add(f_mul(a.z, b.z), f_mul(a.w, b.w)));
-}
-#endif
-
 /// The contribution of the cells of a row in four columns, the first being `cell`; m[i] are the i-th coefficients of the powers of mu.
 fn four_columns(cell: u32, m: Powers) -> Ext {
     let height = 1u << params.log_height;
     let v = vec4<u32>(value(cell), value(cell + height), value(cell + 2u * height), value(cell + 3u * height));
-    return vec4<u32>(dot(m.a, v), dot(m.b, v), dot(m.c, v), dot(m.d, v));
+    return vec4<u32>(f_dot4(m.a, v), f_dot4(m.b, v), f_dot4(m.c, v), f_dot4(m.d, v));
 }
 
 /// Four powers of mu by coefficient.
