@@ -30,32 +30,34 @@ fn p2_lanes_four(x: u32, k: u32) -> vec4<u32> {
 
 /// The internal rounds. With o the words but word 0, S_r their sum before round r, u = sbox(s0 + c) and t = S_r + u, a round is
 /// s0' = S_r - u, o' = d o + t. So S_r = sum_i d_i^r o_i + sum_{k < r} t_k sum_i d_i^(r - 1 - k), o as it was at first: lane r makes S_r ready
-/// from a product with the powers of d and what each round adds, and every lane keeps s0, so that a round waits for one S-box and one
-/// subtraction; a sum has two rounds of time. Behind the last constant the table holds a zero.
+/// from a product with powers of d and from what each round adds, and every lane keeps s0.
+///
+/// What a round adds to o and the sums is taken up in the next one, beside its S-box: lanes issue in order, so that a round takes one S-box
+/// and one subtraction only where nothing else waits for them before it ends. Behind the last constant the table holds a zero.
 fn p2_lanes_internal(x: u32, lane: u32, diagonal: u32) -> u32 {
     let i = lane & 15u;
     let group = lane & 0xfffffff0u;
     let before = group | ((lane + 15u) & 15u);
-    // sum_i d_i^(i - 1 - r) for this round's r
-    var power_sum = round_constants[32u + i].z;
     let at = 48u + 4u * i;
     var sum = f_add(
         f_add(f_dot4(round_constants[at], p2_lanes_four(x, 0u)), f_dot4(round_constants[at + 1u], p2_lanes_four(x, 4u))),
         f_add(f_dot4(round_constants[at + 2u], p2_lanes_four(x, 8u)), f_dot4(round_constants[at + 3u], p2_lanes_four(x, 12u))),
     );
-    var o = x;
+    // sum_j d_j^(i - r)
+    var power_sum = round_constants[32u + i].z;
+    var scaled = x;
+    var t = 0u;
     var s0 = f_add(subgroupShuffle(x, group), round_constants[32].x);
     for (var r = 0u; r < 13u; r++) {
-        let sum_r = subgroupShuffle(sum, group | r);
-        let with_constant = f_add(sum_r, round_constants[33u + r].x);
-        let u = p2_sbox(s0);
-        s0 = f_sub(with_constant, u);
-        let t = f_add(sum_r, u);
+        scaled = f_mul(f_add(scaled, t), diagonal);
         sum = f_add(sum, f_mul(t, power_sum));
         power_sum = subgroupShuffle(power_sum, before);
-        o = f_add(f_mul(o, diagonal), t);
+        let sum_r = subgroupShuffle(sum, group | r);
+        let u = p2_sbox(s0);
+        s0 = f_sub(f_add(sum_r, round_constants[33u + r].x), u);
+        t = f_add(sum_r, u);
     }
-    return select(o, s0, i == 0u);
+    return select(f_add(scaled, t), s0, i == 0u);
 }
 
 /// The lane's entry of the internal matrix' diagonal.

@@ -11,7 +11,7 @@ use crate::{
 
 /// The round constants as `wgsl/poseidon2.wgsl` reads them: 8 * 16 external ones, then 16 vectors of which
 /// x are the 13 internal ones, y the diagonal d of the internal matrix, that of word 0 (which kernels treat apart) as 0, and
-/// z of vector i > 0 the sum of d_j^(i - 1) over the words j > 0; then, for `wgsl/poseidon2_lanes.wgsl`, d_{i ^ k}^i at 16 i + k.
+/// z of vector i the sum of d_j^i over the words j > 0; then, for `wgsl/poseidon2_lanes.wgsl`, d_{i ^ k}^i at 16 i + k.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub fn round_constants(gpu: &Gpu) -> Result<DeviceBuffer<F>> {
         let power_sum = |i: usize| (0..16).map(|word| power(i, word)).sum::<F>();
         let vector = |i: usize| {
             let constant = BABYBEAR_RC16_INTERNAL.get(i).copied().unwrap_or_default();
-            [constant, diagonal()[i], if i == 0 { F::ZERO } else { power_sum(i - 1) }, F::ZERO]
+            [constant, diagonal()[i], power_sum(i), F::ZERO]
         };
         let powers = (0..16).flat_map(|i| (0..16).map(move |k| power(i, i ^ k)));
         external_constants().flatten().chain((0..16).flat_map(vector)).chain(powers).collect()
