@@ -29,7 +29,7 @@ fn main(
 ) {
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
     let word = thread & 15u;
-    let diagonal = p2_lanes_diagonal(lane);
+    let permuting = p2_lane(lane);
     // so that a compiler sees that all threads get to the shuffles
     let half_of_nodes = 1u << (subgroupBroadcastFirst(params.levels) - 1u);
     // of the layer that is computed
@@ -46,7 +46,7 @@ fn main(
             } else {
                 x = atomicLoad(&layers[above ^ 1u][child_word]);
             }
-            x = p2_lanes(x, lane, diagonal);
+            x = p2_lanes(x, permuting);
             if node < count && word < 8u {
                 atomicStore(&layers[above][8u * node + word], x);
                 nodes[8u * (start + count * workgroup + node) + word] = x;

@@ -9,9 +9,9 @@
 // A kernel that imports this declares `sponge: array<u32>` (16 words) and `transcript_log: array<u32>`, both read_write, and
 // `round_constants` (see poseidon2.wgsl). `lane` is the subgroup_invocation_id where subgroups have 16 lanes or more, else the thread's index.
 //
-// The permutation with such subgroups: poseidon2_lanes.wgsl. All subgroups do the same work, and the first one writes. Without: 16 threads,
-// one word each, exchange through workgroup memory, one barrier a round. Words are passed on through atomics: Metal's compiler may keep
-// what a thread knows of plain ones (docs/metal.md).
+// With such subgroups, 16 lanes hold the state and permute it (poseidon2_lanes.wgsl); all subgroups do the same work, and the first one writes.
+// Without, the state is in workgroup memory, and 16 threads permute it, one word each, one barrier a round. Words are passed on through
+// atomics: Metal's compiler may keep what a thread knows of plain ones (docs/metal.md).
 // Host reference: upstream's DuplexSponge.
 #import poseidon2_lanes
 
@@ -19,7 +19,6 @@
 var<workgroup> message: array<atomic<u32>, 20>;
 /// What was sampled last.
 var<workgroup> sampled: array<atomic<u32>, 8>;
-var<workgroup> duplex_words: array<atomic<u32>, 16>;
 
 fn set_message_ext(element: u32, value: vec4<u32>) {
     let at = 4u * element;
@@ -39,24 +38,49 @@ fn sampled_ext(element: u32) -> vec4<u32> {
     );
 }
 
-var<private> duplex_lane: u32;
 var<private> duplex_at: u32;
 var<private> duplex_left: u32;
 var<private> duplex_log: u32;
 
 #if SUBGROUP16
-/// The lane's entry of the internal matrix' diagonal.
-var<private> duplex_diagonal: u32;
+var<private> duplex_lane: P2Lane;
+/// The lane's word of the state, in every subgroup.
+var<private> duplex_word: u32;
+
+fn duplex_load(local: u32, lane: u32) {
+    duplex_lane = p2_lane(lane);
+    duplex_word = sponge[lane & 15u];
+}
+
+/// Word i of the state.
+fn duplex_state(i: u32) -> u32 {
+    return subgroupShuffle(duplex_word, i);
+}
+
+/// Its word `local`.
+fn duplex_own(local: u32) -> u32 {
+    return duplex_word;
+}
+
+/// The next `count` words of the state become those of the message from `read` on.
+fn duplex_absorb(local: u32, read: u32, count: u32) {
+    let i = (duplex_lane.lane & 15u) - duplex_at;
+    if i < count {
+        duplex_word = atomicLoad(&message[read + i]);
+    }
+}
+
+/// The next `count` words are sampled, from `given` on, and logged.
+fn duplex_squeeze(local: u32, given: u32, count: u32, log_at: u32) {
+    let i = duplex_left - 1u - local;
+    if local < duplex_left && i < count {
+        atomicStore(&sampled[given + i], duplex_word);
+        transcript_log[log_at + i] = duplex_word;
+    }
+}
 
 fn duplex_permute(local: u32) {
-    workgroupBarrier();
-    let x = p2_lanes(atomicLoad(&duplex_words[duplex_lane & 15u]), duplex_lane, duplex_diagonal);
-    // all subgroups have read the words
-    workgroupBarrier();
-    if local < 16u {
-        atomicStore(&duplex_words[local], x);
-    }
-    workgroupBarrier();
+    duplex_word = p2_lanes(duplex_word, duplex_lane);
 }
 #else
 var<workgroup> duplex_exchange: array<array<atomic<u32>, 16>, 2>;
@@ -125,6 +149,41 @@ fn duplex_internal(x: u32, lane: u32, half: u32, round: u32) -> u32 {
     return f_add(sum, duplex_scaled(select(x, s0, lane == 0u), lane));
 }
 
+var<workgroup> duplex_words: array<atomic<u32>, 16>;
+
+fn duplex_load(local: u32, lane: u32) {
+    if local < 16u {
+        atomicStore(&duplex_words[local], sponge[local]);
+    }
+    workgroupBarrier();
+}
+
+/// Word i of the state.
+fn duplex_state(i: u32) -> u32 {
+    return atomicLoad(&duplex_words[i]);
+}
+
+/// Its word `local`.
+fn duplex_own(local: u32) -> u32 {
+    return atomicLoad(&duplex_words[local & 15u]);
+}
+
+/// The next `count` words of the state become those of the message from `read` on.
+fn duplex_absorb(local: u32, read: u32, count: u32) {
+    if local < count {
+        atomicStore(&duplex_words[duplex_at + local], atomicLoad(&message[read + local]));
+    }
+}
+
+/// The next `count` words are sampled, from `given` on, and logged.
+fn duplex_squeeze(local: u32, given: u32, count: u32, log_at: u32) {
+    if local < count {
+        let word = atomicLoad(&duplex_words[duplex_left - 1u - local]);
+        atomicStore(&sampled[given + local], word);
+        transcript_log[log_at + local] = word;
+    }
+}
+
 /// The 22 exchanges use both halves alternately: a half is only written after a barrier behind all reads of it.
 fn duplex_permute(lane: u32) {
     workgroupBarrier();
@@ -151,24 +210,17 @@ fn duplex_permute(lane: u32) {
 
 /// Continues the sponge in memory; `log_at` is where its next word goes in the log.
 fn duplex_open(local: u32, lane: u32, absorb_index: u32, sample_index: u32, log_at: u32) {
-    if local < 16u {
-        atomicStore(&duplex_words[local], sponge[local]);
-    }
-    duplex_lane = lane;
-#if SUBGROUP16
-    duplex_diagonal = p2_lanes_diagonal(lane);
-#endif
+    duplex_load(local, lane);
     duplex_at = absorb_index;
     duplex_left = sample_index;
     duplex_log = log_at;
-    workgroupBarrier();
 }
 
 /// Leaves the sponge in memory for the next kernel.
 fn duplex_close(local: u32) {
     workgroupBarrier();
     if local < 16u {
-        sponge[local] = atomicLoad(&duplex_words[local]);
+        sponge[local] = duplex_own(local);
     }
 }
 
@@ -183,17 +235,17 @@ fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
     let sample = sample_words;
 #endif
     workgroupBarrier();
+    if local < observe {
+        transcript_log[duplex_log + local] = atomicLoad(&message[local]);
+    }
+    duplex_log += observe;
     var read = 0u;
     var given = 0u;
     loop {
         var full = false;
         if read < observe {
             let taken = min(8u - duplex_at, observe - read);
-            if local < taken {
-                let word = atomicLoad(&message[read + local]);
-                atomicStore(&duplex_words[duplex_at + local], word);
-                transcript_log[duplex_log + read + local] = word;
-            }
+            duplex_absorb(local, read, taken);
             read += taken;
             duplex_at += taken;
             full = duplex_at == 8u;
@@ -201,11 +253,7 @@ fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
             full = duplex_at != 0u || duplex_left == 0u;
             if !full {
                 let taken = min(duplex_left, sample - given);
-                if local < taken {
-                    let word = atomicLoad(&duplex_words[duplex_left - 1u - local]);
-                    atomicStore(&sampled[given + local], word);
-                    transcript_log[duplex_log + observe + given + local] = word;
-                }
+                duplex_squeeze(local, given, taken, duplex_log + given);
                 duplex_left -= taken;
                 given += taken;
             }
@@ -218,6 +266,6 @@ fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
             duplex_left = 8u;
         }
     }
-    duplex_log += observe + sample;
+    duplex_log += sample;
     workgroupBarrier();
 }

@@ -30,12 +30,7 @@ var<workgroup> smallest: atomic<u32>;
 
 /// Words `first`.. of the state, with the candidate in its place.
 fn with_candidate(first: u32, candidate: u32) -> vec4<u32> {
-    let v = vec4<u32>(
-        atomicLoad(&duplex_words[first]),
-        atomicLoad(&duplex_words[first + 1u]),
-        atomicLoad(&duplex_words[first + 2u]),
-        atomicLoad(&duplex_words[first + 3u]),
-    );
+    let v = vec4<u32>(duplex_state(first), duplex_state(first + 1u), duplex_state(first + 2u), duplex_state(first + 3u));
     let at = vec4<u32>(first, first + 1u, first + 2u, first + 3u) == vec4<u32>(duplex_at);
     return select(v, vec4<u32>(candidate), at);
 }
