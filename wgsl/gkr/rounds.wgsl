@@ -357,21 +357,12 @@ fn claim(i: u32, lambda: Ext) -> Ext {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(
-    @builtin(local_invocation_index) local: u32,
-#if SUBGROUP16
-    @builtin(subgroup_invocation_id) subgroup_lane: u32,
-#endif
-) {
-#if SUBGROUP16
-    let lane = subgroup_lane;
-#else
-    let lane = local;
-#endif
+fn main(thread: DuplexThread) {
+    let local = thread.local;
     if local < STATE {
         share_ext(local, state[local]);
     }
-    duplex_open(local, lane, params.absorb_index, params.sample_index, params.log_at);
+    duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
     let window = params.slots > 0u && params.tail == 0u;
     // transcript steps: of a window two rounds, of a tail all rounds and the claims, at the start the root and the same for each layer
     var steps = 2u;

@@ -125,18 +125,9 @@ fn combine(n_lift: u32, exactly: bool, x: u32, t: u32) -> Ext {
 }
 
 @compute @workgroup_size(64)
-fn main(
-    @builtin(local_invocation_index) t: u32,
-#if SUBGROUP16
-    @builtin(subgroup_invocation_id) subgroup_lane: u32,
-#endif
-) {
-#if SUBGROUP16
-    let lane = subgroup_lane;
-#else
-    let lane = t;
-#endif
-    duplex_open(t, lane, params.absorb_index, params.sample_index, params.log_at);
+fn main(thread: DuplexThread) {
+    let t = thread.local;
+    duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
     if t == 0u {
         if params.challenge != NONE {
             advance();

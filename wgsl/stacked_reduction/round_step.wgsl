@@ -20,18 +20,9 @@ var<immediate> params: Params;
 var<workgroup> sums: array<vec4<u32>, 128>;
 
 @compute @workgroup_size(128)
-fn main(
-    @builtin(local_invocation_index) local: u32,
-#if SUBGROUP16
-    @builtin(subgroup_invocation_id) subgroup_lane: u32,
-#endif
-) {
-#if SUBGROUP16
-    let lane = subgroup_lane;
-#else
-    let lane = local;
-#endif
-    duplex_open(local, lane, params.absorb_index, params.sample_index, params.log_at);
+fn main(thread: DuplexThread) {
+    let local = thread.local;
+    duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
     var sum = E_ZERO;
     for (var i = local; i < 2u * params.count; i += 128u) {
         sum = e_add(sum, partials[i]);

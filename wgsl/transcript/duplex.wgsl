@@ -7,7 +7,7 @@
 // There is one permutation in the code, since code that runs for the first time takes longer to fetch than to execute (docs/performance.md).
 // All threads of the workgroup call all of it in uniform control flow. The positions in the rate depend only on counts.
 // A kernel that imports this declares `sponge: array<u32>` (16 words) and `transcript_log: array<u32>`, both read_write, and
-// `round_constants` (see poseidon2.wgsl). `lane` is the subgroup_invocation_id where subgroups have 16 lanes or more, else the thread's index.
+// `round_constants` (see poseidon2.wgsl); its entry point takes a DuplexThread.
 //
 // With such subgroups, 16 lanes hold the state and permute it (poseidon2_lanes.wgsl); all subgroups do the same work, and the first one writes.
 // Without, the state is in workgroup memory, and 16 threads permute it, one word each, one barrier a round. Words are passed on through
@@ -43,13 +43,19 @@ var<private> duplex_left: u32;
 var<private> duplex_log: u32;
 
 #if SUBGROUP16
+/// What a thread is told of itself.
+struct DuplexThread {
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+}
+
 var<private> duplex_lane: P2Lane;
 /// The lane's word of the state, in every subgroup.
 var<private> duplex_word: u32;
 
-fn duplex_load(local: u32, lane: u32) {
-    duplex_lane = p2_lane(lane);
-    duplex_word = sponge[lane & 15u];
+fn duplex_load(thread: DuplexThread) {
+    duplex_lane = p2_lane(thread.lane);
+    duplex_word = sponge[thread.lane & 15u];
 }
 
 /// Word i of the state.
@@ -83,6 +89,10 @@ fn duplex_permute(local: u32) {
     duplex_word = p2_lanes(duplex_word, duplex_lane);
 }
 #else
+struct DuplexThread {
+    @builtin(local_invocation_index) local: u32,
+}
+
 var<workgroup> duplex_exchange: array<array<atomic<u32>, 16>, 2>;
 
 fn duplex_exchanged(half: u32, i: u32) -> u32 {
@@ -151,9 +161,9 @@ fn duplex_internal(x: u32, lane: u32, half: u32, round: u32) -> u32 {
 
 var<workgroup> duplex_words: array<atomic<u32>, 16>;
 
-fn duplex_load(local: u32, lane: u32) {
-    if local < 16u {
-        atomicStore(&duplex_words[local], sponge[local]);
+fn duplex_load(thread: DuplexThread) {
+    if thread.local < 16u {
+        atomicStore(&duplex_words[thread.local], sponge[thread.local]);
     }
     workgroupBarrier();
 }
@@ -209,8 +219,8 @@ fn duplex_permute(lane: u32) {
 #endif
 
 /// Continues the sponge in memory; `log_at` is where its next word goes in the log.
-fn duplex_open(local: u32, lane: u32, absorb_index: u32, sample_index: u32, log_at: u32) {
-    duplex_load(local, lane);
+fn duplex_open(thread: DuplexThread, absorb_index: u32, sample_index: u32, log_at: u32) {
+    duplex_load(thread);
     duplex_at = absorb_index;
     duplex_left = sample_index;
     duplex_log = log_at;

@@ -23,18 +23,9 @@ struct Params {
 var<immediate> params: Params;
 
 @compute @workgroup_size(64)
-fn main(
-    @builtin(local_invocation_index) local: u32,
-#if SUBGROUP16
-    @builtin(subgroup_invocation_id) subgroup_lane: u32,
-#endif
-) {
-#if SUBGROUP16
-    let lane = subgroup_lane;
-#else
-    let lane = local;
-#endif
-    duplex_open(local, lane, params.absorb_index, params.sample_index, params.log_at);
+fn main(thread: DuplexThread) {
+    let local = thread.local;
+    duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
     var read = 0u;
     var given = 0u;
     while read < params.absorb || given < params.squeeze {
