@@ -8,7 +8,7 @@ mod support;
 use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion, Throughput};
 use openvm_stark_sdk::config::baby_bear_poseidon2::default_duplex_sponge;
 use openvm_wgpu_backend::{
-    gpu::{as_words, Gpu},
+    gpu::Gpu,
     stages::{
         gkr::{fractional_sumcheck, Fractions},
         transcript::Transcript,
@@ -17,14 +17,12 @@ use openvm_wgpu_backend::{
 
 /// Fractions whose sum is of no interest: the proof is recorded all the same.
 fn leaves(gpu: &Gpu, log_len: usize) -> Fractions {
-    let leaves = Fractions::alloc_leaves(gpu, log_len, 1 << log_len).expect("memory");
+    let mut leaves = Fractions::alloc_leaves(gpu, log_len, 1 << log_len).expect("memory");
     let values = support::ext(leaves.piece_len());
-    let mut rec = gpu.recorder("bench");
-    for (numerators, denominators) in leaves.numer.iter().zip(&leaves.denom) {
-        rec.write(numerators, 0, as_words(&values[..leaves.piece_len() / 4]));
-        rec.write(denominators, 0, &values);
-        rec.submit().expect("upload");
-    }
+    let numerators = gpu.upload(&values[..leaves.piece_len() / 4], "numerators").expect("memory").cast();
+    let denominators = gpu.upload(&values, "denominators").expect("memory");
+    leaves.numer.fill(numerators);
+    leaves.denom.fill(denominators);
     leaves
 }
 

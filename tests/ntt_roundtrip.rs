@@ -19,9 +19,9 @@ const HOST_WORDS: usize = 1 << 20;
 /// A software adapter stops beginning larger sizes after this long.
 const SOFTWARE_TIME: Duration = Duration::from_secs(12);
 
-/// Two buffers that the passes alternate between, or why there is no room for them.
-fn buffers<T: Element>(gpu: &Gpu, len: usize) -> Result<[DeviceBuffer<T>; 2], Error> {
-    Ok([gpu.alloc(len, "round trip")?, gpu.alloc(len, "round trip")?])
+/// Two buffers that the passes alternate between, the first with the values, or why there is no room for them.
+fn buffers<T: Element>(gpu: &Gpu, values: &[T]) -> Result<[DeviceBuffer<T>; 2], Error> {
+    Ok([gpu.upload(values, "round trip")?, gpu.alloc(values.len(), "round trip")?])
 }
 
 /// Transforms the columns of `buffers[0]`; the result is in the first of the buffers returned.
@@ -42,15 +42,12 @@ fn transformed<T: Element>(
 
 /// One size; false when the adapter has no memory for it.
 fn round_trip<T: Element + TwoAdicField + Ord>(gpu: &Gpu, values: &[T], shape: Shape) -> bool {
-    let [first, second] = match buffers::<T>(gpu, values.len()) {
+    let buffers = match buffers(gpu, values) {
         Ok(buffers) => buffers,
         Err(Error::BufferTooLarge { .. } | Error::OutOfBudget { .. } | Error::OutOfMemory { .. }) => return false,
         Err(error) => panic!("{error}"),
     };
-    let mut rec = gpu.recorder("round trip");
-    rec.write(&first, 0, values);
-    rec.submit().unwrap();
-    let [evals, other] = transformed(gpu, [first, second], shape, Direction::Forward);
+    let [evals, other] = transformed(gpu, buffers, shape, Direction::Forward);
     check_forward(&gpu.download(&evals).unwrap(), values, shape);
     let [coeffs, _] = transformed(gpu, [evals, other], shape, Direction::Inverse);
     assert!(gpu.download(&coeffs).unwrap() == values, "there and back: {shape:?}");

@@ -25,6 +25,13 @@ pub struct Allocation {
     shared: Weak<Shared>,
 }
 
+impl Allocation {
+    /// Whether it is memory of the device with these shared parts.
+    pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        std::ptr::eq(self.shared.as_ptr(), Arc::as_ptr(shared))
+    }
+}
+
 impl Drop for Allocation {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {

@@ -329,12 +329,33 @@ mod tests {
     use crate::gpu::GpuOptions;
 
     #[test]
+    fn buffers_of_another_device_are_refused() {
+        let (gpu, other) = (crate::gpu::testing::gpu(), Gpu::new(&GpuOptions::default()).unwrap());
+        let (own, foreign) = (gpu.upload(&[1u32, 2], "test").unwrap(), other.upload(&[3u32, 4], "test").unwrap());
+        let target = gpu.upload(&[5u32, 6], "test").unwrap();
+        let refused = |record: &dyn Fn(&mut crate::gpu::Recorder)| {
+            let mut rec = gpu.recorder("test");
+            record(&mut rec);
+            matches!(rec.submit(), Err(Error::InvalidInput(_)))
+        };
+        assert!(!refused(&|rec| rec.copy((&own, 0), (&target, 1), 1)));
+        assert!(refused(&|rec| rec.copy((&foreign, 0), (&target, 1), 1)));
+        assert!(refused(&|rec| rec.clear(&foreign)));
+        assert!(refused(&|rec| _ = rec.download(&foreign)));
+        let (values, sum) = (gpu.alloc(2, "values").unwrap(), gpu.alloc(1, "sum").unwrap());
+        let foreign_sum = other.alloc(1, "sum").unwrap();
+        assert!(!refused(&|rec| crate::kernels::sum_rows::sum_rows(rec, &values, 1, 2, &sum)));
+        assert!(refused(&|rec| crate::kernels::sum_rows::sum_rows(rec, &values, 1, 2, &foreign_sum)));
+        assert_eq!(gpu.download(&target).unwrap(), [5, 1]);
+    }
+
+    #[test]
     fn work_recorded_before_a_loss_is_an_error() {
         let gpu = Gpu::new(&GpuOptions::default()).unwrap();
         let buffer = gpu.upload(&[1u32, 2, 3], "test").unwrap();
         assert_eq!(gpu.download(&buffer).unwrap(), [1, 2, 3]);
         let mut rec = gpu.recorder("test");
-        rec.write(&buffer, 0, &[4u32]);
+        rec.clear(&buffer);
         let ticket = rec.download(&buffer);
         gpu.lose();
         let error = rec.wait().and_then(|done| done.take(ticket)).unwrap_err();

@@ -106,7 +106,6 @@ pub(super) struct Installed {
 
 /// Recorded work, in order.
 pub(super) enum Command {
-    Write { target: wgpu::Buffer, offset: u64, bytes: Vec<u8> },
     Clear { target: wgpu::Buffer, bytes: u64 },
     Copy { source: (wgpu::Buffer, u64), target: (wgpu::Buffer, u64), bytes: u64 },
     Download { source: (wgpu::Buffer, u64), staging: (wgpu::Buffer, u64), bytes: u64 },
@@ -153,7 +152,6 @@ impl Installed {
         let read = |(source, from): (wgpu::Buffer, u64), bytes| self.machine.read(self.id(&source), from..from + bytes);
         for command in commands {
             match command {
-                Command::Write { target, offset, bytes } => self.write(&target, offset, &bytes),
                 Command::Clear { target, bytes } => self.write(&target, 0, &vec![0; bytes as usize]),
                 Command::Copy { source, target: (target, to), bytes } => self.write(&target, to, &read(source, bytes)),
                 Command::Download { source, staging: (staging, to), bytes } => {
@@ -268,14 +266,15 @@ mod tests {
         assert_eq!(gpu.capabilities().storage_buffers, 29);
         assert_eq!(gpu.capabilities().min_subgroup_size, 32);
         let source = gpu.upload(&[1u32, 2, 3, 4, 5], "source").unwrap();
+        let nine = gpu.upload(&[9u32], "nine").unwrap();
         let target = gpu.alloc::<u32>(5, "target").unwrap();
         let mut rec = gpu.recorder("test");
         rec.clear(&target);
         rec.copy((&source, 1), (&target, 2), 3);
         let before = rec.download(&target);
-        rec.write(&target, 4, &[9]);
+        rec.copy((&nine, 0), (&target, 4), 1);
         let after = rec.download_range(&target, 3..5);
-        drop(source);
+        drop((source, nine));
         let done = rec.wait().unwrap();
         assert_eq!(done.take(before).unwrap(), [0, 0, 2, 3, 4]);
         assert_eq!(done.take(after).unwrap(), [3, 9]);

@@ -6,10 +6,9 @@ use std::{
 };
 
 use super::{
-    element,
     machine::Command,
     pipeline::Pipeline,
-    staging::{Completed, Downloads, Ticket, Uploads},
+    staging::{Completed, Downloads, Ticket},
     timing::Timer,
     CompiledKernel, DeviceBuffer, Element, Gpu, Grid, Kernel, RawBuffer,
 };
@@ -54,7 +53,6 @@ pub struct Recorder {
     /// With how many of them the recording is handed over.
     most_dispatches: usize,
     used: Vec<RawBuffer>,
-    uploads: Uploads,
     downloads: Downloads,
     uniforms: Uniforms,
     error: Option<Error>,
@@ -109,7 +107,6 @@ impl Recorder {
             dispatches: 0,
             most_dispatches: FIRST_DISPATCHES,
             used: vec![],
-            uploads: Uploads::default(),
             downloads: Downloads::default(),
             uniforms: Uniforms::default(),
             error: None,
@@ -152,27 +149,6 @@ impl Recorder {
         if let Some(size) = grid.dispatch(kernel.workgroup) {
             let buffers: Vec<_> = bindings.iter().map(DeviceBuffer::raw).collect();
             self.record((&kernel.pipeline.name, &kernel.pipeline), &buffers, params, size);
-        }
-    }
-
-    /// Writes `values` at element `offset` of `buffer`, in the order of the recording. This ends the compute pass: a new buffer is better
-    /// made by [`Gpu::upload`].
-    pub fn write<T: Element>(&mut self, buffer: &DeviceBuffer<T>, offset: usize, values: &[T]) {
-        assert!(offset + values.len() <= buffer.len(), "write past the end");
-        if values.is_empty() {
-            return;
-        }
-        let bytes: &[u8] = bytemuck::cast_slice(element::as_words(values));
-        let at = (offset * T::WORDS * 4) as u64;
-        let target = self.keep(buffer);
-        if let Some(commands) = &mut self.commands {
-            return commands.push(Command::Write { target, offset: at, bytes: bytes.to_vec() });
-        }
-        match self.uploads.push(&self.gpu, bytes) {
-            Ok((staging, from)) => {
-                self.encoder().copy_buffer_to_buffer(&staging, from, &target, at, bytes.len() as u64);
-            }
-            Err(message) => self.fail(self.gpu_error(message)),
         }
     }
 
@@ -280,7 +256,6 @@ impl Recorder {
         }
         self.pass = None;
         let commands = self.encoder.take().map(wgpu::CommandEncoder::finish);
-        self.uploads.close();
         for (buffer, bytes) in self.uniforms.buffers.drain(..) {
             gpu.queue().write_buffer(&buffer, 0, &bytes);
         }
@@ -305,7 +280,6 @@ impl Recorder {
     fn discard(&mut self) {
         self.pass = None;
         self.encoder = None;
-        self.uploads.close();
         self.downloads.clear();
         self.uniforms.buffers.clear();
         self.commands.iter_mut().for_each(Vec::clear);
@@ -314,8 +288,16 @@ impl Recorder {
 
     /// Holds a buffer back from the pool until submission, so that no other thread's recording can be given it before.
     fn keep<T: Element>(&mut self, buffer: &DeviceBuffer<T>) -> wgpu::Buffer {
+        self.check(buffer.raw());
         self.used.push(buffer.raw().clone());
         buffer.raw().buffer.clone()
+    }
+
+    /// wgpu would report it with the submission, not with its reason.
+    fn check(&mut self, buffer: &RawBuffer) {
+        if !buffer.is_of(&self.gpu.shared) {
+            self.fail(Error::InvalidInput(format!("{}: a buffer of another device", self.stage)));
+        }
     }
 
     fn fail(&mut self, error: Error) {
@@ -342,6 +324,10 @@ impl Recorder {
         params: &[u32],
         [x, y, z]: [u32; 3],
     ) {
+        buffers.iter().for_each(|buffer| self.check(buffer));
+        if self.error.is_some() {
+            return;
+        }
         if let Some(commands) = &mut self.commands {
             return commands.push(Command::dispatch(pipeline, buffers, params, [x, y, z]));
         }

@@ -1,4 +1,4 @@
-//! Host-visible memory on its way to and from the device.
+//! Host-visible memory on its way back from the device.
 
 use std::{
     marker::PhantomData,
@@ -14,19 +14,13 @@ use crate::error::{Error, Result};
 /// Smallest staging chunk: a proof makes thousands of small transfers, and creating a buffer costs more than any of them.
 const CHUNK_BYTES: u64 = 256 << 10;
 
-/// Values on their way to the device in one recording: chunks that are mapped until the recording is submitted.
-#[derive(Default)]
-pub(super) struct Uploads {
-    chunks: Vec<Chunk>,
-}
-
 /// Values on their way back in one recording.
 #[derive(Default)]
 pub(super) struct Downloads {
     chunks: Vec<Chunk>,
 }
 
-/// Download chunks that wait for the next recording.
+/// Chunks that wait for the next recording.
 pub(super) type FreeChunks = Mutex<Vec<Chunk>>;
 
 pub(super) struct Chunk {
@@ -51,26 +45,6 @@ pub struct Completed {
     chunks: Vec<Chunk>,
     /// Chunks that are not mapped yet.
     pending: Arc<AtomicUsize>,
-}
-
-impl Uploads {
-    /// A place that holds `bytes`, to copy from.
-    pub fn push(&mut self, gpu: &Gpu, bytes: &[u8]) -> Result<(wgpu::Buffer, u64), String> {
-        let size = bytes.len() as u64;
-        if self.chunks.last().is_none_or(|c| c.used + size > c.size) {
-            self.chunks.push(Chunk::create(gpu, size, true));
-        }
-        let chunk = self.chunks.last_mut().expect("just pushed");
-        let range = chunk.take(size);
-        let mut view = chunk.buffer.get_mapped_range_mut(range.clone()).map_err(|e| e.to_string())?;
-        view.copy_from_slice(bytes);
-        Ok((chunk.buffer.clone(), range.start))
-    }
-
-    /// Ends the host's access; the chunks go once the device has read them.
-    pub fn close(&mut self) {
-        self.chunks.drain(..).for_each(|chunk| chunk.buffer.unmap());
-    }
 }
 
 impl Downloads {
@@ -152,18 +126,13 @@ impl Drop for Completed {
 }
 
 impl Chunk {
-    fn create(gpu: &Gpu, bytes: u64, upload: bool) -> Self {
+    fn create(gpu: &Gpu, bytes: u64) -> Self {
         let size = bytes.max(CHUNK_BYTES).next_multiple_of(8);
-        let usage = if upload {
-            wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::MAP_WRITE
-        } else {
-            wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ
-        };
         let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some(if upload { "upload" } else { "download" }),
+            label: Some("download"),
             size,
-            usage,
-            mapped_at_creation: upload,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
         });
         Self { buffer, size, used: 0 }
     }
@@ -172,7 +141,7 @@ impl Chunk {
         let mut free = gpu.shared.free_downloads.lock().unwrap_or_else(|p| p.into_inner());
         match free.iter().position(|c| c.size >= bytes) {
             Some(at) => free.swap_remove(at),
-            None => Self::create(gpu, bytes, false),
+            None => Self::create(gpu, bytes),
         }
     }
 

@@ -161,7 +161,8 @@ fn weights_of_cubes() {
         let round0 = Round0 { l_skip, kinds: 3, log: &log, skip_domain: &domain };
         let kind_weights = gpu.upload(&[EF::ZERO; 9], "weights").unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, FIRST).unwrap();
-        rec.write(&point.values, 0, &point_values);
+        let values = gpu.upload(&point_values, "point").unwrap();
+        rec.copy((&values, 0), (&point.values, 0), point_values.len());
         let plan = gpu.upload(&words, "plan").unwrap();
         let cube = CubeTables::alloc(&gpu, expected.len()).unwrap();
         cube.fill_weights(&mut rec, &eq, &point, l_skip, (&plan, 1, groups.len()));
