@@ -281,16 +281,16 @@ fn storage_passed_over_a_barrier_for_workgroup_memory() {
 }
 
 #[test]
-fn a_permutation_that_starts_before_all_words_are_there() {
-    let start = "fn duplex_permute(local: u32) {\n    workgroupBarrier();";
-    let case = Case::transcript_step().edit(start, "fn duplex_permute(local: u32) {");
+fn a_step_that_starts_before_its_message_is_there() {
+    let start = "    workgroupBarrier();\n    if local < observe {\n        transcript_log";
+    let case = Case::transcript_step().edit(start, "    if local < observe {\n        transcript_log");
     case.expect(FindingKind::Race);
 }
 
 #[test]
-fn a_permutation_that_ends_before_all_subgroups_have_read() {
-    let end = "// all subgroups have read the words\n    workgroupBarrier();";
-    Case::gkr_rounds().edit(end, "").expect(FindingKind::Race);
+fn a_step_that_ends_before_its_samples_are_there() {
+    let end = "    duplex_log += sample;\n    workgroupBarrier();";
+    Case::gkr_rounds().edit(end, "    duplex_log += sample;").expect(FindingKind::Race);
 }
 
 /// What a barrier of a kernel is for.

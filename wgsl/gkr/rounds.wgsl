@@ -358,7 +358,7 @@ fn claim(i: u32, lambda: Ext) -> Ext {
 
 @compute @workgroup_size(THREADS)
 fn main(thread: DuplexThread) {
-    let local = thread.local;
+    let local = thread.workgroup_lane;
     if local < STATE {
         share_ext(local, state[local]);
     }

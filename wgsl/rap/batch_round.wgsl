@@ -126,7 +126,7 @@ fn combine(n_lift: u32, exactly: bool, x: u32, t: u32) -> Ext {
 
 @compute @workgroup_size(64)
 fn main(thread: DuplexThread) {
-    let t = thread.local;
+    let t = thread.workgroup_lane;
     duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
     if t == 0u {
         if params.challenge != NONE {

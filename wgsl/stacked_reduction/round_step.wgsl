@@ -21,7 +21,7 @@ var<workgroup> sums: array<vec4<u32>, 128>;
 
 @compute @workgroup_size(128)
 fn main(thread: DuplexThread) {
-    let local = thread.local;
+    let local = thread.workgroup_lane;
     duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
     var sum = E_ZERO;
     for (var i = local; i < 2u * params.count; i += 128u) {

@@ -43,10 +43,11 @@ var<private> duplex_left: u32;
 var<private> duplex_log: u32;
 
 #if SUBGROUP16
-/// What a thread is told of itself.
+/// What a thread is told of itself. The names are used for nothing else: where naga 30 zeroes workgroup memory, its Metal text takes the
+/// member's name for the argument's, which differs when another thing has that name, too.
 struct DuplexThread {
-    @builtin(local_invocation_index) local: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
+    @builtin(local_invocation_index) workgroup_lane: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
 }
 
 var<private> duplex_lane: P2Lane;
@@ -54,8 +55,8 @@ var<private> duplex_lane: P2Lane;
 var<private> duplex_word: u32;
 
 fn duplex_load(thread: DuplexThread) {
-    duplex_lane = p2_lane(thread.lane);
-    duplex_word = sponge[thread.lane & 15u];
+    duplex_lane = p2_lane(thread.subgroup_lane);
+    duplex_word = sponge[thread.subgroup_lane & 15u];
 }
 
 /// Word i of the state.
@@ -90,7 +91,7 @@ fn duplex_permute(local: u32) {
 }
 #else
 struct DuplexThread {
-    @builtin(local_invocation_index) local: u32,
+    @builtin(local_invocation_index) workgroup_lane: u32,
 }
 
 var<workgroup> duplex_exchange: array<array<atomic<u32>, 16>, 2>;
@@ -162,8 +163,8 @@ fn duplex_internal(x: u32, lane: u32, half: u32, round: u32) -> u32 {
 var<workgroup> duplex_words: array<atomic<u32>, 16>;
 
 fn duplex_load(thread: DuplexThread) {
-    if thread.local < 16u {
-        atomicStore(&duplex_words[thread.local], sponge[thread.local]);
+    if thread.workgroup_lane < 16u {
+        atomicStore(&duplex_words[thread.workgroup_lane], sponge[thread.workgroup_lane]);
     }
     workgroupBarrier();
 }

@@ -67,7 +67,7 @@ fn witness(local: u32) -> u32 {
 
 @compute @workgroup_size(THREADS)
 fn main(thread: DuplexThread) {
-    let local = thread.local;
+    let local = thread.workgroup_lane;
     duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
     var observe = params.absorb;
     var sample = 0u;
