@@ -63,7 +63,7 @@ use crate::{
     },
     stages::{
         pcs::PcsData,
-        transcript::{Challenge, Observed, SpongeTranscript, Transcript},
+        transcript::{Challenge, Observed, Reading, SpongeTranscript, Transcript},
     },
 };
 
@@ -98,26 +98,14 @@ pub fn prove_whir<TS: SpongeTranscript>(
         rounds.push(prover.round(tx, &mut rec, whir_round)?);
     }
     let earlier = tx.hand_over(rec)?;
-
-    let mut rec = tx.gpu().recorder("whir, last folding");
-    let sumcheck = prover.fold(tx, &mut rec, last)?;
-    let coefficients = rec.download(&prover.f);
-    let folding = tx.hand_over(rec)?;
-    // the host is faster at a long list, and follows so far while the device folds
-    let earlier = tx.receive(earlier)?;
-    tx.replay()?;
-    let coefficients = tx.receive(folding)?.take(coefficients)?;
-    tx.observe_on_host(&coefficients)?;
+    let LastFolding { sumcheck, coefficients, earlier } = prover.fold_last(tx, earlier)?;
 
     let mut rec = tx.gpu().recorder("whir, last queries");
     let opened = prover.open_queries(tx, &mut rec, last)?;
     let opening = tx.hand_over(rec)?;
     let mut proof = empty_proof(tx.witness(mu_pow_witness));
     for round in rounds {
-        round.sumcheck.write(tx, &mut proof);
-        proof.codeword_commits.extend(tx.values(round.commit));
-        proof.ood_values.extend(tx.values(round.ood_value));
-        round.opened.write(tx, &earlier, &mut proof)?;
+        round.write(tx, &earlier, &mut proof)?;
     }
     sumcheck.write(tx, &mut proof);
     proof.final_poly = coefficients;
@@ -217,6 +205,15 @@ struct Round {
     opened: Opened,
 }
 
+/// What the last round sends before its queries.
+struct LastFolding {
+    sumcheck: Sumcheck,
+    /// Of g, all of it.
+    coefficients: Vec<EF>,
+    /// The recording of the rounds before.
+    earlier: Completed,
+}
+
 impl Prover<'_> {
     /// A round that commits to the folded polynomial.
     fn round<TS: SpongeTranscript>(
@@ -239,6 +236,24 @@ impl Prover<'_> {
         )?;
         self.oracle = Some(oracle);
         Ok(Round { sumcheck, commit, ood_value, opened })
+    }
+
+    /// The last round up to its coefficients, which the host observes: it is faster at a long list, and follows the rounds before, whose
+    /// recording is under way, while the device folds.
+    fn fold_last<TS: SpongeTranscript>(
+        &mut self,
+        tx: &mut Transcript<'_, TS>,
+        earlier: Reading,
+    ) -> Result<LastFolding> {
+        let mut rec = tx.gpu().recorder("whir, last folding");
+        let sumcheck = self.fold(tx, &mut rec, self.params.num_whir_rounds() - 1)?;
+        let coefficients = rec.download(&self.f);
+        let folding = tx.hand_over(rec)?;
+        let earlier = tx.receive(earlier)?;
+        tx.replay()?;
+        let coefficients = tx.receive(folding)?.take(coefficients)?;
+        tx.observe_on_host(&coefficients)?;
+        Ok(LastFolding { sumcheck, coefficients, earlier })
     }
 
     /// Goes on from f to g.
@@ -325,6 +340,21 @@ impl Sumcheck {
         let sums = self.sums.into_iter().map(|sums| tx.values(sums));
         proof.whir_sumcheck_polys.extend(sums.map(|s| [s[0], s[1]]));
         proof.folding_pow_witnesses.extend(self.folding_pow_witnesses.into_iter().map(|w| tx.witness(w)));
+    }
+}
+
+impl Round {
+    /// Takes the values into their places in the proof.
+    fn write<TS: SpongeTranscript>(
+        self,
+        tx: &Transcript<'_, TS>,
+        done: &Completed,
+        proof: &mut WhirProof<SC>,
+    ) -> Result<()> {
+        self.sumcheck.write(tx, proof);
+        proof.codeword_commits.extend(tx.values(self.commit));
+        proof.ood_values.extend(tx.values(self.ood_value));
+        self.opened.write(tx, done, proof)
     }
 }
 
