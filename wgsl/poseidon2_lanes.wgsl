@@ -1,8 +1,8 @@
-// Poseidon2's permutation by 16 lanes of a subgroup, one word each: for few permutations, whose latency counts. On an H200 one takes 2.2 us
-// instead of 9 for one thread, and the work of six.
+// Poseidon2's permutation by 16 lanes of a subgroup, one word each: for few permutations, whose latency counts. On an H200 one takes 2 to
+// 3 us instead of 9 by one thread, and the work of six.
 //
-// Lane i holds word i mod 16 and exchanges it by shuffles; every lane keeps word 0 of the internal rounds and the sum of the others, so that one
-// S-box is all that a round waits for. Only for subgroups of 16 lanes or more (SUBGROUP16), which must get here as a whole: shuffles
+// Lane i holds word i mod 16 and exchanges it by shuffles; every lane keeps word 0 of the internal rounds, so that one S-box is all that a
+// round waits for. Only for subgroups of 16 lanes or more (SUBGROUP16), which must get here as a whole: shuffles
 // under a condition, or where a compiler cannot prove that all threads get to them, take an H200 twice as long.
 // Host reference: p3_baby_bear::default_babybear_poseidon2_16.
 #import poseidon2

@@ -9,9 +9,9 @@
 // A kernel that imports this declares `sponge: array<u32>` (16 words) and `transcript_log: array<u32>`, both read_write, and
 // `round_constants` (see poseidon2.wgsl); its entry point takes a DuplexThread.
 //
-// With such subgroups, 16 lanes hold the state and permute it (poseidon2_lanes.wgsl); all subgroups do the same work, and the first one writes.
-// Without, the state is in workgroup memory, and 16 threads permute it, one word each, one barrier a round. Words are passed on through
-// atomics: Metal's compiler may keep what a thread knows of plain ones (docs/metal.md).
+// Where subgroups have 16 lanes or more (SUBGROUP16), 16 of them hold the state and permute it (poseidon2_lanes.wgsl); all subgroups do the same
+// work, and the first one writes. Elsewhere the state is in workgroup memory, and 16 threads permute it, one word each, one barrier a round.
+// Words are passed on through atomics: Metal's compiler may keep what a thread knows of plain ones (docs/metal.md).
 // Host reference: upstream's DuplexSponge.
 #import poseidon2_lanes
 

@@ -111,7 +111,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// Observes values by the caller's transcript alone, whose state then moves to the device. Nothing of it is logged.
     ///
     /// For long lists right behind a [`Transcript::sync`]: hashing one list has no parallelism, and a permutation takes a host about 1 us, a
-    /// workgroup of an H200 2.2 us.
+    /// workgroup of an H200 2 to 3 us.
     ///
     /// # Errors
     ///
