@@ -1,4 +1,4 @@
-//! One typed launcher per kernel; mirrors `wgsl/` file for file.
+//! One typed launcher per kernel; folders mirror those of `wgsl/`, and a launcher names its WGSL file.
 
 pub mod constraints;
 pub mod eq;

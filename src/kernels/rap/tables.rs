@@ -1,4 +1,4 @@
-//! Tables that the rounds read: eq evaluations, powers, Lagrange bases (`wgsl/rap/{eq_tree,eq_3b,powers,lagrange,fill,place}.wgsl`).
+//! Tables that the rounds read: eq evaluations, powers, Lagrange bases (`wgsl/rap/{eq_tree,eq_3b,powers,lagrange,place}.wgsl`).
 
 use std::ops::Range;
 
