@@ -50,6 +50,17 @@ extern crate self as openvm_wgpu_backend;
 #[path = "../tests/machine/mod.rs"]
 mod metal_on_cpu_machine;
 
+// documents whose snippets have to compile
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+#[cfg(doctest)]
+#[doc = include_str!("../docs/settings.md")]
+mod settings {}
+#[cfg(all(doctest, feature = "openvm"))]
+#[doc = include_str!("../docs/openvm.md")]
+mod openvm_guide {}
+
 pub use backend::{AirData, CommittedData, WgpuBackend};
 pub use device::{EvaluatorPolicy, ProverOptions, WgpuDevice, WgpuDeviceBuilder};
 pub use engine::BabyBearPoseidon2WgpuEngine;
