@@ -2,7 +2,7 @@
 
 mod common;
 
-#[path = "../examples/guest/src/work.rs"]
+#[path = "../examples/guest/hash_chain/src/work.rs"]
 mod work;
 
 use std::{

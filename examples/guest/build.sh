@@ -48,7 +48,7 @@ export CARGO_HOME=$cargo_home
 export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu
 export RUSTC=$root/usr/bin/rustc RUSTC_BOOTSTRAP=1
 export CARGO_TARGET_RISCV32IM_RISC0_ZKVM_ELF_LINKER=$root/usr/lib/llvm-22/bin/ld.lld
-cd "$here"
+cd "$here/hash_chain"
 "$root/usr/bin/cargo" fetch --locked --quiet
 
 # The flags that openvm-build 2.0.2 sets: single-threaded atomics, the program's address, panics that abort.
@@ -63,7 +63,7 @@ flags=(
 for source in "$CARGO_HOME"/registry/src/*; do
     flags+=(--remap-path-prefix "$source=/crates")
 done
-flags+=(--remap-path-prefix "$root/usr/lib/rustlib/src/rust=/rust" --remap-path-prefix "$here=/guest")
+flags+=(--remap-path-prefix "$root/usr/lib/rustlib/src/rust=/rust" --remap-path-prefix "$here/hash_chain=/guest")
 separated=$(printf '%s\x1f' "${flags[@]}")
 CARGO_ENCODED_RUSTFLAGS=${separated%$'\x1f'} "$root/usr/bin/cargo" build --release --locked \
     --target "$target" --target-dir "$work/target" \
