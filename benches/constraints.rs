@@ -3,9 +3,6 @@
 //! `cargo bench --bench constraints`; generated kernels only on a GPU, since a software driver compiles them for minutes.
 
 mod support;
-#[path = "../examples/support/workloads.rs"]
-#[allow(dead_code)]
-mod workloads;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use openvm_stark_backend::keygen::MultiStarkKeygenBuilder;
@@ -18,8 +15,8 @@ use openvm_wgpu_backend::{
     gpu::{DeviceBuffer, Element, Gpu},
     kernels::constraints::{AirEvaluator, DeviceProgram, EvaluatorPolicy, SumEvaluation},
 };
+use openvm_wgpu_testing::workloads::{Workload, WorkloadKind};
 use p3_field::PrimeCharacteristicRing;
-use workloads::{Workload, WorkloadKind};
 
 /// Evaluations of a tile: round 0 of 2^10 permutations has 2^16 in all, the first MLE round 3 * 2^10.
 struct Sizes {

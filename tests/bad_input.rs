@@ -1,6 +1,5 @@
 //! Input that cannot be proved, and devices that cannot prove it, get an error that names what is wrong, and the engine proves on.
 
-mod common;
 mod device;
 
 use std::sync::Arc;
@@ -24,8 +23,8 @@ use openvm_wgpu_backend::{
 use p3_field::PrimeCharacteristicRing;
 use p3_matrix::dense::RowMajorMatrix;
 
-use common::{params::SmallParams, parity::prove_on, random_airs::commit_cached};
 use device::{engine, Engine};
+use openvm_wgpu_testing::{params::SmallParams, parity::prove_on, random_airs::commit_cached};
 
 type Context = ProvingContext<CpuColMajorBackend<SC>>;
 

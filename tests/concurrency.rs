@@ -1,6 +1,5 @@
 //! Several proofs at once: on one device under a memory budget, and on two devices of one process.
 
-mod common;
 mod device;
 #[cfg(unix)] // as the crate metal-on-cpu
 mod machine;
@@ -26,8 +25,8 @@ use openvm_wgpu_backend::{
 };
 use p3_field::PrimeCharacteristicRing;
 
-use common::{params::SmallParams, parity::prove_on};
 use device::Engine;
+use openvm_wgpu_testing::{params::SmallParams, parity::prove_on};
 
 const MIB: u64 = 1 << 20;
 

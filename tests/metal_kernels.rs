@@ -2,14 +2,8 @@
 //! proofs that together take every road, each equal to the reference's.
 #![cfg(unix)] // as the crate metal-on-cpu
 
-mod common;
 mod device;
 mod machine;
-#[path = "device/roads.rs"]
-mod roads;
-#[allow(dead_code)]
-#[path = "../examples/support/workloads.rs"]
-mod workloads;
 
 use std::sync::Arc;
 
@@ -26,14 +20,14 @@ use openvm_wgpu_backend::{
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
-use common::{
+use device::{roads, Engine};
+use machine::MetalOnCpu;
+use openvm_wgpu_testing::{
     cases,
     params::SmallParams,
     parity::{assert_fixture_parity, check_parity},
     random_airs::air_sets,
 };
-use device::Engine;
-use machine::MetalOnCpu;
 
 /// A device whose small dispatches are checked.
 fn open() -> (Arc<MetalOnCpu>, Gpu) {

@@ -2,7 +2,6 @@
 //! the machine's own GPU. Small dispatches are checked for races and stray accesses on the way.
 #![cfg(unix)] // as the crate metal-on-cpu
 
-mod common;
 mod device;
 mod machine;
 
@@ -20,12 +19,12 @@ use openvm_wgpu_backend::{
     WgpuDeviceBuilder,
 };
 
-use common::{
+use device::Engine;
+use machine::MetalOnCpu;
+use openvm_wgpu_testing::{
     params::SmallParams,
     parity::{assert_fixture_parity, prove_on},
 };
-use device::Engine;
-use machine::MetalOnCpu;
 
 /// For the commitment's root, the sums of round 0, the column openings, and the proof; whatever the workload.
 const HOST_WAITS: u64 = 6;

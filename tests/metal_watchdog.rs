@@ -7,12 +7,8 @@
 #![cfg(unix)] // as the crate metal-on-cpu
 
 mod apple;
-mod common;
 mod device;
 mod machine;
-#[allow(dead_code)]
-#[path = "../examples/support/workloads.rs"]
-mod workloads;
 
 use apple::{
     chip::{bound_ms, Time, M1, M2_MAX},

@@ -1,7 +1,5 @@
 //! OpenVM guests on the device: proofs of several segments, against the CPU backend's and in parallel, aggregation, and what goes wrong.
 
-mod common;
-
 #[path = "../examples/guest/hash_chain/src/work.rs"]
 mod work;
 
@@ -42,7 +40,7 @@ use openvm_wgpu_backend::{
 use p3_field::PrimeField32;
 use tiny_keccak::{Hasher, Keccak};
 
-use common::{params::SmallParams, parity::first_difference, transcript::SmallestWitness};
+use openvm_wgpu_testing::{params::SmallParams, parity::first_difference, transcript::SmallestWitness};
 
 type Engine = BabyBearPoseidon2WgpuEngine;
 type CpuEngine = BabyBearPoseidon2CpuEngine<SmallestWitness>;

@@ -3,12 +3,7 @@
 //! The reference runs under a transcript that takes the smallest proof-of-work witness, as the wgpu prover does, which
 //! makes a proof a function of its input.
 
-mod common;
 mod device;
-
-#[allow(dead_code)] // only the workloads' names are not used here
-#[path = "../examples/support/workloads.rs"]
-mod workloads;
 
 use openvm_stark_backend::{
     codec::Encode,
@@ -22,14 +17,14 @@ use openvm_stark_backend::{
 use openvm_stark_sdk::config::{app_params_with_100_bits_security, params_with_100_bits_security};
 use proptest::{prelude::*, test_runner::TestCaseError};
 
-use common::{
+use device::engine;
+use openvm_wgpu_testing::workloads::{Workload, WorkloadKind};
+use openvm_wgpu_testing::{
     cases,
     params::SmallParams,
     parity::{assert_fixture_parity, check_parity, prove_on},
     random_airs::air_sets,
 };
-use device::engine;
-use workloads::{Workload, WorkloadKind};
 
 /// Every other row selected.
 fn alternating(rows: usize) -> Vec<bool> {

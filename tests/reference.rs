@@ -1,7 +1,5 @@
 //! The tests' and examples' own tools, tried on upstream's engines alone: no GPU.
 
-mod common;
-
 // the examples' support is compiled as they compile it; not all of it is used here
 #[allow(dead_code)]
 #[path = "../examples/support/mod.rs"]
@@ -18,7 +16,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{poseidon2_perm, BabyBearPose
 use p3_field::PrimeCharacteristicRing;
 use proptest::{prelude::*, test_runner::TestCaseError};
 
-use common::{
+use openvm_wgpu_testing::{
     cases,
     params::SmallParams,
     parity::{check_parity, first_difference, prove_on, ReferenceEngine},

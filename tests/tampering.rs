@@ -1,11 +1,6 @@
 //! What was tampered with never verifies.
 
-mod common;
 mod device;
-
-#[allow(dead_code)]
-#[path = "../examples/support/workloads.rs"]
-mod workloads;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -23,12 +18,12 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as S
 use p3_field::PrimeCharacteristicRing;
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
-use common::{
+use device::{engine, Engine};
+use openvm_wgpu_testing::workloads::{Workload, WorkloadKind};
+use openvm_wgpu_testing::{
     params::SmallParams,
     parity::{prove_on, ReferenceEngine},
 };
-use device::{engine, Engine};
-use workloads::{Workload, WorkloadKind};
 
 type Context = ProvingContext<CpuColMajorBackend<SC>>;
 

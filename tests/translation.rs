@@ -5,17 +5,7 @@
 //! keccak's constraints; each is linked for devices with and without 64-bit integers, subgroups and immediates. A kernel file that no
 //! proof uses fails the test.
 
-#[path = "device/broadcasts.rs"]
-mod broadcasts;
-mod common;
 mod device;
-#[path = "device/kernels.rs"]
-mod kernels;
-#[path = "device/roads.rs"]
-mod roads;
-#[allow(dead_code)]
-#[path = "../examples/support/workloads.rs"]
-mod workloads;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,9 +23,9 @@ use naga::{
 use openvm_wgpu_backend::gpu::{required, testing::gpu, Access, Capabilities};
 use rayon::prelude::*;
 
-use broadcasts::{broadcasts, waits};
-use kernels::{generated_sources, sources_after_proofs, Params, Source};
-use workloads::WorkloadKind;
+use device::broadcasts::{broadcasts, waits};
+use device::kernels::{generated_sources, sources_after_proofs, Params, Source};
+use openvm_wgpu_testing::workloads::WorkloadKind;
 
 /// Metal's argument table has 31 buffers; wgpu-hal keeps two for vertex data.
 const METAL_BUFFERS: usize = 29;

@@ -21,12 +21,13 @@ use openvm_wgpu_backend::{
 };
 use p3_field::PrimeCharacteristicRing;
 
-use self::estimator::{Estimator, Sampled};
-use crate::{
-    common::parity::prove_on,
-    device::Engine,
+use openvm_wgpu_testing::{
+    parity::prove_on,
     workloads::{Workload, WorkloadKind},
 };
+
+use self::estimator::{Estimator, Sampled};
+use crate::device::Engine;
 
 /// The dispatches of a proof of 1,024 keccak-f permutations under the application's parameters.
 pub fn keccak_10() -> &'static [Sampled] {

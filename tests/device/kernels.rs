@@ -13,12 +13,12 @@ use openvm_wgpu_backend::{
     },
 };
 
-use crate::{
-    common::params::SmallParams,
-    device::engine,
-    roads::compiled_after_proofs,
+use openvm_wgpu_testing::{
+    params::SmallParams,
     workloads::{Workload, WorkloadKind},
 };
+
+use super::{engine, roads::compiled_after_proofs};
 
 /// A kernel as the host declares it, before it is linked for a device.
 pub struct Source {

@@ -1,7 +1,12 @@
-//! The engine under test; apart from `common`, which the unit tests of the crate include, too.
+//! The engine under test, the proofs that take every road of it, and the kernels that they compile.
 //!
-//! Each test binary uses its own part of this module.
+//! Each test binary uses its own part of this module. It is no crate: `openvm-wgpu-testing` would then depend on the library, which would
+//! have to be compiled before its own unit tests could be.
 #![allow(dead_code)]
+
+pub mod broadcasts;
+pub mod kernels;
+pub mod roads;
 
 use openvm_stark_backend::{StarkEngine, SystemParams};
 use openvm_wgpu_backend::BabyBearPoseidon2WgpuEngine;

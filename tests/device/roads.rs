@@ -21,14 +21,13 @@ use p3_air::{Air, AirBuilder, BaseAir};
 use p3_field::{Field, PrimeCharacteristicRing};
 use p3_matrix::{dense::RowMajorMatrix, Matrix};
 
-use crate::{
-    common::{
-        params::SmallParams,
-        parity::{assert_fixture_parity, check_parity},
-    },
-    device::Engine,
+use openvm_wgpu_testing::{
+    params::SmallParams,
+    parity::{assert_fixture_parity, check_parity},
     workloads::{Workload, WorkloadKind},
 };
+
+use super::Engine;
 
 /// The kernels of `wgsl/` in every variant that proofs use, after proofs by engines that share a device, each equal to the reference's.
 pub fn compiled_after_proofs(open: impl Fn(SystemParams) -> Engine) -> Vec<(&'static KernelDecl, Variant)> {

@@ -6,13 +6,10 @@ use openvm_sdk::{
 };
 use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::prover::{ColMajorMatrix, ProvingContext};
+use openvm_wgpu_testing::params::SmallParams;
 
 use super::*;
 use crate::WgpuDeviceBuilder;
-
-#[allow(dead_code, clippy::duplicate_mod)] // the tests of stages have it, too
-#[path = "../../../tests/common/params.rs"]
-mod params;
 
 const ELF: &[u8] = include_bytes!("../../../examples/guest/hash_chain.elf");
 
@@ -20,7 +17,7 @@ const ELF: &[u8] = include_bytes!("../../../examples/guest/hash_chain.elf");
 const UNORDERED: &str = "Poseidon2";
 
 fn prover() -> AppProver {
-    let params = params::SmallParams { max_constraint_degree: 3, ..params::SmallParams::new(4, 15) }.build();
+    let params = SmallParams { max_constraint_degree: 3, ..SmallParams::new(4, 15) }.build();
     let mut config = SdkVmConfig { keccak: Some(Default::default()), ..SdkVmConfig::riscv32() };
     AsMut::<SystemConfig>::as_mut(&mut config).set_segmentation_max_memory(700 << 20);
     let key = AppProvingKey::keygen(AppConfig::new(config, params.clone())).unwrap();

@@ -16,10 +16,13 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
     default_duplex_sponge, poseidon2_perm, BabyBearPoseidon2Config, BabyBearPoseidon2RefEngine, F,
 };
 
-use proptest::{
-    proptest,
-    test_runner::{Config, RngSeed},
+use openvm_wgpu_testing::{
+    cases,
+    random_airs::air_sets,
+    transcript::SmallestWitness,
+    workloads::{Workload, WorkloadKind},
 };
+use proptest::proptest;
 
 use super::*;
 use crate::{
@@ -28,21 +31,6 @@ use crate::{
     gpu::{testing, DeviceMatrix},
     kernels::constraints::{AirEvaluator, EvaluatorPolicy},
 };
-
-// what the integration tests share, as far as it does not need this crate
-#[allow(dead_code)]
-#[path = "../../../tests/common/params.rs"]
-mod params;
-#[allow(dead_code)]
-#[path = "../../../tests/common/random_airs/mod.rs"]
-mod random_airs;
-#[path = "../../../tests/common/transcript.rs"]
-mod transcript;
-#[allow(dead_code)]
-#[path = "../../../examples/support/workloads.rs"]
-mod workloads;
-
-use transcript::SmallestWitness;
 
 type HostContext = ProvingContext<CpuColMajorBackend<SC>>;
 
@@ -186,10 +174,10 @@ fn a_mixture_of_airs_and_heights() {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 24, rng_seed: RngSeed::Fixed(0), failure_persistence: None, ..Config::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
-    fn random_airs(shape in random_airs::air_sets(5, 9)) {
+    fn random_airs(shape in air_sets(5, 9)) {
         let (set, config) = (shape.build(), config(&shape.params.build()));
         let pk = set.keygen(&config).expect("random AIRs have keys");
         assert_equal_proofs(&pk, set.proving_ctx(&config));
@@ -219,7 +207,6 @@ fn what_has_no_sumcheck_is_an_error() {
 
 #[test]
 fn a_wide_air_of_many_chunks() {
-    use workloads::{Workload, WorkloadKind};
     let workload = Workload { kind: WorkloadKind::Keccak, log_n: 1 };
     let params = test_system_params_small(4, 7, 2);
     let engine = BabyBearPoseidon2RefEngine::<SmallestWitness>::new(params);

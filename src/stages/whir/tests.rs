@@ -9,7 +9,8 @@ use openvm_stark_backend::{
     },
     FiatShamirTranscript, StarkProtocolConfig, WhirConfig, WhirProximityStrategy, WhirRoundConfig,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, DuplexSponge};
+use openvm_stark_sdk::config::baby_bear_poseidon2::default_duplex_sponge;
+use openvm_wgpu_testing::transcript::SmallestWitness;
 use p3_field::PrimeCharacteristicRing;
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
@@ -18,31 +19,6 @@ use crate::{
     gpu::{testing, DeviceMatrix},
     stages::pcs::commit,
 };
-
-/// Upstream's sponge, grinding for the smallest witness.
-#[derive(Clone)]
-struct SmallestWitness(DuplexSponge);
-
-impl FiatShamirTranscript<SC> for SmallestWitness {
-    fn observe(&mut self, value: F) {
-        FiatShamirTranscript::<SC>::observe(&mut self.0, value);
-    }
-
-    fn sample(&mut self) -> F {
-        FiatShamirTranscript::<SC>::sample(&mut self.0)
-    }
-
-    fn observe_commit(&mut self, digest: Digest) {
-        FiatShamirTranscript::<SC>::observe_commit(&mut self.0, digest);
-    }
-
-    fn grind(&mut self, bits: usize) -> F {
-        let passes = |w: &F| bits == 0 || self.clone().check_witness(bits, *w);
-        let witness = (0..).map(F::from_u32).find(passes).expect("a witness");
-        assert!(self.check_witness(bits, witness));
-        witness
-    }
-}
 
 struct Case<'a> {
     l_skip: usize,
@@ -105,7 +81,7 @@ impl Case<'_> {
 
         let mut sponge = default_duplex_sponge();
         (0..rng.random_range(0..9)).for_each(|i| FiatShamirTranscript::<SC>::observe(&mut sponge, F::from_u32(i)));
-        let mut expected_ts = SmallestWitness(sponge.clone());
+        let mut expected_ts = SmallestWitness::from(sponge.clone());
         let matrices: Vec<_> = data.iter().map(|d| (&d.matrix, &d.tree)).collect();
         let (l_skip, log_blowup) = (self.l_skip, self.log_blowup);
         let expected =
@@ -118,8 +94,9 @@ impl Case<'_> {
         let proof = prove_whir(&mut tx, &params, &device.iter().collect::<Vec<_>>(), &u_cube).unwrap();
         equal(&proof, &expected);
         tx.finish().unwrap();
-        assert_eq!(ts.state(), expected_ts.0.state());
-        assert_eq!((ts.absorb_idx(), ts.sample_idx()), (expected_ts.0.absorb_idx(), expected_ts.0.sample_idx()));
+        let expected = expected_ts.sponge();
+        assert_eq!(ts.state(), expected.state());
+        assert_eq!((ts.absorb_idx(), ts.sample_idx()), (expected.absorb_idx(), expected.sample_idx()));
     }
 }
 

@@ -1,13 +1,15 @@
-//! What the integration tests share: a deterministic reference prover, small parameter sets, and
-//! generators of AIR sets with satisfying traces.
+//! What unit tests, integration tests and benches share, and what needs none of the library itself: a deterministic reference prover, small
+//! parameter sets, generators of AIR sets with satisfying traces, and the workloads of the examples.
 //!
-//! Each test binary uses its own part of this module.
-#![allow(dead_code)]
+//! The crate does not depend on `openvm-wgpu-backend`, so the library's unit tests can use it, and nothing waits for the library to compile.
 
 pub mod params;
 pub mod parity;
 pub mod random_airs;
 pub mod transcript;
+// the examples' own, since they have to build in the published package, which this crate is no part of
+#[path = "../../../examples/support/workloads.rs"]
+pub mod workloads;
 
 use proptest::test_runner::{Config, RngSeed};
 

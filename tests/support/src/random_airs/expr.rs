@@ -47,10 +47,6 @@ impl Arena {
         self.nodes.len()
     }
 
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes
-    }
-
     pub fn traits(&self, id: NodeId) -> Traits {
         self.traits[id]
     }

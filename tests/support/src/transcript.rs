@@ -29,7 +29,18 @@ impl From<Poseidon2BabyBear<WIDTH>> for SmallestWitness {
     }
 }
 
+impl From<DuplexSponge> for SmallestWitness {
+    fn from(sponge: DuplexSponge) -> Self {
+        Self(sponge)
+    }
+}
+
 impl SmallestWitness {
+    /// The sponge as it stands.
+    pub fn sponge(&self) -> &DuplexSponge {
+        &self.0
+    }
+
     /// Would `witness` pass `check_witness(bits, witness)` in this state?
     ///
     /// Absorbing one value and squeezing one costs exactly one permutation, whatever
