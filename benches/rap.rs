@@ -87,19 +87,19 @@ fn tiles(c: &mut Criterion) {
     group.finish();
 }
 
-/// A transcript's log that holds one challenge.
+/// A transcript's tape that holds one challenge.
 fn challenge(gpu: &Gpu) -> (DeviceBuffer<F>, Challenge) {
     let mut host = default_duplex_sponge();
     let mut tx = Transcript::new(gpu, &mut host).expect("memory");
     let mut rec = gpu.recorder("bench");
     let challenge = tx.sample_ext(&mut rec).expect("recorded");
     rec.wait().expect("device");
-    (tx.log().clone(), challenge)
+    (tx.tape().clone(), challenge)
 }
 
 fn mle_folds(c: &mut Criterion) {
     let gpu = gpu();
-    let (log, r) = challenge(&gpu);
+    let (tape, r) = challenge(&gpu);
     let rows = 1 << (log_height(&gpu) - L_SKIP);
     let columns: DeviceBuffer<EF> = filled(&gpu, 4 * WIDTH * rows);
     let folded: DeviceBuffer<EF> = gpu.alloc(2 * WIDTH * rows, "folded").expect("memory");
@@ -119,7 +119,7 @@ fn mle_folds(c: &mut Criterion) {
                 folded_rows: 0..half,
                 folded_stride: half,
             };
-            time(b, &gpu, |rec| fold_tile(rec, &log, &fold));
+            time(b, &gpu, |rec| fold_tile(rec, &tape, &fold));
         });
     }
     group.finish();

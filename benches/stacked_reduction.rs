@@ -40,7 +40,7 @@ fn cells(c: &mut Criterion) {
         first_view: 0,
         views: WIDTH,
     };
-    let log = filled::<F>(&gpu, 1 << 10);
+    let tape = filled::<F>(&gpu, 1 << 10);
     let lambda = LambdaPowers { powers: filled(&gpu, 2 * WIDTH) };
     let combined = gpu.alloc::<EF>(height, "combined").expect("memory");
     let mut group = c.benchmark_group("stacked reduction/cells");
@@ -50,10 +50,10 @@ fn cells(c: &mut Criterion) {
     });
     let point = filled(&gpu, 1 << (L_SKIP + 1));
     let mut rec = gpu.recorder("bench");
-    let weights = RowWeights::new(&mut rec, (&log, 0), &point, (L_SKIP, log_height - L_SKIP)).expect("memory");
+    let weights = RowWeights::new(&mut rec, (&tape, 0), &point, (L_SKIP, log_height - L_SKIP)).expect("memory");
     rec.wait().expect("device");
     let partials = gpu.alloc(WIDTH << weights.log_blocks(), "partial openings").expect("memory");
-    let dots = CellDots { log: &log, u_word: 0, weights: &weights, partials: &partials };
+    let dots = CellDots { tape: &tape, u_word: 0, weights: &weights, partials: &partials };
     group.bench_function("openings of 42 columns", |b| time(b, &gpu, |rec| dots.run(rec, &run, 0)));
     group.finish();
 }
@@ -63,7 +63,7 @@ fn vectors(c: &mut Criterion) {
     let gpu = gpu();
     let log_height = log_height(&gpu);
     let (height, n) = (1 << log_height, log_height - L_SKIP);
-    let log = filled::<F>(&gpu, 1 << 10);
+    let tape = filled::<F>(&gpu, 1 << 10);
     let mut group = c.benchmark_group("stacked reduction/vectors");
 
     let combined = filled::<EF>(&gpu, height);
@@ -73,7 +73,7 @@ fn vectors(c: &mut Criterion) {
     let eq = EqTables::new(&mut rec, &r, low_bits, n - low_bits).expect("memory");
     rec.wait().expect("device");
     let round0 =
-        Round0 { l_skip: L_SKIP, kinds: 1, log: &log, skip_domain: &skip_domain(&gpu, L_SKIP).expect("table") };
+        Round0 { l_skip: L_SKIP, kinds: 1, tape: &tape, skip_domain: &skip_domain(&gpu, L_SKIP).expect("table") };
     let piece = CombinedPiece { combined: &combined, start: 0, len: height, log_height, rot: true };
     let records = round0.records_of(&eq, log_height, height) << (L_SKIP + 1);
     let records = gpu.alloc(records, "records").expect("memory");
@@ -87,7 +87,8 @@ fn vectors(c: &mut Criterion) {
     let partials = gpu.alloc(PARTIAL_ELEMENTS, "partial sums").expect("memory");
     for len in [len, len / 8, len / 64] {
         group.throughput(Throughput::Bytes((48 * len) as u64));
-        let round = CubeRound { log: &log, tables: &tables, next: &next, len: len / 2, paired: len / 2, fold: Some(0) };
+        let round =
+            CubeRound { tape: &tape, tables: &tables, next: &next, len: len / 2, paired: len / 2, fold: Some(0) };
         group.bench_function(format!("fold and sums of a round of 2^{}", len.ilog2()), |b| {
             time(b, &gpu, |rec| assert!(round.run(rec, &partials) > 0));
         });

@@ -30,18 +30,18 @@ fn sponge(gpu: &Gpu) -> DeviceSponge {
 fn sequence(c: &mut Criterion) {
     let gpu = gpu();
     let mut sponge = sponge(&gpu);
-    let (values, log) = (filled(&gpu, WORDS), filled::<F>(&gpu, WORDS));
+    let (values, tape) = (filled(&gpu, WORDS), filled::<F>(&gpu, WORDS));
     let absorb = |len| Absorb { source: &values, from: 0, len, integers: false };
     let mut group = c.benchmark_group("transcript");
     // a permutation for 8 words
     group.throughput(Throughput::Elements((WORDS / 8) as u64));
     group.bench_function(format!("observe {WORDS} words"), |b| {
-        time(b, &gpu, |rec| sponge.step(rec, absorb(WORDS), 0, (&log, 0)).expect("recorded"));
+        time(b, &gpu, |rec| sponge.step(rec, absorb(WORDS), 0, (&tape, 0)).expect("recorded"));
     });
     // three evaluations are 12 words: a permutation when the rate is full, and one to sample
     group.throughput(Throughput::Elements(2 * ROUNDS as u64));
     group.bench_function(format!("{ROUNDS} steps between rounds of a sumcheck"), |b| {
-        time(b, &gpu, |rec| (0..ROUNDS).for_each(|_| sponge.step(rec, absorb(12), 4, (&log, 0)).expect("recorded")));
+        time(b, &gpu, |rec| (0..ROUNDS).for_each(|_| sponge.step(rec, absorb(12), 4, (&tape, 0)).expect("recorded")));
     });
     group.finish();
 }

@@ -13,7 +13,7 @@ use crate::{
     stages::{
         pcs::{opening_bytes, panel_width},
         rap::{ROUND0_TILE_BYTES, TILE_BYTES},
-        transcript::LOG_BYTES,
+        transcript::TAPE_BYTES,
     },
 };
 
@@ -157,7 +157,7 @@ impl WgpuDevice {
             opening_bytes(height, params.log_blowup).max(8 * rs_height + tree / 2 + panels),
         ];
         let most = stages.into_iter().max().unwrap_or(0);
-        pooled(tree + codewords + LOG_BYTES + most) + SMALL_BUFFERS
+        pooled(tree + codewords + TAPE_BYTES + most) + SMALL_BUFFERS
     }
 }
 

@@ -30,10 +30,10 @@ use openvm_wgpu_testing::{params::SmallParams, parity::prove_on};
 
 const MIB: u64 = 1 << 20;
 
-/// Fits one small proof, which counts with some 20 MiB (the transcript's log, and a reserve for small buffers), and not two.
+/// Fits one small proof, which counts with some 20 MiB (the transcript's tape, and a reserve for small buffers), and not two.
 const SMALL_BUDGET: u64 = 32 * MIB;
 
-/// What the transcript's log alone takes.
+/// What the transcript's tape alone takes.
 const LOG_BYTES: u64 = 4 * MIB;
 
 /// A key and traces for it.

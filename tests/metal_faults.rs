@@ -86,8 +86,8 @@ impl Case {
     /// The layers of a sumcheck over 2^8 fractions that one workgroup proves.
     fn gkr_rounds() -> Self {
         let (levels, last_layer) = (8, 6);
-        let (heap, unused, state, sponge, log, padding) = (8 << levels, 4, 4 * 68, 16, 1000, 4 * 9);
-        let words = [heap, heap, unused, unused, unused, state, sponge, log, ROUND_CONSTANTS, padding];
+        let (heap, unused, state, sponge, tape, padding) = (8 << levels, 4, 4 * 68, 16, 1000, 4 * 9);
+        let words = [heap, heap, unused, unused, unused, state, sponge, tape, ROUND_CONSTANTS, padding];
         Self::new("gkr/rounds.wgsl", &[0, 0, 0, 0, 0, last_layer, levels, levels, 0, 0, 0, 0, 0], &words, 1)
     }
 
@@ -282,15 +282,15 @@ fn storage_passed_over_a_barrier_for_workgroup_memory() {
 
 #[test]
 fn a_step_that_starts_before_its_message_is_there() {
-    let start = "    workgroupBarrier();\n    if local < observe {\n        transcript_log";
-    let case = Case::transcript_step().edit(start, "    if local < observe {\n        transcript_log");
+    let start = "    workgroupBarrier();\n    if local < observe {\n        tape";
+    let case = Case::transcript_step().edit(start, "    if local < observe {\n        tape");
     case.expect(FindingKind::Race);
 }
 
 #[test]
 fn a_step_that_ends_before_its_samples_are_there() {
-    let end = "    duplex_log += sample;\n    workgroupBarrier();";
-    Case::gkr_rounds().edit(end, "    duplex_log += sample;").expect(FindingKind::Race);
+    let end = "    duplex_tape += sample;\n    workgroupBarrier();";
+    Case::gkr_rounds().edit(end, "    duplex_tape += sample;").expect(FindingKind::Race);
 }
 
 /// What a barrier of a kernel is for.

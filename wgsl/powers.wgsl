@@ -1,16 +1,16 @@
-// out[i] = x^i for i < len, x = the extension element at word `word` of the transcript log.
+// out[i] = x^i for i < len, x = the extension element at word `word` of the transcript tape.
 //
 // One thread a power, by squaring: at most 2 log2(len) products, and no thread waits for another.
 // Host reference: p3's Powers.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     word: u32,
     len: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -25,7 +25,7 @@ fn main(
         return;
     }
     var result = E_ONE;
-    var square = log_ext(params.word);
+    var square = tape_ext(params.word);
     for (var e = i; e != 0u; e >>= 1u) {
         if (e & 1u) != 0u {
             result = e_mul(result, square);

@@ -59,7 +59,7 @@ pub(super) fn from_bytes<T: Element>(bytes: &[u8]) -> Vec<T> {
     out
 }
 
-/// Elements from field words, as the transcript's log holds them.
+/// Elements from field words, as the transcript's tape holds them.
 pub fn from_words<T: Element>(words: &[F]) -> Vec<T> {
     from_bytes(bytemuck::cast_slice(as_words(words)))
 }

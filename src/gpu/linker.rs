@@ -21,7 +21,7 @@ const MODULES: &[(&str, &str)] = &[
     ("ntt/roots", include_str!("../../wgsl/ntt/roots.wgsl")),
     ("ntt/lazy", include_str!("../../wgsl/ntt/lazy.wgsl")),
     ("ntt/tile", include_str!("../../wgsl/ntt/tile.wgsl")),
-    ("transcript/log", include_str!("../../wgsl/transcript/log.wgsl")),
+    ("transcript/tape", include_str!("../../wgsl/transcript/tape.wgsl")),
     ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),
     ("stacked_reduction/eq_cube", include_str!("../../wgsl/stacked_reduction/eq_cube.wgsl")),
     ("rap/columns", include_str!("../../wgsl/rap/columns.wgsl")),

@@ -34,7 +34,7 @@ kernel! {
 kernel! {
     /// out[at + i] = x^(2^i)
     struct Squarings("eq/squarings.wgsl", workgroup = 1) {
-        buffers { read transcript_log: F, write out: EF }
+        buffers { read tape: F, write out: EF }
         params { word, len, at }
     }
 }
@@ -92,16 +92,16 @@ pub(crate) fn split_table(
     rec.dispatch(&split, Grid::threads(len));
 }
 
-/// `x, x^2, x^4, ..` (`len` of them) for the extension element `x` at `word` of the transcript's log, to `out` from an offset.
+/// `x, x^2, x^4, ..` (`len` of them) for the extension element `x` at `word` of the transcript's tape, to `out` from an offset.
 pub(crate) fn squarings(
     rec: &mut Recorder,
-    transcript_log: &DeviceBuffer<F>,
+    tape: &DeviceBuffer<F>,
     word: u32,
     len: usize,
     (out, at): (&DeviceBuffer<EF>, usize),
 ) {
     assert!(at + len <= out.len(), "squarings past the end");
-    let squarings = Squarings { transcript_log, out, word, len: len as u32, at: at as u32 };
+    let squarings = Squarings { tape, out, word, len: len as u32, at: at as u32 };
     rec.dispatch(&squarings, Grid::workgroups((len > 0) as usize));
 }
 
@@ -163,15 +163,15 @@ mod tests {
     fn squarings_match_the_host() {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(10);
-        let log: Vec<F> = (0..9).map(|_| F::from_u32(rng.random())).collect();
-        let device_log = gpu.upload(&log, "log").unwrap();
+        let tape: Vec<F> = (0..9).map(|_| F::from_u32(rng.random())).collect();
+        let device_tape = gpu.upload(&tape, "tape").unwrap();
         let out = gpu.upload(&vec![EF::ONE; 30], "out").unwrap();
         let mut rec = gpu.recorder("test");
-        squarings(&mut rec, &device_log, 5, 0, (&out, 0));
-        squarings(&mut rec, &device_log, 5, 27, (&out, 2));
+        squarings(&mut rec, &device_tape, 5, 0, (&out, 0));
+        squarings(&mut rec, &device_tape, 5, 27, (&out, 2));
         let ticket = rec.download(&out);
         let found = rec.wait().unwrap().take(ticket).unwrap();
-        let mut x = EF::from_basis_coefficients_slice(&log[5..]).unwrap();
+        let mut x = EF::from_basis_coefficients_slice(&tape[5..]).unwrap();
         for (i, found) in found.into_iter().enumerate() {
             let inside = (2..29).contains(&i);
             assert_eq!(found, if inside { x } else { EF::ONE });

@@ -11,27 +11,22 @@ use crate::{
 kernel! {
     /// u_cube = (u_0^(2^i) for i < l_skip, u_1, .., u_n)
     struct UCube("openings/u_cube.wgsl", workgroup = 32) {
-        buffers { read transcript_log: F, read words: u32, write u_cube: EF }
+        buffers { read tape: F, read words: u32, write u_cube: EF }
         params { l_skip, len }
     }
 }
 
 /// The point on the hypercube of the stacked columns' coefficients at which WHIR opens: `l_skip + n_stack` elements, from the places in
-/// the log of `u` (`1 + n_stack` elements).
+/// the tape of `u` (`1 + n_stack` elements).
 ///
 /// # Errors
 ///
 /// As [`Gpu::upload`].
-pub(crate) fn u_cube(
-    rec: &mut Recorder,
-    transcript_log: &DeviceBuffer<F>,
-    u: &[u32],
-    l_skip: usize,
-) -> Result<DeviceBuffer<EF>> {
+pub(crate) fn u_cube(rec: &mut Recorder, tape: &DeviceBuffer<F>, u: &[u32], l_skip: usize) -> Result<DeviceBuffer<EF>> {
     let len = l_skip + u.len() - 1;
     let words = rec.gpu().upload(u, "positions of u")?;
     let u_cube = rec.gpu().alloc(len, "u_cube")?;
-    let kernel = UCube { transcript_log, words: &words, u_cube: &u_cube, l_skip: l_skip as u32, len: len as u32 };
+    let kernel = UCube { tape, words: &words, u_cube: &u_cube, l_skip: l_skip as u32, len: len as u32 };
     rec.dispatch(&kernel, Grid::threads(len));
     Ok(u_cube)
 }
@@ -47,13 +42,13 @@ mod tests {
     #[test]
     fn squares_of_u_0_then_the_rest() {
         let gpu = testing::gpu();
-        let log: Vec<F> = (1..200).map(F::from_u32).collect();
-        let element = |word: u32| EF::from_basis_coefficients_slice(&log[word as usize..word as usize + 4]).unwrap();
+        let tape: Vec<F> = (1..200).map(F::from_u32).collect();
+        let element = |word: u32| EF::from_basis_coefficients_slice(&tape[word as usize..word as usize + 4]).unwrap();
         for (l_skip, n_stack) in [(0, 0), (0, 3), (1, 0), (4, 17), (9, 8)] {
             let words: Vec<u32> = (0..=n_stack).map(|i| 7 * i + 3).collect();
             let mut rec = gpu.recorder("test");
-            let device_log = rec.gpu().upload(&log, "log").unwrap();
-            let found = u_cube(&mut rec, &device_log, &words, l_skip).unwrap();
+            let device_tape = rec.gpu().upload(&tape, "tape").unwrap();
+            let found = u_cube(&mut rec, &device_tape, &words, l_skip).unwrap();
             let ticket = rec.download(&found);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             let squares = element(words[0]).exp_powers_of_2().take(l_skip);

@@ -11,24 +11,19 @@ use crate::{
 kernel! {
     /// out[i] = x^i
     struct Powers("powers.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, write out: EF }
+        buffers { read tape: F, write out: EF }
         params { word, len }
     }
 }
 
-/// `x^0, .., x^(len - 1)` for the extension element `x` at `word` of the transcript's log.
+/// `x^0, .., x^(len - 1)` for the extension element `x` at `word` of the transcript's tape.
 ///
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub(crate) fn powers(
-    rec: &mut Recorder,
-    transcript_log: &DeviceBuffer<F>,
-    word: u32,
-    len: usize,
-) -> Result<DeviceBuffer<EF>> {
+pub(crate) fn powers(rec: &mut Recorder, tape: &DeviceBuffer<F>, word: u32, len: usize) -> Result<DeviceBuffer<EF>> {
     let out = rec.gpu().alloc(len, "powers of a challenge")?;
-    rec.dispatch(&Powers { transcript_log, out: &out, word, len: len as u32 }, Grid::threads(len));
+    rec.dispatch(&Powers { tape, out: &out, word, len: len as u32 }, Grid::threads(len));
     Ok(out)
 }
 
@@ -44,14 +39,14 @@ mod tests {
     fn powers_match_the_host() {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(8);
-        let log: Vec<F> = (0..40).map(|_| F::from_u32(rng.random())).collect();
-        let device_log = gpu.upload(&log, "log").unwrap();
+        let tape: Vec<F> = (0..40).map(|_| F::from_u32(rng.random())).collect();
+        let device_tape = gpu.upload(&tape, "tape").unwrap();
         for (word, len) in [(0, 1), (3, 2), (17, 65), (36, 1000), (5, 4097)] {
             let mut rec = gpu.recorder("test");
-            let out = powers(&mut rec, &device_log, word as u32, len).unwrap();
+            let out = powers(&mut rec, &device_tape, word as u32, len).unwrap();
             let ticket = rec.download(&out);
             let found = rec.wait().unwrap().take(ticket).unwrap();
-            let x = EF::from_basis_coefficients_slice(&log[word..word + 4]).unwrap();
+            let x = EF::from_basis_coefficients_slice(&tape[word..word + 4]).unwrap();
             assert_eq!(found, x.powers().take(len).collect());
         }
     }

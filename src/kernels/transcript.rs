@@ -1,4 +1,4 @@
-//! Sponge, proof of work and log access on the device (`wgsl/transcript/*`).
+//! Sponge, proof of work and tape access on the device (`wgsl/transcript/*`).
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::PrimeField32;
@@ -13,8 +13,8 @@ use crate::{
 kernel! {
     /// Absorbs a range of words, then squeezes some; see the WGSL header.
     struct Step("transcript/step.wgsl", workgroup = 64) {
-        buffers { read source: u32, write sponge: F, write transcript_log: F, read round_constants: F }
-        params { start, absorb, squeeze, log_at, absorb_index, sample_index, integers }
+        buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F }
+        params { start, absorb, squeeze, tape_at, absorb_index, sample_index, integers }
     }
 }
 
@@ -29,15 +29,15 @@ kernel! {
 kernel! {
     /// A step with proof of work of few bits; see the WGSL header.
     struct Work("transcript/work.wgsl", workgroup = 128) {
-        buffers { read source: u32, write sponge: F, write transcript_log: F, read round_constants: F }
-        params { start, absorb, bits, limit, squeeze, log_at, absorb_index, sample_index }
+        buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F }
+        params { start, absorb, bits, limit, squeeze, tape_at, absorb_index, sample_index }
     }
 }
 
 kernel! {
-    /// Elements of the log as a dense vector.
+    /// Elements of the tape as a dense vector.
     struct Gather("transcript/gather.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, read words: u32, write out: EF }
+        buffers { read tape: F, read words: u32, write out: EF }
         params { len }
     }
 }
@@ -61,16 +61,16 @@ pub struct Absorb<'a> {
     pub integers: bool,
 }
 
-/// The sponge that a kernel continues on its own, with the log: bindings and parameters of `duplex_open` in
+/// The sponge that a kernel continues on its own, with the tape: bindings and parameters of `duplex_open` in
 /// `wgsl/transcript/duplex.wgsl`.
 #[derive(Clone)]
 pub struct KernelSponge {
     pub state: DeviceBuffer<F>,
-    pub log: DeviceBuffer<F>,
+    pub tape: DeviceBuffer<F>,
     pub absorb_index: u32,
     pub sample_index: u32,
-    /// The word of the log where the kernel's first observation goes.
-    pub log_at: u32,
+    /// The word of the tape where the kernel's first observation goes.
+    pub tape_at: u32,
 }
 
 /// Words of the sponge's rate.
@@ -87,7 +87,7 @@ const MESSAGE_WORDS: usize = 20;
 const GRIND_THREADS: usize = 1 << 15;
 
 impl DeviceSponge {
-    /// Absorbs, then squeezes `squeeze` words; all of them go to `log` from word `log_at`.
+    /// Absorbs, then squeezes `squeeze` words; all of them go to `tape` from word `tape_at`.
     ///
     /// # Errors
     ///
@@ -97,10 +97,10 @@ impl DeviceSponge {
         rec: &mut Recorder,
         absorb: Absorb<'_>,
         squeeze: usize,
-        (log, log_at): (&DeviceBuffer<F>, usize),
+        (tape, tape_at): (&DeviceBuffer<F>, usize),
     ) -> Result<()> {
         assert!(absorb.from + absorb.len <= absorb.source.len(), "observation past the end of its buffer");
-        assert!(log_at + absorb.len + squeeze <= log.len(), "transcript log is full");
+        assert!(tape_at + absorb.len + squeeze <= tape.len(), "transcript tape is full");
         let round_constants = round_constants(rec.gpu())?;
         let mut done = 0;
         loop {
@@ -110,12 +110,12 @@ impl DeviceSponge {
             let step = Step {
                 source: absorb.source,
                 sponge: &self.state,
-                transcript_log: log,
+                tape,
                 round_constants: &round_constants,
                 start: (absorb.from + done) as u32,
                 absorb: count as u32,
                 squeeze: squeeze as u32,
-                log_at: (log_at + done) as u32,
+                tape_at: (tape_at + done) as u32,
                 absorb_index: self.absorb_index as u32,
                 sample_index: self.sample_index as u32,
                 integers: absorb.integers as u32,
@@ -129,14 +129,14 @@ impl DeviceSponge {
         }
     }
 
-    /// For a kernel that continues from here, logging from word `log_at`.
-    pub fn in_kernel(&self, log: &DeviceBuffer<F>, log_at: usize) -> KernelSponge {
+    /// For a kernel that continues from here, with the tape from word `tape_at`.
+    pub fn in_kernel(&self, tape: &DeviceBuffer<F>, tape_at: usize) -> KernelSponge {
         KernelSponge {
             state: self.state.clone(),
-            log: log.clone(),
+            tape: tape.clone(),
             absorb_index: self.absorb_index as u32,
             sample_index: self.sample_index as u32,
-            log_at: log_at as u32,
+            tape_at: tape_at as u32,
         }
     }
 
@@ -157,7 +157,7 @@ impl DeviceSponge {
     }
 
     /// Absorbs; finds and absorbs the smallest witness, by one workgroup; squeezes the word that is checked and others; all of them go to
-    /// `log` from word `log_at`. Without a witness `u32::MAX` stands for it.
+    /// `tape` from word `tape_at`. Without a witness `u32::MAX` stands for it.
     ///
     /// # Errors
     ///
@@ -170,22 +170,22 @@ impl DeviceSponge {
         &mut self,
         rec: &mut Recorder,
         work: WorkStep<'_>,
-        (log, log_at): (&DeviceBuffer<F>, usize),
+        (tape, tape_at): (&DeviceBuffer<F>, usize),
     ) -> Result<()> {
         assert!(work.is_small(), "proof of work for one workgroup");
         assert!(work.from + work.absorb <= work.source.len(), "observation past the end of its buffer");
-        assert!(log_at + work.absorb + 2 + work.squeeze <= log.len(), "transcript log is full");
+        assert!(tape_at + work.absorb + 2 + work.squeeze <= tape.len(), "transcript tape is full");
         let kernel = Work {
             source: work.source,
             sponge: &self.state,
-            transcript_log: log,
+            tape,
             round_constants: &round_constants(rec.gpu())?,
             start: work.from as u32,
             absorb: work.absorb as u32,
             bits: work.bits as u32,
             limit: grind_limit(work.bits),
             squeeze: work.squeeze as u32,
-            log_at: log_at as u32,
+            tape_at: tape_at as u32,
             absorb_index: self.absorb_index as u32,
             sample_index: self.sample_index as u32,
         };
@@ -278,15 +278,15 @@ impl Witnesses {
     }
 }
 
-/// `words[i]`-th extension elements of the log.
+/// `words[i]`-th extension elements of the tape.
 ///
 /// # Errors
 ///
 /// As [`Gpu::upload`].
-pub(crate) fn gather(rec: &mut Recorder, log: &DeviceBuffer<F>, words: &[u32]) -> Result<DeviceBuffer<EF>> {
+pub(crate) fn gather(rec: &mut Recorder, tape: &DeviceBuffer<F>, words: &[u32]) -> Result<DeviceBuffer<EF>> {
     let out = rec.gpu().alloc(words.len(), "challenges")?;
     let words = rec.gpu().upload(words, "challenge positions")?;
     let len = words.len();
-    rec.dispatch(&Gather { transcript_log: log, words: &words, out: &out, len: len as u32 }, Grid::threads(len));
+    rec.dispatch(&Gather { tape, words: &words, out: &out, len: len as u32 }, Grid::threads(len));
     Ok(out)
 }

@@ -1,9 +1,9 @@
-// out[at + i] = x^(2^i) for i < len, x = the extension element at word `word` of the transcript log: the point pow(x) of the hypercube,
+// out[at + i] = x^(2^i) for i < len, x = the extension element at word `word` of the transcript tape: the point pow(x) of the hypercube,
 // at which a multilinear polynomial with coefficients c takes the value sum_j c[j] x^j.
 //
 // One thread for all (len <= 32, each is the square of the one before).
 // Host reference: exp_powers_of_2.
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     word: u32,
@@ -11,13 +11,13 @@ struct Params {
     at: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
 var<immediate> params: Params;
 
 @compute @workgroup_size(1)
 fn main() {
-    var x = log_ext(params.word);
+    var x = tape_ext(params.word);
     for (var i = 0u; i < params.len; i++) {
         out[params.at + i] = x;
         x = e_square(x);

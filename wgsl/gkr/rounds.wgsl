@@ -33,7 +33,7 @@ struct Params {
     top: u32,
     absorb_index: u32,
     sample_index: u32,
-    log_at: u32,
+    tape_at: u32,
     // fractions of the table in memory that are stored
     real: u32,
     // 0: no leaves are padding
@@ -47,7 +47,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> partials: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> state: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(7) var<storage, read_write> transcript_log: array<u32>;
+@group(0) @binding(7) var<storage, read_write> tape: array<u32>;
 @group(0) @binding(8) var<storage, read> round_constants: array<vec4<u32>>;
 @group(0) @binding(9) var<storage, read> padding: array<vec4<u32>>;
 var<immediate> params: Params;
@@ -362,7 +362,7 @@ fn main(thread: DuplexThread) {
     if local < STATE {
         share_ext(local, state[local]);
     }
-    duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
+    duplex_open(thread, params.absorb_index, params.sample_index, params.tape_at);
     let window = params.slots > 0u && params.tail == 0u;
     // transcript steps: of a window two rounds, of a tail all rounds and the claims, at the start the root and the same for each layer
     var steps = 2u;

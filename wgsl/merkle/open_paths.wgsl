@@ -1,9 +1,9 @@
 // Authentication paths: path[query][layer] = the sibling of the query's node in each layer below the root.
 //
-// The query's leaf is the low `bits` bits of word first_word + query of the transcript's log; the tree has 2^bits leaves and lies in `nodes`
+// The query's leaf is the low `bits` bits of word first_word + query of the transcript's tape; the tree has 2^bits leaves and lies in `nodes`
 // as merkle/tree.wgsl leaves it, two vectors a node. One thread a vector. Host reference: MerkleTree::query_merkle_proof.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     queries: u32,
@@ -12,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> nodes: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(1) var<storage, read> tape: array<u32>;
 @group(0) @binding(2) var<storage, read_write> path: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -27,7 +27,7 @@ fn main(
         return;
     }
     let layer = (i >> 1u) % params.bits;
-    let leaf = log_bits(params.first_word + (i >> 1u) / params.bits, params.bits);
+    let leaf = tape_bits(params.first_word + (i >> 1u) / params.bits, params.bits);
     // the layers below take 2^(bits + 1) - 2^(bits + 1 - layer) nodes
     let nodes_below = (2u << params.bits) - ((2u << params.bits) >> layer);
     path[i] = nodes[2u * (nodes_below + ((leaf >> layer) ^ 1u)) + (i & 1u)];

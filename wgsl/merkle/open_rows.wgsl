@@ -1,10 +1,10 @@
 // The rows that queries open: opened[query][t][first_column + column] = (row leaf + t stride, column) of a panel, t < rows_per_query.
 //
-// `leaf` is the low `bits` bits of word first_word + query of the transcript's log and stride = 2^bits; the word of (row, column) is
+// `leaf` is the low `bits` bits of word first_word + query of the transcript's tape and stride = 2^bits; the word of (row, column) is
 // panel[row * row_stride + column * column_stride]; opened rows have `width` columns. One thread a word.
 // Host reference: MerkleTree::get_opened_rows.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     queries: u32,
@@ -19,7 +19,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> panel: array<u32>;
-@group(0) @binding(1) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(1) var<storage, read> tape: array<u32>;
 @group(0) @binding(2) var<storage, read_write> opened: array<u32>;
 var<immediate> params: Params;
 
@@ -35,7 +35,7 @@ fn main(
     }
     let column = i % params.columns;
     let place = i / params.columns;
-    let leaf = log_bits(params.first_word + place / params.rows_per_query, params.bits);
+    let leaf = tape_bits(params.first_word + place / params.rows_per_query, params.bits);
     let row = leaf + ((place % params.rows_per_query) << params.bits);
     opened[place * params.width + params.first_column + column] = panel[row * params.row_stride + column * params.column_stride];
 }

@@ -1,15 +1,15 @@
 // The WHIR point: u_cube = (u_0, u_0^2, u_0^4, .., u_0^(2^(l_skip - 1)), u_1, .., u_n).
 //
-// words[i] is the place of u_i in the log. One thread an element, at most 27 of them.
+// words[i] is the place of u_i on the tape. One thread an element, at most 27 of them.
 // Host reference: `prove_openings` of upstream's reference device.
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     l_skip: u32,
     len: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> words: array<u32>;
 @group(0) @binding(2) var<storage, read_write> u_cube: array<vec4<u32>>;
 var<immediate> params: Params;
@@ -21,10 +21,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     if i >= params.l_skip {
-        u_cube[i] = log_ext(words[i - params.l_skip + 1u]);
+        u_cube[i] = tape_ext(words[i - params.l_skip + 1u]);
         return;
     }
-    var power = log_ext(words[0]);
+    var power = tape_ext(words[0]);
     for (var k = 0u; k < i; k++) {
         power = e_square(power);
     }

@@ -8,15 +8,15 @@
 // xi_cur = xi[xi_index]. T = airs.
 //
 // state (EF): eq, eq_sharp, tail, claim, then head(0..=degree) of this round. When `challenge` is not NONE it is first advanced over
-// the round before, whose challenge r is at that word of the transcript's log:
+// the round before, whose challenge r is at that word of the transcript's tape:
 //   claim = s(r), eq and eq_sharp times eq(xi_before, r), tail times r.
 // sums (EF): for AIR a at sums_offset + 3 degree a: numerator, denominator, zerocheck, `degree` values each (only the first where it ends this round).
 // lifts: (n_lift, shift) per AIR. weights: 1 / prod_{k != i} (i - k) over k <= degree, for the interpolation of head.
-// One workgroup of 64 threads, AIRs in strides; duplex.wgsl logs what is observed and sampled. Host reference: kernels::rap::rounds::tests (upstream's prove_zerocheck_and_logup).
+// One workgroup of 64 threads, AIRs in strides; duplex.wgsl writes to the tape what is observed and sampled. Host reference: kernels::rap::rounds::tests (upstream's prove_zerocheck_and_logup).
 #import field/ext
 #import rap/round_sum
 #import transcript/duplex
-#import transcript/log
+#import transcript/tape
 
 const NONE: u32 = 0xffffffffu;
 
@@ -29,7 +29,7 @@ struct Params {
     sums_offset: u32,
     absorb_index: u32,
     sample_index: u32,
-    log_at: u32,
+    tape_at: u32,
 }
 
 @group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
@@ -39,7 +39,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> weights: array<u32>;
 @group(0) @binding(5) var<storage, read_write> state: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(7) var<storage, read_write> transcript_log: array<u32>;
+@group(0) @binding(7) var<storage, read_write> tape: array<u32>;
 @group(0) @binding(8) var<storage, read> round_constants: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -90,7 +90,7 @@ fn s_at(x: Ext, xi_cur: Ext) -> Ext {
 }
 
 fn advance() {
-    let r = log_ext(params.challenge);
+    let r = tape_ext(params.challenge);
     let xi_before = xi[params.xi_index - 1u];
     state[3] = s_at(r, xi_before);
     let eq_r = eq_1(xi_before, r);
@@ -127,7 +127,7 @@ fn combine(n_lift: u32, exactly: bool, x: u32, t: u32) -> Ext {
 @compute @workgroup_size(64)
 fn main(thread: DuplexThread) {
     let t = thread.workgroup_lane;
-    duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
+    duplex_open(thread, params.absorb_index, params.sample_index, params.tape_at);
     if t == 0u {
         if params.challenge != NONE {
             advance();

@@ -2,12 +2,12 @@
 //
 //   eq = eq_D(xi[0], r_0),   eq_sharp = sum_i lagrange[i] * eq(xi[..l_skip], bits of i),   tail = 0,   claim = s_0(r_0),
 //
-// r_0 the challenge at word `challenge` of the transcript's log, s_0 given by its `len` coefficients, lagrange the Lagrange basis of D
+// r_0 the challenge at word `challenge` of the transcript's tape, s_0 given by its `len` coefficients, lagrange the Lagrange basis of D
 // at r_0. EF; one workgroup of 64 threads, terms in strides.
 // Host reference: upstream's eval_eq_uni, eval_eq_sharp_uni, horner_eval.
 #import rap/eq_uni
 #import rap/round_sum
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     l_skip: u32,
@@ -15,7 +15,7 @@ struct Params {
     challenge: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> xi: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> lagrange: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> s_0: array<vec4<u32>>;
@@ -46,7 +46,7 @@ fn eq_cube(i: u32) -> Ext {
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) t: u32) {
-    let r_0 = log_ext(params.challenge);
+    let r_0 = tape_ext(params.challenge);
     var sharp = E_ZERO;
     for (var i = t; i < (1u << params.l_skip); i += 64u) {
         sharp = e_add(sharp, e_mul(lagrange[i], eq_cube(i)));

@@ -2,10 +2,10 @@
 //
 //   target[c * target_stride + offset + y] = t_0 + r (t_1 - t_0),   t_k = source[c * 2 * rows + 2 * y + k],   y < rows, c < columns.
 //
-// EF; r is the challenge at word `challenge` of the transcript's log. One thread per output: 32 bytes in, 16 out.
+// EF; r is the challenge at word `challenge` of the transcript's tape. One thread per output: 32 bytes in, 16 out.
 // Host reference: upstream's fold_mle_evals.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     columns: u32,
@@ -15,7 +15,7 @@ struct Params {
     challenge: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> source: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> folded: array<vec4<u32>>;
 var<immediate> params: Params;
@@ -30,7 +30,7 @@ fn main(
     if e >= params.columns * params.rows {
         return;
     }
-    let r = log_ext(params.challenge);
+    let r = tape_ext(params.challenge);
     let c = e / params.rows;
     let y = e % params.rows;
     folded[c * params.target_stride + params.offset + y] = e_fold(source[2u * e], source[2u * e + 1u], r);

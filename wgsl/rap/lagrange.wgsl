@@ -1,11 +1,11 @@
-// The Lagrange basis of D at r: lagrange[i] = eq_D(omega^i, r), i < 2^l_skip, r the challenge at word `challenge` of the transcript's log
+// The Lagrange basis of D at r: lagrange[i] = eq_D(omega^i, r), i < 2^l_skip, r the challenge at word `challenge` of the transcript's tape
 // and omega the generator of D.
 //
 // eq_D by l_skip doublings (upstream's eval_eq_uni), which needs no inverse. EF, one thread per i.
 // Host reference: upstream's eval_eq_uni.
 #import grid
 #import rap/eq_uni
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     l_skip: u32,
@@ -13,7 +13,7 @@ struct Params {
     challenge: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read_write> lagrange: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -25,6 +25,6 @@ fn main(
 ) {
     let i = linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
     if i < (1u << params.l_skip) {
-        lagrange[i] = eq_uni(params.l_skip, log_ext(params.challenge), e_from_base(f_pow(params.omega, i)));
+        lagrange[i] = eq_uni(params.l_skip, tape_ext(params.challenge), e_from_base(f_pow(params.omega, i)));
     }
 }

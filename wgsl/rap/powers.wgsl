@@ -1,14 +1,14 @@
-// out[k] = b^k, k < len, b the challenge at word `challenge` of the transcript's log. EF, one thread per power, square and multiply.
+// out[k] = b^k, k < len, b the challenge at word `challenge` of the transcript's tape. EF, one thread per power, square and multiply.
 // Host reference: p3's powers.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     len: u32,
     challenge: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -23,7 +23,7 @@ fn main(
         return;
     }
     var result = E_ONE;
-    var base = log_ext(params.challenge);
+    var base = tape_ext(params.challenge);
     for (var e = k; e != 0u; e >>= 1u) {
         if (e & 1u) != 0u {
             result = e_mul(result, base);

@@ -6,7 +6,7 @@
 // i + threads, ..; a workgroup writes partials[2 (partial_at + w)] and the next. Reads 128 bytes and writes 64 per pair, 8 products.
 // Host reference: `tests::cube_rounds`.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     len: u32,
@@ -17,7 +17,7 @@ struct Params {
     partial_at: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> values: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> next_values: array<vec4<u32>>;
@@ -50,7 +50,7 @@ fn main(
     var one = E_ZERO;
     var two = E_ZERO;
     if group < params.workgroups {
-        let u = log_ext(params.u_word);
+        let u = tape_ext(params.u_word);
         for (var i = group * 256u + local; 2u * i < params.len; i += params.workgroups * 256u) {
             let low = element(2u * i, u);
             if 2u * i + 1u < params.len {

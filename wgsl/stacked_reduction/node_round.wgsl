@@ -5,7 +5,7 @@
 // of the folds' sources. partials as in cube_round.wgsl, over pairs of nodes; nothing is summed when `sum` is 0 (the last level, whose
 // values are the stacking openings). Thread i takes pairs i, i + threads, ... Host reference: `tests::node_rounds`.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     nodes: u32,
@@ -17,7 +17,7 @@ struct Params {
     partial_at: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> plan: array<u32>;
 @group(0) @binding(2) var<storage, read> source_values: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> source_weights: array<vec4<u32>>;
@@ -73,7 +73,7 @@ fn main(
     var one = E_ZERO;
     var two = E_ZERO;
     if group < params.workgroups {
-        let u = log_ext(params.u_word);
+        let u = tape_ext(params.u_word);
         for (var i = group * 256u + local; 2u * i < params.nodes; i += params.workgroups * 256u) {
             let low = make_node(2u * i, u);
             if 2u * i + 1u < params.nodes {

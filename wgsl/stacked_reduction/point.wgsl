@@ -4,7 +4,7 @@
 //
 // One thread a z or a kind, at most 2 N products. Host reference: upstream's `eval_eq_uni` (`tests::polynomial_of_round_0_and_its_point`).
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     l_skip: u32,
@@ -12,7 +12,7 @@ struct Params {
     u_word: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> skip_domain: array<u32>;
 @group(0) @binding(2) var<storage, read> kind_weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> point: array<vec4<u32>>;
@@ -46,7 +46,7 @@ fn main(
 ) {
     let i = linear_workgroup(workgroup_id, num_workgroups) * 256u + local;
     let size = 1u << params.l_skip;
-    let u_0 = log_ext(params.u_word);
+    let u_0 = tape_ext(params.u_word);
     if i < size {
         point[i] = eq_uni(u_0, skip_domain[size + i]);
     } else if i < size + params.kinds {

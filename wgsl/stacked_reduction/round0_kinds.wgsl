@@ -10,7 +10,7 @@
 // then a plain inverse DFT, N terms a coefficient, 2 N / 256 coefficients a thread.
 // Host reference: `tests::polynomial_of_round_0_and_its_point`.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     l_skip: u32,
@@ -19,7 +19,7 @@ struct Params {
     plan_at: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> plan: array<u32>;
 @group(0) @binding(2) var<storage, read> records: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> constants: array<vec4<u32>>;
@@ -61,7 +61,7 @@ fn main(
         }
         workgroupBarrier();
     }
-    let lambda = log_ext(params.lambda_word);
+    let lambda = tape_ext(params.lambda_word);
     let constant = kind * (2u * size + 1u);
     let b = e_mul(lambda, constants[constant + 2u * size]);
     for (var c = local; c < 2u * size; c += 256u) {

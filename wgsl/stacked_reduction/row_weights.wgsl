@@ -1,9 +1,9 @@
 // out[x 2^l_skip + z] = point[z] eq(x, u[1..1+bits]) for x < 2^bits: the weights of a column's cells in its opening at u.
 //
-// One thread an element, at most `bits` products. Challenge u_j lies at word u_word + 12 (j - 1) of the log for u_word = that of u_1.
+// One thread an element, at most `bits` products. Challenge u_j lies at word u_word + 12 (j - 1) of the tape for u_word = that of u_1.
 // Host reference: `tests::openings_of_columns`.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     l_skip: u32,
@@ -11,7 +11,7 @@ struct Params {
     u_word: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> point: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<u32>>;
 var<immediate> params: Params;
@@ -28,7 +28,7 @@ fn main(
     }
     var weight = point[i & ((1u << params.l_skip) - 1u)];
     for (var j = 0u; j < params.bits; j++) {
-        let product = e_mul(weight, log_ext(params.u_word + 12u * j));
+        let product = e_mul(weight, tape_ext(params.u_word + 12u * j));
         if ((i >> (params.l_skip + j)) & 1u) != 0u {
             weight = product;
         } else {

@@ -5,7 +5,7 @@
 // threads walk the rows of a block for four columns at once, so that a weight is loaded once for four cells; a workgroup holds
 // 256 >> lane_bits such teams. Reads 4 bytes and does 4 wide products per cell. Host reference: `tests::openings_of_columns`.
 #import grid
-#import transcript/log
+#import transcript/tape
 #import stacked_reduction/dot4
 
 struct Params {
@@ -21,7 +21,7 @@ struct Params {
     slot: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> source: array<u32>;
 @group(0) @binding(2) var<storage, read> row_weights: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<u32>>;
@@ -38,7 +38,7 @@ fn cells(p: u32, steps: vec3<u32>) -> vec4<u32> {
 fn block_weight(block: u32) -> Ext {
     var weight = E_ONE;
     for (var j = 0u; j < params.log_blocks; j++) {
-        let product = e_mul(weight, log_ext(params.u_word + 12u * j));
+        let product = e_mul(weight, tape_ext(params.u_word + 12u * j));
         if ((block >> j) & 1u) != 0u {
             weight = product;
         } else {

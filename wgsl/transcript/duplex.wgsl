@@ -1,12 +1,12 @@
 // The duplex sponge for kernels of one workgroup (at least 32 threads) that observe and sample on their own: overwrite mode, rate 8 (upstream's
 // DuplexSponge). A full rate permutes at once; a squeeze permutes when words were absorbed since the last permutation or the rate is used
-// up, and gives words from the end of the rate. Every word goes to the log, too.
+// up, and gives words from the end of the rate. Every word goes to the tape, too.
 //
 //   duplex_open(..); { fill `message`; duplex_step(local, observe, sample); read `sampled` } ...; duplex_close(..)
 //
 // There is one permutation in the code, since code that runs for the first time takes longer to fetch than to execute (docs/performance.md).
 // All threads of the workgroup call all of it in uniform control flow. The positions in the rate depend only on counts.
-// A kernel that imports this declares `sponge: array<u32>` (16 words) and `transcript_log: array<u32>`, both read_write, and
+// A kernel that imports this declares `sponge: array<u32>` (16 words) and `tape: array<u32>`, both read_write, and
 // `round_constants` (see poseidon2.wgsl); its entry point takes a DuplexThread.
 //
 // Where subgroups have 16 lanes or more (SUBGROUP16), 16 of them hold the state and permute it (poseidon2_lanes.wgsl); all subgroups do the same
@@ -40,7 +40,7 @@ fn sampled_ext(element: u32) -> vec4<u32> {
 
 var<private> duplex_at: u32;
 var<private> duplex_left: u32;
-var<private> duplex_log: u32;
+var<private> duplex_tape: u32;
 
 #if SUBGROUP16
 /// What a thread is told of itself. The names are used for nothing else: where naga 30 zeroes workgroup memory, its Metal text takes the
@@ -77,12 +77,12 @@ fn duplex_absorb(local: u32, read: u32, count: u32) {
     }
 }
 
-/// The next `count` words are sampled, from `given` on, and logged.
-fn duplex_squeeze(local: u32, given: u32, count: u32, log_at: u32) {
+/// The next `count` words are sampled, from `given` on, and written to the tape.
+fn duplex_squeeze(local: u32, given: u32, count: u32, tape_at: u32) {
     let i = duplex_left - 1u - local;
     if local < duplex_left && i < count {
         atomicStore(&sampled[given + i], duplex_word);
-        transcript_log[log_at + i] = duplex_word;
+        tape[tape_at + i] = duplex_word;
     }
 }
 
@@ -186,12 +186,12 @@ fn duplex_absorb(local: u32, read: u32, count: u32) {
     }
 }
 
-/// The next `count` words are sampled, from `given` on, and logged.
-fn duplex_squeeze(local: u32, given: u32, count: u32, log_at: u32) {
+/// The next `count` words are sampled, from `given` on, and written to the tape.
+fn duplex_squeeze(local: u32, given: u32, count: u32, tape_at: u32) {
     if local < count {
         let word = atomicLoad(&duplex_words[duplex_left - 1u - local]);
         atomicStore(&sampled[given + local], word);
-        transcript_log[log_at + local] = word;
+        tape[tape_at + local] = word;
     }
 }
 
@@ -219,12 +219,12 @@ fn duplex_permute(lane: u32) {
 }
 #endif
 
-/// Continues the sponge in memory; `log_at` is where its next word goes in the log.
-fn duplex_open(thread: DuplexThread, absorb_index: u32, sample_index: u32, log_at: u32) {
+/// Continues the sponge in memory; `tape_at` is where its next word goes on the tape.
+fn duplex_open(thread: DuplexThread, absorb_index: u32, sample_index: u32, tape_at: u32) {
     duplex_load(thread);
     duplex_at = absorb_index;
     duplex_left = sample_index;
-    duplex_log = log_at;
+    duplex_tape = tape_at;
 }
 
 /// Leaves the sponge in memory for the next kernel.
@@ -247,9 +247,9 @@ fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
 #endif
     workgroupBarrier();
     if local < observe {
-        transcript_log[duplex_log + local] = atomicLoad(&message[local]);
+        tape[duplex_tape + local] = atomicLoad(&message[local]);
     }
-    duplex_log += observe;
+    duplex_tape += observe;
     var read = 0u;
     var given = 0u;
     loop {
@@ -264,7 +264,7 @@ fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
             full = duplex_at != 0u || duplex_left == 0u;
             if !full {
                 let taken = min(duplex_left, sample - given);
-                duplex_squeeze(local, given, taken, duplex_log + given);
+                duplex_squeeze(local, given, taken, duplex_tape + given);
                 duplex_left -= taken;
                 given += taken;
             }
@@ -277,6 +277,6 @@ fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
             duplex_left = 8u;
         }
     }
-    duplex_log += sample;
+    duplex_tape += sample;
     workgroupBarrier();
 }

@@ -1,4 +1,4 @@
-// A step of the duplex sponge: absorb `absorb` words of `source` at `start`, then squeeze `squeeze` words; log all of them at `log_at`.
+// A step of the duplex sponge: absorb `absorb` words of `source` at `start`, then squeeze `squeeze` words; write all of them to the tape at `tape_at`.
 //
 // One workgroup; duplex.wgsl does the work. Long observations are several dispatches (see the launcher). 32 threads would do, but Metal's
 // compiler may lose the barriers of so few (docs/metal.md).
@@ -9,7 +9,7 @@ struct Params {
     start: u32,
     absorb: u32,
     squeeze: u32,
-    log_at: u32,
+    tape_at: u32,
     absorb_index: u32,
     sample_index: u32,
     // the words of `source` are integers to be brought into Montgomery form first (a proof-of-work witness)
@@ -18,14 +18,14 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> source: array<u32>;
 @group(0) @binding(1) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(2) var<storage, read_write> transcript_log: array<u32>;
+@group(0) @binding(2) var<storage, read_write> tape: array<u32>;
 @group(0) @binding(3) var<storage, read> round_constants: array<vec4<u32>>;
 var<immediate> params: Params;
 
 @compute @workgroup_size(64)
 fn main(thread: DuplexThread) {
     let local = thread.workgroup_lane;
-    duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
+    duplex_open(thread, params.absorb_index, params.sample_index, params.tape_at);
     var read = 0u;
     var given = 0u;
     while read < params.absorb || given < params.squeeze {

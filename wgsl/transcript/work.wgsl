@@ -1,6 +1,6 @@
 // A step of the duplex sponge with proof of work of few bits: absorb `absorb` words (at most 20) of `source` at `start`; find and absorb the
 // smallest integer c < limit such that the word sampled next has its low `bits` bits 0; sample that word and `squeeze` (at most 7) more. Logged
-// at `log_at` in this order.
+// at `tape_at` in this order.
 //
 // One workgroup, a candidate a thread and turn: expected are 1 + 2^bits / 128 turns. grind.wgsl finds witnesses of more bits, by the whole device.
 // As there, one permutation decides. When there is no witness, 2^32 - 1 is absorbed, which the host's replay refuses.
@@ -13,14 +13,14 @@ struct Params {
     bits: u32,
     limit: u32,
     squeeze: u32,
-    log_at: u32,
+    tape_at: u32,
     absorb_index: u32,
     sample_index: u32,
 }
 
 @group(0) @binding(0) var<storage, read> source: array<u32>;
 @group(0) @binding(1) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(2) var<storage, read_write> transcript_log: array<u32>;
+@group(0) @binding(2) var<storage, read_write> tape: array<u32>;
 @group(0) @binding(3) var<storage, read> round_constants: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -68,7 +68,7 @@ fn witness(local: u32) -> u32 {
 @compute @workgroup_size(THREADS)
 fn main(thread: DuplexThread) {
     let local = thread.workgroup_lane;
-    duplex_open(thread, params.absorb_index, params.sample_index, params.log_at);
+    duplex_open(thread, params.absorb_index, params.sample_index, params.tape_at);
     var observe = params.absorb;
     var sample = 0u;
     if local < observe {

@@ -20,7 +20,7 @@ struct Params {
     last_alpha: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> coordinates: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> dots: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> last_table: array<vec4<u32>>;
@@ -32,7 +32,7 @@ fn coefficient(t: u32) -> Ext {
         return E_ONE;
     }
     if t + 1u == params.rows {
-        return log_ext(params.gamma);
+        return tape_ext(params.gamma);
     }
     return term_coefficient(params.last_rows, t, params.last_alpha);
 }

@@ -27,7 +27,7 @@ struct Params {
     last_alpha: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> codeword: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> gammas: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> last_table: array<vec4<u32>>;
@@ -45,7 +45,7 @@ fn exponent(p: u32) -> u32 {
     if p < params.last_points {
         return (last_exponents[p] << (params.k - 1u)) & ((1u << params.log_domain) - 1u);
     }
-    return log_bits(params.queries + p - params.last_points, params.query_bits) << (params.k - 1u);
+    return tape_bits(params.queries + p - params.last_points, params.query_bits) << (params.k - 1u);
 }
 
 fn coefficient(p: u32) -> Ext {

@@ -8,7 +8,7 @@
 // One thread a pair.
 // Host reference: upstream's prove_whir_opening on evaluations.
 #import grid
-#import transcript/log
+#import transcript/tape
 
 struct Params {
     pairs: u32,
@@ -17,7 +17,7 @@ struct Params {
     alpha: u32,
 }
 
-@group(0) @binding(0) var<storage, read> transcript_log: array<u32>;
+@group(0) @binding(0) var<storage, read> tape: array<u32>;
 @group(0) @binding(1) var<storage, read> source: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> folded: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<u32>>;
@@ -54,7 +54,7 @@ fn main(
         var m0: Ext;
         var m1: Ext;
         if params.folding != 0u {
-            let alpha = log_ext(params.alpha);
+            let alpha = tape_ext(params.alpha);
             c0 = fold_coefficients(4u * j, alpha);
             c1 = fold_coefficients(4u * j + 2u, alpha);
             m0 = fold_moments(2u * len + 4u * j, alpha);

@@ -126,7 +126,7 @@ pub(crate) struct GkrState {
 kernel! {
     /// alpha^(2^k)
     struct PaddingPowers("gkr/padding.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, write padding: EF }
+        buffers { read tape: F, write padding: EF }
         params { len, alpha_at }
     }
 }
@@ -151,15 +151,15 @@ impl Padding {
         Ok(Self { denom: gpu.alloc(levels + 1, "padding")?, levels, exists: false })
     }
 
-    /// Padding leaves 0 / alpha, with alpha at word `alpha_at` of the transcript's log.
+    /// Padding leaves 0 / alpha, with alpha at word `alpha_at` of the transcript's tape.
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn new(rec: &mut Recorder, levels: usize, (log, alpha_at): (&DeviceBuffer<F>, u32)) -> Result<Self> {
+    pub fn new(rec: &mut Recorder, levels: usize, (tape, alpha_at): (&DeviceBuffer<F>, u32)) -> Result<Self> {
         let padding = Self { exists: true, ..Self::none(rec.gpu(), levels)? };
         let len = levels as u32 + 1;
-        let powers = PaddingPowers { transcript_log: log, padding: &padding.denom, len, alpha_at };
+        let powers = PaddingPowers { tape, padding: &padding.denom, len, alpha_at };
         rec.dispatch(&powers, Grid::workgroups(1));
         Ok(padding)
     }

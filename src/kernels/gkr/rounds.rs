@@ -15,10 +15,10 @@ kernel! {
     struct RoundsKernel("gkr/rounds.wgsl", workgroup = 128) {
         buffers {
             write heap_p: EF, write heap_q: EF, read table_p: u32, read table_q: EF, read partials: EF,
-            write state: EF, write sponge: F, write transcript_log: F, read round_constants: F,
+            write state: EF, write sponge: F, write tape: F, read round_constants: F,
             read padding: EF
         }
-        params { slots, tail, first, vars, layer, last_layer, levels, top, absorb_index, sample_index, log_at, real, padded }
+        params { slots, tail, first, vars, layer, last_layer, levels, top, absorb_index, sample_index, tape_at, real, padded }
     }
 }
 
@@ -105,7 +105,7 @@ impl Rounds {
             partials: invocation.sums.map_or(&unused, |s| &s.buffer),
             state: &self.state.buffer,
             sponge: &sponge.state,
-            transcript_log: &sponge.log,
+            tape: &sponge.tape,
             round_constants: &round_constants(rec.gpu())?,
             padding: &self.state.padding.denom,
             slots: invocation.sums.map_or(0, |s| s.slots) as u32,
@@ -118,7 +118,7 @@ impl Rounds {
             top: self.heap.top as u32,
             absorb_index: sponge.absorb_index,
             sample_index: sponge.sample_index,
-            log_at: sponge.log_at,
+            tape_at: sponge.tape_at,
             real: table.map_or(0, |t| t.real_len) as u32,
             padded: self.state.padding.exists as u32,
         };

@@ -59,12 +59,12 @@ fn pad(fractions: &mut [Frac<EF>], real_len: usize, alpha: EF) {
     fractions[real_len..].fill(Frac { p: EF::ZERO, q: alpha });
 }
 
-/// Padding with alpha at word 4 of a log, for a tree of `levels` levels.
+/// Padding with alpha at word 4 of a tape, for a tree of `levels` levels.
 fn padding(gpu: &Gpu, levels: usize) -> (Padding, EF) {
     let values = random_exts(2, 9);
-    let log = gpu.upload(&values, "log").unwrap().cast();
+    let tape = gpu.upload(&values, "tape").unwrap().cast();
     let mut rec = gpu.recorder("test");
-    let padding = Padding::new(&mut rec, levels, (&log, 4)).unwrap();
+    let padding = Padding::new(&mut rec, levels, (&tape, 4)).unwrap();
     rec.submit().unwrap();
     (padding, values[1])
 }

@@ -12,7 +12,7 @@ use crate::{
 kernel! {
     /// path[query][layer] = sibling of the query's node
     struct OpenPaths("merkle/open_paths.wgsl", workgroup = 64) {
-        buffers { read nodes: Digest, read transcript_log: F, write path: Digest }
+        buffers { read nodes: Digest, read tape: F, write path: Digest }
         params { queries, first_word, bits }
     }
 }
@@ -20,16 +20,16 @@ kernel! {
 kernel! {
     /// opened[query][t][column] = row leaf + t stride of a panel
     struct OpenRows("merkle/open_rows.wgsl", workgroup = 64) {
-        buffers { read panel: F, read transcript_log: F, write opened: F }
+        buffers { read panel: F, read tape: F, write opened: F }
         params { queries, first_word, bits, rows_per_query, columns, column_stride, row_stride, first_column, width }
     }
 }
 
-/// Query indices as they were sampled: the low bits of consecutive words of the transcript's log.
+/// Query indices as they were sampled: the low bits of consecutive words of the transcript's tape.
 #[derive(Clone, Copy)]
 pub struct Queries<'a> {
-    /// The transcript's log on the device.
-    pub log: &'a DeviceBuffer<F>,
+    /// The transcript's tape on the device.
+    pub tape: &'a DeviceBuffer<F>,
     /// The word of the first query.
     pub first_word: u32,
     /// How many queries.
@@ -49,7 +49,7 @@ impl MerkleTree {
         assert!(first_column + panel.columns <= width && rows * width <= opened.len(), "opened rows");
         let kernel = OpenRows {
             panel: panel.words,
-            transcript_log: queries.log,
+            tape: queries.tape,
             opened,
             queries: queries.len as u32,
             first_word: queries.first_word,
@@ -89,7 +89,7 @@ impl MerkleTree {
         let path = rec.gpu().alloc(queries.len * self.depth(), "Merkle paths")?;
         let kernel = OpenPaths {
             nodes: self.nodes(),
-            transcript_log: queries.log,
+            tape: queries.tape,
             path: &path,
             queries: queries.len as u32,
             first_word: queries.first_word,

@@ -65,8 +65,8 @@ fn trees_equal_upstreams() {
         let mut rec = gpu.recorder("test");
         let (tree, panels) = device_tree(&mut rec, &matrix, height, (panel_width, rows_per_query));
         let queries: Vec<F> = random(&mut rng, 9);
-        let log = rec.gpu().upload(&queries, "log").unwrap();
-        let queries_at = Queries { log: &log, first_word: 2, len: 7 };
+        let tape = rec.gpu().upload(&queries, "tape").unwrap();
+        let queries_at = Queries { tape: &tape, first_word: 2, len: 7 };
         let opened = gpu.alloc(7 * rows_per_query * width, "opened").unwrap();
         for (i, panel) in panels.iter().enumerate() {
             let panel = Panel::columns(panel, panel.len() / height, height);
@@ -101,8 +101,8 @@ fn trees_over_extension_columns() {
         let codeword = rec.gpu().upload(&column, "codeword").unwrap();
         let tree = MerkleTree::from_ext(&mut rec, &codeword, rows_per_query).unwrap();
         let queries = random(&mut rng, 3);
-        let log = rec.gpu().upload(&queries, "log").unwrap();
-        let queries_at = Queries { log: &log, first_word: 0, len: 3 };
+        let tape = rec.gpu().upload(&queries, "tape").unwrap();
+        let queries_at = Queries { tape: &tape, first_word: 0, len: 3 };
         let opened = tree.open_ext_rows(&mut rec, &codeword, queries_at).unwrap();
         let (root, opened) = (rec.download(tree.root()), rec.download(&opened));
         let done = rec.wait().unwrap();

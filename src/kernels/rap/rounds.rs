@@ -25,7 +25,7 @@ kernel! {
 kernel! {
     /// eq_D(xi[0], r_0), eq_sharp_D(xi, r_0), 0, s_0(r_0)
     struct Begin("rap/begin_rounds.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, read xi: EF, read lagrange: EF, read s_0: EF, write state: EF }
+        buffers { read tape: F, read xi: EF, read lagrange: EF, read s_0: EF, write state: EF }
         params { l_skip, len, challenge }
     }
 }
@@ -35,16 +35,16 @@ kernel! {
     struct Batch("rap/batch_round.wgsl", workgroup = 64) {
         buffers {
             read xi: EF, read mu: EF, read sums: EF, read lifts: u32, read weights: F, write state: EF,
-            write sponge: F, write transcript_log: F, read round_constants: F,
+            write sponge: F, write tape: F, read round_constants: F,
         }
-        params { round, airs, degree, xi_index, challenge, sums_offset, absorb_index, sample_index, log_at }
+        params { round, airs, degree, xi_index, challenge, sums_offset, absorb_index, sample_index, tape_at }
     }
 }
 
 kernel! {
     /// folded[c][offset + y] = t_0 + r (t_1 - t_0)
     struct FoldMle("rap/fold_mle.wgsl", workgroup = 256) {
-        buffers { read transcript_log: F, read source: EF, write folded: EF }
+        buffers { read tape: F, read source: EF, write folded: EF }
         params { columns, rows, target_stride, offset, challenge }
     }
 }
@@ -88,8 +88,8 @@ pub struct RoundState(DeviceBuffer<EF>);
 
 /// Arguments of [`begin_rounds`].
 pub struct BeginRounds<'a> {
-    /// The transcript's log.
-    pub log: &'a DeviceBuffer<F>,
+    /// The transcript's tape.
+    pub tape: &'a DeviceBuffer<F>,
     /// Log of the size of the skip domain.
     pub l_skip: usize,
     /// The challenges `xi`.
@@ -113,7 +113,7 @@ pub fn begin_rounds(rec: &mut Recorder, args: &BeginRounds<'_>) -> Result<RoundS
     assert!(args.xi.len() >= args.l_skip.max(1) && args.lagrange.len() >= 1 << args.l_skip, "tables too short");
     let state = rec.gpu().alloc(4 + args.degree + 1, "round state")?;
     let kernel = Begin {
-        transcript_log: args.log,
+        tape: args.tape,
         xi: args.xi,
         lagrange: args.lagrange,
         s_0: args.s_0,
@@ -173,7 +173,7 @@ impl BatchRound<'_> {
             weights: &interpolation_weights(rec.gpu(), self.degree)?,
             state: &state.0,
             sponge: &self.sponge.state,
-            transcript_log: &self.sponge.log,
+            tape: &self.sponge.tape,
             round_constants: &round_constants(rec.gpu())?,
             round: self.round as u32,
             airs: airs as u32,
@@ -183,7 +183,7 @@ impl BatchRound<'_> {
             sums_offset: self.sums_offset as u32,
             absorb_index: self.sponge.absorb_index,
             sample_index: self.sponge.sample_index,
-            log_at: self.sponge.log_at,
+            tape_at: self.sponge.tape_at,
         };
         rec.dispatch(&kernel, Grid::workgroups(1));
         Ok(())
@@ -224,14 +224,14 @@ pub struct MleFold<'a> {
 /// # Panics
 ///
 /// When a tile is too small.
-pub fn fold_tile(rec: &mut Recorder, log: &DeviceBuffer<F>, args: &MleFold<'_>) {
+pub fn fold_tile(rec: &mut Recorder, tape: &DeviceBuffer<F>, args: &MleFold<'_>) {
     let rows = args.folded_rows.len();
     assert_eq!(2 * rows, args.source_rows, "folding halves the rows");
     assert!(args.source.len() >= args.columns * args.source_rows, "source too small");
     assert!(args.folded_rows.end <= args.folded_stride, "rows past the end");
     assert!(args.folded.len() >= args.columns * args.folded_stride, "target too small");
     let kernel = FoldMle {
-        transcript_log: log,
+        tape,
         source: args.source,
         folded: args.folded,
         columns: args.columns as u32,

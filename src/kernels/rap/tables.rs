@@ -31,7 +31,7 @@ kernel! {
 kernel! {
     /// out[k] = b^k
     struct Powers("rap/powers.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, write out: EF }
+        buffers { read tape: F, write out: EF }
         params { len, challenge }
     }
 }
@@ -39,7 +39,7 @@ kernel! {
 kernel! {
     /// lagrange[i] = eq_D(omega^i, r)
     struct Lagrange("rap/lagrange.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, write lagrange: EF }
+        buffers { read tape: F, write lagrange: EF }
         params { l_skip, omega, challenge }
     }
 }
@@ -47,7 +47,7 @@ kernel! {
 kernel! {
     /// target_values[at] = challenge
     struct Place("rap/place.wgsl", workgroup = 1) {
-        buffers { read transcript_log: F, write target_values: EF }
+        buffers { read tape: F, write target_values: EF }
         params { at, challenge }
     }
 }
@@ -126,9 +126,9 @@ pub fn eq_3b(
 /// # Errors
 ///
 /// As [`crate::gpu::Gpu::alloc`].
-pub fn powers(rec: &mut Recorder, log: &DeviceBuffer<F>, base: Challenge, len: usize) -> Result<DeviceBuffer<EF>> {
+pub fn powers(rec: &mut Recorder, tape: &DeviceBuffer<F>, base: Challenge, len: usize) -> Result<DeviceBuffer<EF>> {
     let out = rec.gpu().alloc(len, "powers")?;
-    let kernel = Powers { transcript_log: log, out: &out, len: len as u32, challenge: base.word() };
+    let kernel = Powers { tape, out: &out, len: len as u32, challenge: base.word() };
     rec.dispatch(&kernel, Grid::threads(len));
     Ok(out)
 }
@@ -140,13 +140,13 @@ pub fn powers(rec: &mut Recorder, log: &DeviceBuffer<F>, base: Challenge, len: u
 /// As [`crate::gpu::Gpu::alloc`].
 pub fn lagrange_basis(
     rec: &mut Recorder,
-    log: &DeviceBuffer<F>,
+    tape: &DeviceBuffer<F>,
     r: Challenge,
     l_skip: usize,
 ) -> Result<DeviceBuffer<EF>> {
     let lagrange = rec.gpu().alloc(1 << l_skip, "Lagrange basis")?;
     let kernel = Lagrange {
-        transcript_log: log,
+        tape,
         lagrange: &lagrange,
         l_skip: l_skip as u32,
         omega: as_words(&[F::two_adic_generator(l_skip)])[0],
@@ -163,10 +163,10 @@ pub fn lagrange_basis(
 /// When there is no such element.
 pub fn place(
     rec: &mut Recorder,
-    (log, challenge): (&DeviceBuffer<F>, Challenge),
+    (tape, challenge): (&DeviceBuffer<F>, Challenge),
     (target_values, at): (&DeviceBuffer<EF>, usize),
 ) {
     assert!(at < target_values.len(), "element {at} of {}", target_values.len());
-    let kernel = Place { transcript_log: log, target_values, at: at as u32, challenge: challenge.word() };
+    let kernel = Place { tape, target_values, at: at as u32, challenge: challenge.word() };
     rec.dispatch(&kernel, Grid::workgroups(1));
 }

@@ -35,7 +35,7 @@ fn exts(rng: &mut StdRng, len: usize) -> Vec<EF> {
     (0..len).map(|_| ext(rng)).collect()
 }
 
-/// Runs `body` with a transcript whose log holds `values` as challenges.
+/// Runs `body` with a transcript whose tape holds `values` as challenges.
 fn with_challenges<R>(values: &[EF], body: impl FnOnce(&Gpu, &mut Recorder, &DeviceBuffer<F>, &[Challenge]) -> R) -> R {
     let gpu = testing::gpu();
     let mut host = default_duplex_sponge();
@@ -43,7 +43,7 @@ fn with_challenges<R>(values: &[EF], body: impl FnOnce(&Gpu, &mut Recorder, &Dev
     let mut rec = gpu.recorder("test");
     let observed = tx.observe_values(&mut rec, values).unwrap();
     let challenges: Vec<_> = (0..values.len()).map(|i| observed.at(i)).collect();
-    body(&gpu, &mut rec, tx.log(), &challenges)
+    body(&gpu, &mut rec, tx.tape(), &challenges)
 }
 
 /// Two matrices of an AIR (preprocessed and main) and a layout that reads some of their columns.
@@ -190,9 +190,9 @@ fn folding_the_univariate_variable() {
         let r_0 = ext(&mut rng);
         let lifted = height.max(1 << l_skip);
         let stride = points.len() + 1;
-        let (found, basis) = with_challenges(&[r_0], |gpu, rec, log, r| {
+        let (found, basis) = with_challenges(&[r_0], |gpu, rec, tape, r| {
             let source = traces.source(gpu);
-            let lagrange = lagrange_basis(rec, log, r[0], l_skip).unwrap();
+            let lagrange = lagrange_basis(rec, tape, r[0], l_skip).unwrap();
             let tile = gpu.alloc::<EF>(source.columns() * stride, "tile").unwrap();
             PleFold { source: &source, points: points.clone(), l_skip, lagrange: &lagrange, tile: &tile, stride }
                 .fill(rec);
@@ -222,7 +222,7 @@ fn folding_a_multilinear_variable() {
         let source = exts(&mut rng, columns * 2 * rows);
         let r = ext(&mut rng);
         let stride = offset + rows + 1;
-        let found = with_challenges(&[r], |gpu, rec, log, challenge| {
+        let found = with_challenges(&[r], |gpu, rec, tape, challenge| {
             let folded = gpu.alloc::<EF>(columns * stride, "folded").unwrap();
             let fold = MleFold {
                 columns,
@@ -233,7 +233,7 @@ fn folding_a_multilinear_variable() {
                 folded_rows: offset..offset + rows,
                 folded_stride: stride,
             };
-            fold_tile(rec, log, &fold);
+            fold_tile(rec, tape, &fold);
             rec.submit().unwrap();
             gpu.download(&folded).unwrap()
         });
@@ -249,15 +249,15 @@ fn tables() {
     let mut rng = StdRng::seed_from_u64(5);
     let xi = exts(&mut rng, 13);
     let entries: Vec<[u32; 2]> = (0..70).map(|i| [rng.random::<u32>() >> 20, (i % 14).min(12)]).collect();
-    with_challenges(&xi, |gpu, rec, log, challenges| {
+    with_challenges(&xi, |gpu, rec, tape, challenges| {
         let device = gpu.upload(&xi, "xi").unwrap();
         let entry_buffer = gpu.upload(entries.as_flattened(), "entries").unwrap();
         let weights = eq_3b(rec, &device, 12, &entry_buffer).unwrap();
         let ranges = [0..0, 3..3, 2..3, 1..6, 0..13, 4..13];
         let trees: Vec<_> = ranges.iter().map(|range| eq_tree(rec, &device, range.clone()).unwrap()).collect();
-        let beta = powers(rec, log, challenges[2], 131).unwrap();
+        let beta = powers(rec, tape, challenges[2], 131).unwrap();
         let q = gpu.upload(&xi, "q").unwrap();
-        place(rec, (log, challenges[5]), (&q, 12));
+        place(rec, (tape, challenges[5]), (&q, 12));
         rec.submit().unwrap();
         for (entry, weight) in entries.iter().zip(gpu.download(&weights).unwrap()) {
             let first = entry[1] as usize;
@@ -340,18 +340,18 @@ fn batching_rounds() {
             (0..rounds).map(|_| (0..airs).map(|_| std::array::from_fn(|_| exts(&mut rng, degree))).collect()).collect();
         // mu, r_0, r_1, ..
         let challenges = exts(&mut rng, rounds + 2);
-        let found = with_challenges(&challenges, |gpu, rec, log, at| {
+        let found = with_challenges(&challenges, |gpu, rec, tape, at| {
             let device = gpu.upload(&xi, "xi").unwrap();
             let flat: Vec<EF> = sums.iter().flatten().flatten().flatten().copied().collect();
             let state = gpu.upload(&[F::ZERO; 16], "sponge").unwrap();
             let mut sponge = DeviceSponge { state, absorb_index: 0, sample_index: 0 };
             // behind the challenges, and where extension elements begin
             let first_word = 4 * challenges.len();
-            let mut log_at = first_word;
-            let mu = powers(rec, log, at[0], 3 * airs).unwrap();
-            let lagrange = lagrange_basis(rec, log, at[1], l_skip).unwrap();
+            let mut tape_at = first_word;
+            let mu = powers(rec, tape, at[0], 3 * airs).unwrap();
+            let lagrange = lagrange_basis(rec, tape, at[1], l_skip).unwrap();
             let s_0 = gpu.upload(&s_0, "s_0").unwrap();
-            let begin = BeginRounds { log, l_skip, xi: &device, lagrange: &lagrange, s_0: &s_0, r_0: at[1], degree };
+            let begin = BeginRounds { tape, l_skip, xi: &device, lagrange: &lagrange, s_0: &s_0, r_0: at[1], degree };
             let state = begin_rounds(rec, &begin).unwrap();
             for (round, r) in (1..=rounds).zip(&at[1..]) {
                 let batch = BatchRound {
@@ -364,14 +364,14 @@ fn batching_rounds() {
                     round,
                     xi_index: l_skip + round - 1,
                     r_before: (round > 1).then_some(*r),
-                    sponge: &sponge.in_kernel(log, log_at),
+                    sponge: &sponge.in_kernel(tape, tape_at),
                 };
                 batch.record(rec, &state).unwrap();
                 sponge.advance(4 * (degree + 1), 4);
-                log_at += 4 * (degree + 2);
+                tape_at += 4 * (degree + 2);
             }
             rec.submit().unwrap();
-            from_words::<EF>(&gpu.download(log).unwrap()[first_word..log_at])
+            from_words::<EF>(&gpu.download(tape).unwrap()[first_word..tape_at])
         });
         let omega_pows: Vec<F> = F::two_adic_generator(l_skip).powers().take(1 << l_skip).collect();
         let mut host = HostRounds {
@@ -385,10 +385,10 @@ fn batching_rounds() {
             let xi_cur = xi[l_skip + round - 1];
             let s = host.round(round, xi_cur, challenges[0], &lifts, &sums[round - 1]);
             let evals: Vec<EF> = (1..=degree + 1).map(|x| s.eval_at_point(EF::from_usize(x))).collect();
-            let logged = &found[(round - 1) * (degree + 2)..][..degree + 2];
+            let written = &found[(round - 1) * (degree + 2)..][..degree + 2];
             evals.iter().for_each(|value| FiatShamirTranscript::<SC>::observe_ext(&mut sponge, *value));
             let challenge: EF = FiatShamirTranscript::<SC>::sample_ext(&mut sponge);
-            assert_eq!(logged, [evals, vec![challenge]].concat(), "round {round} of {airs} AIRs");
+            assert_eq!(written, [evals, vec![challenge]].concat(), "round {round} of {airs} AIRs");
             host.advance(xi_cur, challenges[round + 1], &s);
         }
     }

@@ -22,7 +22,7 @@ kernel! {
 kernel! {
     /// eq(row, u) for the rows of a block.
     struct RowWeightsKernel("stacked_reduction/row_weights.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, read point: EF, write out: EF }
+        buffers { read tape: F, read point: EF, write out: EF }
         params { l_skip, bits, u_word }
     }
 }
@@ -30,7 +30,7 @@ kernel! {
 kernel! {
     /// Dot products of a run's columns with the row weights, per block of rows.
     struct ViewDots("stacked_reduction/view_dots.wgsl", workgroup = 256) {
-        buffers { read transcript_log: F, read source: F, read row_weights: EF, write partials: EF }
+        buffers { read tape: F, read source: F, read row_weights: EF, write partials: EF }
         params { offset, pitch, stride, views, block_bits, log_blocks, lane_bits, weight_shift, u_word, slot }
     }
 }
@@ -90,8 +90,8 @@ impl LambdaPowers {
     /// # Errors
     ///
     /// As [`crate::gpu::Gpu::alloc`].
-    pub fn new(rec: &mut Recorder, log: &DeviceBuffer<F>, lambda_word: u32, views: usize) -> Result<Self> {
-        Ok(Self { powers: powers(rec, log, lambda_word, 2 * views)? })
+    pub fn new(rec: &mut Recorder, tape: &DeviceBuffer<F>, lambda_word: u32, views: usize) -> Result<Self> {
+        Ok(Self { powers: powers(rec, tape, lambda_word, 2 * views)? })
     }
 
     /// `combined[i]` (+)= the sum of the run's cells of row `rows.start + i`, weighted by the views' powers.
@@ -145,28 +145,21 @@ pub struct RowWeights {
 }
 
 impl RowWeights {
-    /// Weights for columns of 2^(l_skip + n) cells; `point` as of [`super::Point`], `u_word` the place of `u_1` in the log.
+    /// Weights for columns of 2^(l_skip + n) cells; `point` as of [`super::Point`], `u_word` the place of `u_1` on the tape.
     ///
     /// # Errors
     ///
     /// As [`crate::gpu::Gpu::alloc`].
     pub fn new(
         rec: &mut Recorder,
-        (log, u_word): (&DeviceBuffer<F>, u32),
+        (tape, u_word): (&DeviceBuffer<F>, u32),
         point: &DeviceBuffer<EF>,
         (l_skip, n): (usize, usize),
     ) -> Result<Self> {
         let bits = n.min(BLOCK_BITS - l_skip);
         let len = 1 << (l_skip + bits);
         let weights = rec.gpu().alloc(len, "row weights")?;
-        let kernel = RowWeightsKernel {
-            transcript_log: log,
-            point,
-            out: &weights,
-            l_skip: l_skip as u32,
-            bits: bits as u32,
-            u_word,
-        };
+        let kernel = RowWeightsKernel { tape, point, out: &weights, l_skip: l_skip as u32, bits: bits as u32, u_word };
         rec.dispatch(&kernel, Grid::threads(len));
         Ok(Self { weights, l_skip, n })
     }
@@ -179,8 +172,8 @@ impl RowWeights {
 
 /// Openings of columns at u, as partial sums per block: `partials[slot 2^log_blocks + block]`.
 pub struct CellDots<'a> {
-    pub log: &'a DeviceBuffer<F>,
-    /// Place of `u_1` in the log.
+    pub tape: &'a DeviceBuffer<F>,
+    /// Place of `u_1` on the tape.
     pub u_word: u32,
     pub weights: &'a RowWeights,
     pub partials: &'a DeviceBuffer<EF>,
@@ -201,7 +194,7 @@ impl CellDots<'_> {
         let mut slot = slot;
         for part in run.parts(1 << run.log_height) {
             let kernel = ViewDots {
-                transcript_log: self.log,
+                tape: self.tape,
                 source: &part.source,
                 row_weights: &self.weights.weights,
                 partials: self.partials,

@@ -29,7 +29,7 @@ kernel! {
     /// Fold and evaluate.
     struct CubeRoundKernel("stacked_reduction/cube_round.wgsl", workgroup = 256) {
         buffers {
-            read transcript_log: F, read values: EF, read weights: EF,
+            read tape: F, read values: EF, read weights: EF,
             write next_values: EF, write next_weights: EF, write partials: EF,
         }
         params { len, paired, fold, u_word, workgroups, partial_at }
@@ -103,7 +103,7 @@ impl CubeTables {
 
 /// One round: `len` elements after the fold, of which the first `paired` (an even number) have a variable left.
 pub struct CubeRound<'a> {
-    pub log: &'a DeviceBuffer<F>,
+    pub tape: &'a DeviceBuffer<F>,
     pub tables: &'a CubeTables,
     pub next: &'a CubeTables,
     pub len: usize,
@@ -126,7 +126,7 @@ impl CubeRound<'_> {
         );
         let workgroups = round_workgroups(self.len.div_ceil(2));
         let kernel = CubeRoundKernel {
-            transcript_log: self.log,
+            tape: self.tape,
             values: &self.tables.values,
             weights: &self.tables.weights,
             next_values: &self.next.values,

@@ -25,12 +25,12 @@ use crate::{
 kernel! {
     /// A round's evaluations from its partial sums, observed, and the challenge.
     struct RoundStep("stacked_reduction/round_step.wgsl", workgroup = 128) {
-        buffers { read partials: EF, write sponge: F, write transcript_log: F, read round_constants: F }
-        params { count, absorb_index, sample_index, log_at }
+        buffers { read partials: EF, write sponge: F, write tape: F, read round_constants: F }
+        params { count, absorb_index, sample_index, tape_at }
     }
 }
 
-/// Words between two challenges of consecutive rounds in the transcript's log: two evaluations, then the challenge. Kernels rely on it.
+/// Words between two challenges of consecutive rounds on the transcript's tape: two evaluations, then the challenge. Kernels rely on it.
 pub const ROUND_WORDS: u32 = 12;
 
 /// Workgroups of a sumcheck round at most; each leaves one pair of partial sums.
@@ -49,12 +49,12 @@ pub fn round_step(rec: &mut Recorder, partials: &DeviceBuffer<EF>, count: usize,
     let kernel = RoundStep {
         partials,
         sponge: &sponge.state,
-        transcript_log: &sponge.log,
+        tape: &sponge.tape,
         round_constants: &round_constants(rec.gpu())?,
         count: count as u32,
         absorb_index: sponge.absorb_index,
         sample_index: sponge.sample_index,
-        log_at: sponge.log_at,
+        tape_at: sponge.tape_at,
     };
     rec.dispatch(&kernel, Grid::workgroups(1));
     Ok(())

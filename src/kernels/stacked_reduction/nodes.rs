@@ -24,7 +24,7 @@ kernel! {
     /// Fold and evaluate.
     struct NodeRoundKernel("stacked_reduction/node_round.wgsl", workgroup = 256) {
         buffers {
-            read transcript_log: F, read plan: u32, read source_values: EF, read source_weights: EF,
+            read tape: F, read plan: u32, read source_values: EF, read source_weights: EF,
             write node_values: EF, write node_weights: EF, write partials: EF,
         }
         params { nodes, commits, plan_at, u_word, sum, workgroups, partial_at }
@@ -90,7 +90,7 @@ impl ViewSums<'_> {
 
 /// One round over the nodes of a level; `source` is the level before.
 pub struct NodeRound<'a> {
-    pub log: &'a DeviceBuffer<F>,
+    pub tape: &'a DeviceBuffer<F>,
     /// Four words a commitment from `plan_at` on: first node, end of the views, end of the folds, first source of the folds.
     pub plan: &'a DeviceBuffer<u32>,
     pub plan_at: usize,
@@ -115,7 +115,7 @@ impl NodeRound<'_> {
         let workgroups = round_workgroups(self.nodes.div_ceil(2));
         assert!(2 * (partial_at + workgroups) <= partials.len() && partials.len() >= PARTIAL_ELEMENTS, "partial sums");
         let kernel = NodeRoundKernel {
-            transcript_log: self.log,
+            tape: self.tape,
             plan: self.plan,
             source_values: &self.source.values,
             source_weights: &self.source.weights,

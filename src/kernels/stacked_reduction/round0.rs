@@ -23,7 +23,7 @@ kernel! {
     /// Per kind of view: polynomials of the sums, and the weight polynomial.
     struct Round0Kinds("stacked_reduction/round0_kinds.wgsl", workgroup = 256) {
         buffers {
-            read transcript_log: F, read plan: u32, read records: EF, read constants: EF, read skip_domain: F,
+            read tape: F, read plan: u32, read records: EF, read constants: EF, read skip_domain: F,
             write polynomials: EF, write kind_weights: EF,
         }
         params { l_skip, lambda_word, plan_at }
@@ -41,7 +41,7 @@ kernel! {
 kernel! {
     /// Lagrange basis at u_0 and the kinds' weights there.
     struct PointKernel("stacked_reduction/point.wgsl", workgroup = 256) {
-        buffers { read transcript_log: F, read skip_domain: F, read kind_weights: EF, write point: EF }
+        buffers { read tape: F, read skip_domain: F, read kind_weights: EF, write point: EF }
         params { l_skip, kinds, u_word }
     }
 }
@@ -87,7 +87,7 @@ pub struct Round0<'a> {
     pub l_skip: usize,
     /// Number of kinds of views.
     pub kinds: usize,
-    pub log: &'a DeviceBuffer<F>,
+    pub tape: &'a DeviceBuffer<F>,
     pub skip_domain: &'a DeviceBuffer<F>,
 }
 
@@ -172,7 +172,7 @@ impl Round0<'_> {
         let kind_weights = rec.gpu().alloc(self.kinds * (size + 1), "weights of kinds")?;
         let s_0 = rec.gpu().alloc(2 * size - 1, "s_0")?;
         let kinds = Round0Kinds {
-            transcript_log: self.log,
+            tape: self.tape,
             plan,
             records,
             constants,
@@ -203,7 +203,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// From the kinds' weight polynomials; `u_word` is the place of u_0 in the log.
+    /// From the kinds' weight polynomials; `u_word` is the place of u_0 on the tape.
     ///
     /// # Errors
     ///
@@ -213,7 +213,7 @@ impl Point {
         assert!(kind_weights.len() >= round0.kinds * (size + 1), "kinds");
         let values = rec.gpu().alloc(size + 2 * round0.kinds, "point of round 0")?;
         let kernel = PointKernel {
-            transcript_log: round0.log,
+            tape: round0.tape,
             skip_domain: round0.skip_domain,
             kind_weights,
             point: &values,

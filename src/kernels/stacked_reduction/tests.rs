@@ -25,14 +25,14 @@ fn random_exts(rng: &mut StdRng, len: usize) -> Vec<EF> {
     (0..len).map(|_| EF::from_basis_coefficients_fn(|_| F::from_u32(rng.random()))).collect()
 }
 
-/// A log with these challenges, a round's words apart from word 3 on.
-fn log_of(gpu: &Gpu, challenges: &[EF]) -> DeviceBuffer<F> {
+/// A tape with these challenges, a round's words apart from word 3 on.
+fn tape_of(gpu: &Gpu, challenges: &[EF]) -> DeviceBuffer<F> {
     let mut words = vec![F::TWO; 3];
     for challenge in challenges {
         words.extend_from_slice(challenge.as_basis_coefficients_slice());
         words.extend([F::TWO; 8]);
     }
-    gpu.upload(&words, "log").unwrap()
+    gpu.upload(&words, "tape").unwrap()
 }
 
 const FIRST: u32 = 3;
@@ -52,10 +52,10 @@ fn product_round(values: &[EF], weights: &[EF]) -> [EF; 2] {
     [EF::ONE, EF::TWO].map(|x| values.chunks(2).zip(weights.chunks(2)).map(|(v, w)| at(v, x) * at(w, x)).sum())
 }
 
-/// A sponge on the device with a log of its own, and what is expected of both.
+/// A sponge on the device with a tape of its own, and what is expected of both.
 struct Steps {
     sponge: DeviceSponge,
-    log: DeviceBuffer<F>,
+    tape: DeviceBuffer<F>,
     words: usize,
     host: DuplexSponge,
     expected: Vec<EF>,
@@ -66,13 +66,13 @@ impl Steps {
         let host = default_duplex_sponge();
         let state = gpu.upload(host.state(), "sponge").unwrap();
         let sponge = DeviceSponge { state, absorb_index: 0, sample_index: 0 };
-        let log = gpu.upload(&[F::ZERO; 2 * ROUND_WORDS as usize], "log").unwrap();
-        Self { sponge, log, words: 0, host, expected: vec![] }
+        let tape = gpu.upload(&[F::ZERO; 2 * ROUND_WORDS as usize], "tape").unwrap();
+        Self { sponge, tape, words: 0, host, expected: vec![] }
     }
 
     /// The end of a round whose evaluations ought to be these.
     fn step(&mut self, rec: &mut Recorder, (partials, count): (&DeviceBuffer<EF>, usize), evals: [EF; 2]) {
-        round_step(rec, partials, count, &self.sponge.in_kernel(&self.log, self.words)).unwrap();
+        round_step(rec, partials, count, &self.sponge.in_kernel(&self.tape, self.words)).unwrap();
         self.sponge.advance(8, 4);
         self.words += ROUND_WORDS as usize;
         evals.into_iter().for_each(|value| FiatShamirTranscript::<SC>::observe_ext(&mut self.host, value));
@@ -156,9 +156,9 @@ fn weights_of_cubes() {
     for low_bits in [0, 4, 9] {
         let mut rec = gpu.recorder("test");
         let eq = eq_tables(&mut rec, &r, low_bits);
-        let log = log_of(&gpu, &[EF::ONE]);
+        let tape = tape_of(&gpu, &[EF::ONE]);
         let domain = skip_domain(&gpu, l_skip).unwrap();
-        let round0 = Round0 { l_skip, kinds: 3, log: &log, skip_domain: &domain };
+        let round0 = Round0 { l_skip, kinds: 3, tape: &tape, skip_domain: &domain };
         let kind_weights = gpu.upload(&[EF::ZERO; 9], "weights").unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, FIRST).unwrap();
         let values = gpu.upload(&point_values, "point").unwrap();
@@ -192,8 +192,8 @@ fn sums_over_the_hypercube() {
         let q = random_exts(&mut rng, 1 << log_height);
         let mut rec = gpu.recorder("test");
         let eq = eq_tables(&mut rec, &r, low_bits);
-        let (log, domain) = (log_of(&gpu, &[]), skip_domain(&gpu, l_skip).unwrap());
-        let round0 = Round0 { l_skip, kinds: 1, log: &log, skip_domain: &domain };
+        let (tape, domain) = (tape_of(&gpu, &[]), skip_domain(&gpu, l_skip).unwrap());
+        let round0 = Round0 { l_skip, kinds: 1, tape: &tape, skip_domain: &domain };
         let len = q.len() / pieces;
         let per_piece = round0.records_of(&eq, log_height, len);
         let records = gpu.alloc((pieces * per_piece) << (l_skip + 1), "records").unwrap();
@@ -238,9 +238,9 @@ fn polynomial_of_round_0_and_its_point() {
             words.extend([first, count, log_z].map(|w| w as u32));
             first += count;
         }
-        let log = log_of(&gpu, &[lambda, u_0]);
+        let tape = tape_of(&gpu, &[lambda, u_0]);
         let domain = skip_domain(&gpu, l_skip).unwrap();
-        let round0 = Round0 { l_skip, kinds: kinds.len(), log: &log, skip_domain: &domain };
+        let round0 = Round0 { l_skip, kinds: kinds.len(), tape: &tape, skip_domain: &domain };
         let upload = |values: &[EF]| gpu.upload(values, "values").unwrap();
         let plan = gpu.upload(&words, "plan").unwrap();
         let mut rec = gpu.recorder("test");
@@ -288,7 +288,7 @@ fn cube_rounds() {
     // elements after the fold, of which paired
     for (len, paired) in [(1, 0), (2, 2), (3, 2), (512, 510), (514, 514), (1001, 6), (600_001, 600_000)] {
         let u = random_exts(&mut rng, 1)[0];
-        let log = log_of(&gpu, &[u]);
+        let tape = tape_of(&gpu, &[u]);
         let (values, weights) = (random_exts(&mut rng, 2 * len), random_exts(&mut rng, 2 * len));
         let upload = |v: &[EF]| gpu.upload(v, "values").unwrap();
         let tables = CubeTables { values: upload(&values), weights: upload(&weights) };
@@ -297,18 +297,18 @@ fn cube_rounds() {
         let (f, k) = (fold(&values, u), fold(&weights, u));
         let mut steps = Steps::new(&gpu);
         let mut rec = gpu.recorder("test");
-        let count = CubeRound { log: &log, tables: &tables, next: &next, len, paired, fold: Some(FIRST) }
+        let count = CubeRound { tape: &tape, tables: &tables, next: &next, len, paired, fold: Some(FIRST) }
             .run(&mut rec, &partials);
         steps.step(&mut rec, (&partials, count), product_round(&f[..paired], &k[..paired]));
         let plain =
-            CubeRound { log: &log, tables: &tables, next: &next, len: 2 * paired, paired: 2 * paired, fold: None };
+            CubeRound { tape: &tape, tables: &tables, next: &next, len: 2 * paired, paired: 2 * paired, fold: None };
         let count = plain.run(&mut rec, &partials);
         let second = product_round(&values[..2 * paired], &weights[..2 * paired]);
         steps.step(&mut rec, (&partials, count), second);
-        let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&steps.log));
+        let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&steps.tape));
         let done = rec.wait().unwrap();
-        let log: Vec<EF> = from_words(&done.take(tickets.2).unwrap());
-        assert_eq!(log, steps.expected, "{len}");
+        let tape: Vec<EF> = from_words(&done.take(tickets.2).unwrap());
+        assert_eq!(tape, steps.expected, "{len}");
         assert!(done.take(tickets.0).unwrap() == f && done.take(tickets.1).unwrap() == k, "{len}");
     }
 }
@@ -318,17 +318,17 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     let gpu = testing::gpu();
     let n = log_height.saturating_sub(l_skip);
     let u = random_exts(rng, n);
-    let log = log_of(&gpu, &u);
+    let tape = tape_of(&gpu, &u);
     let domain = random_exts(rng, 1 << l_skip);
     let (offset, pitch) = (3, (stride << log_height) + 1);
     let cells = random(rng, offset + views * pitch);
     let mut rec = gpu.recorder("test");
     let point = gpu.upload(&domain, "point").unwrap();
-    let weights = RowWeights::new(&mut rec, (&log, FIRST), &point, (l_skip, n)).unwrap();
+    let weights = RowWeights::new(&mut rec, (&tape, FIRST), &point, (l_skip, n)).unwrap();
     let partials = gpu.alloc((views + 1) << weights.log_blocks(), "partials").unwrap();
     let source = gpu.upload(&cells, "cells").unwrap();
     let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 4, views };
-    CellDots { log: &log, u_word: FIRST, weights: &weights, partials: &partials }.run(&mut rec, &run, 1);
+    CellDots { tape: &tape, u_word: FIRST, weights: &weights, partials: &partials }.run(&mut rec, &run, 1);
     // the slot before belongs to a run of its own
     let plan = gpu.upload(&[9, 0, views as u32 + 2, 0, 1, 1, 1, 4, 1], "plan").unwrap();
     let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, 2 * (views + 4)), "powers").unwrap() };
@@ -387,7 +387,7 @@ fn openings_of_columns() {
 fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
     let gpu = testing::gpu();
     let u = random_exts(rng, 1)[0];
-    let log = log_of(&gpu, &[u]);
+    let tape = tape_of(&gpu, &[u]);
     let (mut words, mut nodes, mut sources) = (vec![1], 0, 0);
     for (views, folds) in commits {
         words.extend([nodes, nodes + views, nodes + views + folds, sources].map(|w| w as u32));
@@ -413,7 +413,7 @@ fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
     let (source, next, plan) = (tables(&source), tables(&before), gpu.upload(&words, "plan").unwrap());
     let partials = gpu.alloc(PARTIAL_ELEMENTS, "partials").unwrap();
     let round = NodeRound {
-        log: &log,
+        tape: &tape,
         plan: &plan,
         plan_at: 1,
         commits: commits.len(),
@@ -429,12 +429,12 @@ fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
     if sum {
         steps.step(&mut rec, (&partials, count), product_round(&expected[0], &expected[1]));
     }
-    let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&steps.log));
+    let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&steps.tape));
     let done = rec.wait().unwrap();
     assert_eq!(done.take(tickets.0).unwrap(), expected[0], "{commits:?}");
     assert_eq!(done.take(tickets.1).unwrap(), expected[1], "{commits:?}");
-    let log: Vec<EF> = from_words(&done.take(tickets.2).unwrap());
-    assert_eq!(log[..steps.expected.len()], steps.expected, "{commits:?}");
+    let tape: Vec<EF> = from_words(&done.take(tickets.2).unwrap());
+    assert_eq!(tape[..steps.expected.len()], steps.expected, "{commits:?}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ kernel! {
 kernel! {
     /// value = sum_b z^b dots[at + b]
     struct OutOfDomain("whir/out_of_domain.wgsl", workgroup = 1) {
-        buffers { read transcript_log: F, read dots: EF, write value: EF }
+        buffers { read tape: F, read dots: EF, write value: EF }
         params { word, at, len }
     }
 }
@@ -80,21 +80,21 @@ pub fn residue_dots(
     Ok(dots)
 }
 
-/// `sum_{b < len} z^b dots[at + b]` with `z` at `word` of the transcript's log: with the inner products of pow(z^len), the value at z.
+/// `sum_{b < len} z^b dots[at + b]` with `z` at `word` of the transcript's tape: with the inner products of pow(z^len), the value at z.
 ///
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
 pub fn out_of_domain(
     rec: &mut Recorder,
-    (transcript_log, word): (&DeviceBuffer<F>, u32),
+    (tape, word): (&DeviceBuffer<F>, u32),
     dots: &DeviceBuffer<EF>,
     at: usize,
     len: usize,
 ) -> Result<DeviceBuffer<EF>> {
     assert!(at + len <= dots.len(), "inner products of a point");
     let value = rec.gpu().alloc(1, "out-of-domain value")?;
-    let kernel = OutOfDomain { transcript_log, dots, value: &value, word, at: at as u32, len: len as u32 };
+    let kernel = OutOfDomain { tape, dots, value: &value, word, at: at as u32, len: len as u32 };
     rec.dispatch(&kernel, Grid::workgroups(1));
     Ok(value)
 }
@@ -125,11 +125,11 @@ mod tests {
             let weights = [(0, Factors::Monomial), (m + 1, Factors::Eq), (3, Factors::Eq)]
                 .map(|(first, factors)| ProductWeight { first, factors });
             let (device_f, device_x) = (gpu.upload(&f, "f").unwrap(), gpu.upload(&x, "x").unwrap());
-            let log: Vec<F> = (0..9).map(F::from_u32).collect();
-            let device_log = gpu.upload(&log, "log").unwrap();
+            let tape: Vec<F> = (0..9).map(F::from_u32).collect();
+            let device_tape = gpu.upload(&tape, "tape").unwrap();
             let mut rec = gpu.recorder("test");
             let dots = residue_dots(&mut rec, &device_f, k, &device_x, &weights).unwrap();
-            let value = out_of_domain(&mut rec, (&device_log, 3), &dots, 2 << k, 1 << k).unwrap();
+            let value = out_of_domain(&mut rec, (&device_tape, 3), &dots, 2 << k, 1 << k).unwrap();
             let tickets = (rec.download(&dots), rec.download(&value));
             let done = rec.wait().unwrap();
             let (dots, value) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());
@@ -141,7 +141,7 @@ mod tests {
                     assert_eq!(dots[(t << k) + b], expected, "m {m}, k {k}, weight {t}, class {b}");
                 }
             }
-            let z = EF::from_basis_coefficients_slice(&log[3..7]).unwrap();
+            let z = EF::from_basis_coefficients_slice(&tape[3..7]).unwrap();
             let expected: EF = z.powers().zip(&dots[2 << k..]).map(|(z, dot)| z * *dot).sum();
             assert_eq!(value, [expected]);
         }

@@ -12,7 +12,7 @@ use crate::{
 kernel! {
     /// s(1) and s(2), after folding by the last challenge
     struct Round("whir/round.wgsl", workgroup = 128) {
-        buffers { read transcript_log: F, read source: EF, write folded: EF, write partials: EF }
+        buffers { read tape: F, read source: EF, write folded: EF, write partials: EF }
         params { pairs, groups, folding, alpha }
     }
 }
@@ -42,7 +42,7 @@ impl Table {
     }
 }
 
-/// Folds the table by the challenge at word `alpha` of the transcript's log, if there is one yet, and sums the next round polynomial at 1 and 2.
+/// Folds the table by the challenge at word `alpha` of the transcript's tape, if there is one yet, and sums the next round polynomial at 1 and 2.
 /// Returns the folded table and the two sums.
 ///
 /// # Errors
@@ -50,7 +50,7 @@ impl Table {
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
 pub fn round(
     rec: &mut Recorder,
-    transcript_log: &DeviceBuffer<F>,
+    tape: &DeviceBuffer<F>,
     table: &Table,
     alpha: Option<u32>,
 ) -> Result<(Table, DeviceBuffer<EF>)> {
@@ -63,7 +63,7 @@ pub fn round(
     let folded = Table::alloc(rec, if folds == 1 { table.rows } else { 1 }, log_row)?;
     let partials = rec.gpu().alloc(2 * groups, "partial sums of a round polynomial")?;
     let kernel = Round {
-        transcript_log,
+        tape,
         source: &table.values,
         folded: &folded.values,
         partials: &partials,
@@ -119,8 +119,8 @@ mod tests {
     fn rounds_match_the_sumcheck_of_evaluations() {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(15);
-        let log: Vec<F> = (0..20).map(|_| rng.random()).collect();
-        let device_log = gpu.upload(&log, "log").unwrap();
+        let tape: Vec<F> = (0..20).map(|_| rng.random()).collect();
+        let device_tape = gpu.upload(&tape, "tape").unwrap();
         let mut random = |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
         for (rows, k) in [(1, 1), (1, 4), (3, 2), (37, 4), (300, 3), (17, 6)] {
             let (mut f, mut w) = (random(rows << k), random(rows << k));
@@ -130,11 +130,11 @@ mod tests {
             for i in 0..k {
                 let alpha = (i > 0).then_some(3 * i as u32);
                 let mut rec = gpu.recorder("test");
-                let (folded, sums) = round(&mut rec, &device_log, &table, alpha).unwrap();
+                let (folded, sums) = round(&mut rec, &device_tape, &table, alpha).unwrap();
                 let tickets = (rec.download(&folded.values), rec.download(&sums));
                 let done = rec.wait().unwrap();
                 if let Some(word) = alpha {
-                    let alpha = EF::from_basis_coefficients_slice(&log[word as usize..word as usize + 4]).unwrap();
+                    let alpha = EF::from_basis_coefficients_slice(&tape[word as usize..word as usize + 4]).unwrap();
                     (f, w) = (fold_evaluations(&f, alpha), fold_evaluations(&w, alpha));
                 }
                 assert_eq!(done.take(tickets.1).unwrap(), sums_of_evaluations(&f, &w), "{rows} rows, round {i}");

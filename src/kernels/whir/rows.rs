@@ -13,7 +13,7 @@ use crate::{
 kernel! {
     /// c = dots, m = C_t e_t
     struct DenseRows("whir/dense_rows.wgsl", workgroup = 64) {
-        buffers { read transcript_log: F, read coordinates: EF, read dots: EF, read last_table: EF, write table: EF }
+        buffers { read tape: F, read coordinates: EF, read dots: EF, read last_table: EF, write table: EF }
         params { rows, k, first_variable, stride, entries, initial, gamma, last_rows, last_alpha }
     }
 }
@@ -22,7 +22,7 @@ kernel! {
     /// c = residue classes at z^(2^k) from the codeword, m = C_p z^b
     struct PointRows("whir/point_rows.wgsl", workgroup = 64) {
         buffers {
-            read transcript_log: F, read codeword: EF, read gammas: EF, read last_table: EF, read last_exponents: u32,
+            read tape: F, read codeword: EF, read gammas: EF, read last_table: EF, read last_exponents: u32,
             write table: EF, write exponents: u32
         }
         params {
@@ -35,7 +35,7 @@ kernel! {
 #[derive(Clone, Copy)]
 pub(crate) struct LastRound<'a> {
     pub table: &'a Table,
-    /// Word of the last folding challenge in the transcript's log.
+    /// Word of the last folding challenge on the transcript's tape.
     pub alpha: u32,
     /// Word of the challenge that batches the new terms.
     pub gamma: u32,
@@ -62,7 +62,7 @@ pub(crate) struct Points {
 pub(crate) struct NewPoints<'a> {
     /// The codeword of f in natural order.
     pub codeword: &'a DeviceBuffer<EF>,
-    /// Word of the first sampled query in the transcript's log.
+    /// Word of the first sampled query on the transcript's tape.
     pub queries: u32,
     /// Number of queries.
     pub count: usize,
@@ -75,7 +75,7 @@ pub(crate) struct NewPoints<'a> {
 /// Writes the first rows of `table`, those of the dense terms.
 pub(crate) fn dense_rows(
     rec: &mut Recorder,
-    transcript_log: &DeviceBuffer<F>,
+    tape: &DeviceBuffer<F>,
     terms: &DenseTerms<'_>,
     last: Option<LastRound<'_>>,
     table: &Table,
@@ -86,7 +86,7 @@ pub(crate) fn dense_rows(
     assert!(last_terms * terms.stride + terms.first_variable + k <= terms.coordinates.len(), "coordinates of a table");
     assert!(last.is_none_or(|l| l.table.log_row == 1 && last_terms <= l.table.rows), "table of the last round");
     let kernel = DenseRows {
-        transcript_log,
+        tape,
         coordinates: terms.coordinates,
         dots: terms.dots,
         last_table: last.map_or(terms.dots, |l| &l.table.values),
@@ -111,7 +111,7 @@ pub(crate) fn dense_rows(
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
 pub(crate) fn point_rows(
     rec: &mut Recorder,
-    transcript_log: &DeviceBuffer<F>,
+    tape: &DeviceBuffer<F>,
     new: &NewPoints<'_>,
     points: &Points,
     last: LastRound<'_>,
@@ -127,7 +127,7 @@ pub(crate) fn point_rows(
     assert!(last.table.log_row == 1 && last_points <= last.table.rows, "table of the last round");
     let exponents = rec.gpu().alloc(count, "query points")?;
     let kernel = PointRows {
-        transcript_log,
+        tape,
         codeword: new.codeword,
         gammas: new.gammas,
         last_table: &last.table.values,
@@ -177,7 +177,7 @@ mod tests {
     use crate::gpu::testing;
 
     struct Setup {
-        log: Vec<F>,
+        tape: Vec<F>,
         last: Vec<EF>,
         last_rows: usize,
     }
@@ -188,7 +188,7 @@ mod tests {
 
     impl Setup {
         fn ext(&self, word: usize) -> EF {
-            EF::from_basis_coefficients_slice(&self.log[word..word + 4]).unwrap()
+            EF::from_basis_coefficients_slice(&self.tape[word..word + 4]).unwrap()
         }
 
         /// The coefficient that the last table gives a row: its two moments folded as evaluations w(0) = m0 - m1, w(1) = m1 would be.
@@ -199,9 +199,9 @@ mod tests {
     }
 
     fn setup(rng: &mut StdRng, last_rows: usize) -> Setup {
-        let log = (0..200).map(|_| rng.random()).collect();
+        let tape = (0..200).map(|_| rng.random()).collect();
         let last = (0..4 * last_rows).map(|_| rng.random()).collect();
-        Setup { log, last, last_rows }
+        Setup { tape, last, last_rows }
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
             let s = setup(&mut rng, terms + 30);
             let mut random = |len: usize| -> Vec<EF> { (0..len).map(|_| rng.random()).collect() };
             let (dots, x) = (random(terms << k), random(terms * stride));
-            let log = gpu.upload(&s.log, "log").unwrap();
+            let tape = gpu.upload(&s.tape, "tape").unwrap();
             let device_dots = gpu.upload(&dots, "dots").unwrap();
             let coordinates = gpu.upload(&x, "x").unwrap();
             let last_table = Table { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
@@ -223,7 +223,7 @@ mod tests {
             let table = Table::alloc(&rec, terms + 3, k).unwrap();
             let dense =
                 DenseTerms { terms, dots: &device_dots, coordinates: &coordinates, stride, first_variable: first };
-            dense_rows(&mut rec, &log, &dense, (!initial).then_some(last), &table);
+            dense_rows(&mut rec, &tape, &dense, (!initial).then_some(last), &table);
             let ticket = rec.download(&table.values);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             for t in 0..terms {
@@ -261,7 +261,7 @@ mod tests {
             let exponents: Vec<u32> = (0..last_points).map(|_| rng.random_range(0..2 << log_domain)).collect();
             let gammas: Vec<EF> = s.ext(GAMMA).powers().take(count + 2).collect();
             let bits = log_domain + 1 - k;
-            let log = gpu.upload(&s.log, "log").unwrap();
+            let tape = gpu.upload(&s.tape, "tape").unwrap();
             let last_table = Table { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
             let last = LastRound { table: &last_table, alpha: ALPHA as u32, gamma: GAMMA as u32 };
             let new = NewPoints {
@@ -274,7 +274,7 @@ mod tests {
             let points = Points { exponents: gpu.upload(&exponents, "exponents").unwrap() };
             let mut rec = gpu.recorder("test");
             let table = Table::alloc(&rec, last_points + count + 2, k).unwrap();
-            let next = point_rows(&mut rec, &log, &new, &points, last, &table).unwrap();
+            let next = point_rows(&mut rec, &tape, &new, &points, last, &table).unwrap();
             let tickets = (rec.download(&table.values), rec.download(&next.exponents));
             let done = rec.wait().unwrap();
             let (found, next) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());
@@ -284,7 +284,7 @@ mod tests {
                     let z = F::two_adic_generator(log_domain + 1).exp_u64(exponents[p] as u64);
                     (z.exp_power_of_2(k), s.coefficient(3 + p))
                 } else {
-                    let index = s.log[QUERIES + p - last_points].as_canonical_u32() & ((1 << bits) - 1);
+                    let index = s.tape[QUERIES + p - last_points].as_canonical_u32() & ((1 << bits) - 1);
                     (F::two_adic_generator(bits).exp_u64(index as u64), gammas[2 + p - last_points])
                 };
                 assert_eq!(F::two_adic_generator(log_domain).exp_u64(next[p] as u64), z);

@@ -86,7 +86,7 @@ pub fn padded_fractional_sumcheck<TS: SpongeTranscript>(
     leaves: Fractions,
     alpha: Challenge,
 ) -> Result<FractionalSumcheck> {
-    let padding = Padding::new(rec, leaves.log_len, (tx.log(), alpha.word()))?;
+    let padding = Padding::new(rec, leaves.log_len, (tx.tape(), alpha.word()))?;
     prove(tx, rec, leaves, padding)
 }
 

@@ -1,4 +1,4 @@
-//! The proof of the stage, as places in the transcript's log until the transcript is synchronised.
+//! The proof of the stage, as places on the transcript's tape until the transcript is synchronised.
 
 use std::ops::Range;
 

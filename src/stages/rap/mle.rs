@@ -61,7 +61,7 @@ impl MleTile {
     }
 
     /// The tile with one variable fewer.
-    fn fold(&self, rec: &mut Recorder, log: &DeviceBuffer<F>, r: Challenge) -> Result<Self> {
+    fn fold(&self, rec: &mut Recorder, tape: &DeviceBuffer<F>, r: Challenge) -> Result<Self> {
         let folded = Self::alloc(rec.gpu(), self.columns, self.log_rows - 1, self.log_block)?;
         let half = 1 << (self.log_block - 1);
         let per_block = (1 << folded.log_block) / half;
@@ -76,7 +76,7 @@ impl MleTile {
                 folded_rows: start..start + half,
                 folded_stride: 1 << folded.log_block,
             };
-            fold_tile(rec, log, &fold);
+            fold_tile(rec, tape, &fold);
         }
         Ok(folded)
     }
@@ -114,7 +114,7 @@ pub struct MleRounds<'a> {
     pub tiles: Vec<MleTile>,
 }
 
-/// What the MLE rounds leave: places in the transcript's log.
+/// What the MLE rounds leave: places on the transcript's tape.
 pub struct RoundsProof {
     /// For each round `s(1), .., s(degree + 1)`.
     pub polys: Vec<Observed<EF>>,
@@ -168,7 +168,7 @@ impl MleRounds<'_> {
             let r = steps.sampled[0][0];
             proof.polys.push(steps.observed[0]);
             proof.r.push(r);
-            self.fold(rec, tx.log(), (round, r), &mut pace)?;
+            self.fold(rec, tx.tape(), (round, r), &mut pace)?;
         }
         Ok(proof)
     }
@@ -217,14 +217,14 @@ impl MleRounds<'_> {
     fn fold(
         &mut self,
         rec: &mut Recorder,
-        log: &DeviceBuffer<F>,
+        tape: &DeviceBuffer<F>,
         (round, r): (usize, Challenge),
         pace: &mut Pace,
     ) -> Result<()> {
         for (air, tile) in self.input.airs.iter().zip(&mut self.tiles) {
             if self.input.n_lift(air) >= round {
                 let bytes = tile.bytes();
-                *tile = tile.fold(rec, log, r)?;
+                *tile = tile.fold(rec, tape, r)?;
                 pace.step(rec, bytes)?;
             }
         }

@@ -144,7 +144,7 @@ impl Logup {
         let (pow_witness, sampled) = tx.grind_then_sample(rec, input.logup_pow_bits, 2 * D_EF)?;
         let (alpha, beta) = (sampled.challenge(0), sampled.challenge(1));
         let max_message_len = input.airs.iter().map(|air| air.evaluator.logup_weights().max_message_len()).max();
-        let beta_powers = powers(rec, tx.log(), beta, max_message_len.unwrap_or(0) + 1)?;
+        let beta_powers = powers(rec, tx.tape(), beta, max_message_len.unwrap_or(0) + 1)?;
         Ok(Self { pow_witness, alpha, beta_powers, gkr: None })
     }
 
@@ -161,7 +161,7 @@ impl Logup {
         let (sources, constants) = (&tiles.gkr_input, &tiles.constants);
         let (alpha, beta_powers) = (self.alpha, &self.beta_powers);
         let leaves =
-            interaction_leaves(rec, &LeafArgs { input, sources, constants, log: tx.log(), alpha, beta_powers })?;
+            interaction_leaves(rec, &LeafArgs { input, sources, constants, tape: tx.tape(), alpha, beta_powers })?;
         self.gkr = Some(padded_fractional_sumcheck(tx, rec, leaves, alpha)?);
         rec.submit()
     }
@@ -229,7 +229,7 @@ impl Round0 {
         let (point, lambda) = sample_point(tx, &mut rec, input, &logup)?;
         let xi = tx.gather(&mut rec, &point)?;
         let (constants, beta_powers) = (tiles.constants.clone(), &logup.beta_powers);
-        let weights = WeightArgs { input, constants, log: tx.log(), xi: &xi, lambda, beta_powers };
+        let weights = WeightArgs { input, constants, tape: tx.tape(), xi: &xi, lambda, beta_powers };
         let weights = Weights::new(&mut rec, weights)?;
         let sums = evaluate_round0(&mut rec, input, &tiles.round0, &weights)?;
         let values = rec.download(sums.buffer());
@@ -258,7 +258,7 @@ impl BatchedRound0 {
         let claims = batch.numerator_claims.iter().zip(&batch.denominator_claims);
         tx.observe_values(rec, &claims.flat_map(|(p, q)| [*p, *q]).collect::<Vec<_>>())?;
         let mu = tx.sample_ext(rec)?;
-        let mu_powers = powers(rec, tx.log(), mu, 3 * input.airs.len())?;
+        let mu_powers = powers(rec, tx.tape(), mu, 3 * input.airs.len())?;
         let polys = rec.gpu().upload(&batch.polys, "round 0 polynomials")?;
         let s_0 = combine(rec, &mu_powers, &polys, batch.len)?;
         let (coefficients, r_0) = tx.observe_then_sample(rec, &s_0, 0..batch.len)?;
@@ -269,14 +269,14 @@ impl BatchedRound0 {
     fn fold(
         &self,
         rec: &mut Recorder,
-        log: &DeviceBuffer<F>,
+        tape: &DeviceBuffer<F>,
         (input, tiles): (&RapInput<'_>, &TileSources),
         xi: &DeviceBuffer<EF>,
     ) -> Result<(RoundState, Vec<MleTile>)> {
         let l_skip = input.l_skip;
-        let lagrange = lagrange_basis(rec, log, self.r_0, l_skip)?;
+        let lagrange = lagrange_basis(rec, tape, self.r_0, l_skip)?;
         let degree = input.max_constraint_degree;
-        let begin = BeginRounds { log, l_skip, xi, lagrange: &lagrange, s_0: &self.s_0, r_0: self.r_0, degree };
+        let begin = BeginRounds { tape, l_skip, xi, lagrange: &lagrange, s_0: &self.s_0, r_0: self.r_0, degree };
         let state = begin_rounds(rec, &begin)?;
         Ok((state, tiles.fold_ple(rec, input, &lagrange)?))
     }
@@ -291,7 +291,7 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let Round0 { gkr_proof, xi, weights, batch, batched, mut rec } = round0;
-    let (state, folded) = batched.fold(&mut rec, tx.log(), (input, tiles), &xi)?;
+    let (state, folded) = batched.fold(&mut rec, tx.tape(), (input, tiles), &xi)?;
     let mut rounds = MleRounds { input, weights: &weights, xi: &xi, mu: &batched.mu_powers, tiles: folded };
     let proof = rounds.prove(tx, &mut rec, &state)?;
     let openings = column_openings(&mut rec, input, &rounds.tiles)?;

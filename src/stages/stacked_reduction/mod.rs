@@ -46,7 +46,7 @@
 //!
 //! **Memory.** 16 bytes a row for each group (piece by piece where a binding is small) until u_0, then that over N, and 32 bytes a view.
 //!
-//! Nothing waits: challenges are read from the transcript's log, and the proof's values from it after the next sync.
+//! Nothing waits: challenges are read from the transcript's tape, and the proof's values from it after the next sync.
 
 mod plan;
 #[cfg(test)]
@@ -75,7 +75,7 @@ use crate::{
 
 type SC = BabyBearPoseidon2Config;
 
-/// A recorded reduction: where its messages will be in the transcript's log.
+/// A recorded reduction: where its messages will be on the transcript's tape.
 pub struct StackedReduction {
     s_0: Observed<EF>,
     rounds: Vec<Observed<EF>>,
@@ -135,7 +135,7 @@ struct Prover<'a, 'h, TS> {
     rec: &'a mut Recorder,
     plan: &'a Plan,
     plan_words: DeviceBuffer<u32>,
-    log: DeviceBuffer<F>,
+    tape: DeviceBuffer<F>,
     lambda: LambdaPowers,
     lambda_word: u32,
     /// u_0, u_1, .. as far as they are sampled.
@@ -148,9 +148,9 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         // uploads outside of the recording, here and below: inside they would end its compute pass
         let plan_words = rec.gpu().upload(&plan.words, "plan of the stacked reduction")?;
         let lambda_word = tx.sample_ext(rec)?.word();
-        let log = tx.log().clone();
-        let lambda = LambdaPowers::new(rec, &log, lambda_word, plan.views)?;
-        Ok(Self { tx, rec, plan, plan_words, log, lambda, lambda_word, u: vec![], rounds: vec![] })
+        let tape = tx.tape().clone();
+        let lambda = LambdaPowers::new(rec, &tape, lambda_word, plan.views)?;
+        Ok(Self { tx, rec, plan, plan_words, tape, lambda, lambda_word, u: vec![], rounds: vec![] })
     }
 
     fn run(mut self, r: &[EF]) -> Result<StackedReduction> {
@@ -201,8 +201,8 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
     fn round_0(&mut self, combined: &Combined, eq: &EqTables, r_0: EF) -> Result<(Observed<EF>, Point)> {
         let plan = self.plan;
         let skip_domain = skip_domain(self.rec.gpu(), plan.l_skip)?;
-        let log = self.log.clone();
-        let round0 = Round0 { l_skip: plan.l_skip, kinds: plan.kinds.len(), log: &log, skip_domain: &skip_domain };
+        let tape = self.tape.clone();
+        let round0 = Round0 { l_skip: plan.l_skip, kinds: plan.kinds.len(), tape: &tape, skip_domain: &skip_domain };
         let (records, kind_words) = self.records(&round0, combined, eq)?;
         let kind_words = self.rec.gpu().upload(&kind_words, "kinds of views")?;
         let constants = weights::kind_constants(plan.l_skip, r_0, &plan.kinds);
@@ -290,7 +290,7 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         // the first round finds its tables made
         let (tables, next) = if at == 0 { (0, 1) } else { ((at - 1) % 2, at % 2) };
         let round = CubeRound {
-            log: &self.log,
+            tape: &self.tape,
             tables: &cubes[tables],
             next: &cubes[next],
             len: if at == 0 { level.cube_paired } else { level.cube_len },
@@ -313,10 +313,10 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
             return Ok(());
         }
         let u_word = self.u[0].word() + ROUND_WORDS;
-        let weights = RowWeights::new(self.rec, (&self.log, u_word), &point.values, (self.plan.l_skip, at))?;
+        let weights = RowWeights::new(self.rec, (&self.tape, u_word), &point.values, (self.plan.l_skip, at))?;
         let log_blocks = weights.log_blocks();
         let partials = self.rec.gpu().alloc(level.slots << log_blocks, "partial openings")?;
-        let dots = CellDots { log: &self.log, u_word, weights: &weights, partials: &partials };
+        let dots = CellDots { tape: &self.tape, u_word, weights: &weights, partials: &partials };
         let mut slot = 0;
         for run in &self.plan.runs[level.runs.clone()] {
             dots.run(self.rec, &run.columns, slot);
@@ -344,7 +344,7 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         (partials, partial_at): (&DeviceBuffer<EF>, usize),
     ) -> usize {
         let round = NodeRound {
-            log: &self.log,
+            tape: &self.tape,
             plan: &self.plan_words,
             plan_at: level.commits_at,
             commits: self.plan.widths.len(),

@@ -1,11 +1,11 @@
 //! The Fiat-Shamir transcript as stages see it: a sponge on the device, checked by the caller's own.
 //!
-//! Stages observe ranges of device buffers and get challenges as places in a *log* on the device, so nothing waits. The log holds every
+//! Stages observe ranges of device buffers and get challenges as places on a *tape* on the device, so nothing waits. The tape holds every
 //! word that was observed or sampled. At [`Transcript::sync`] it is read back once, and the same observations are replayed into the
 //! caller's transcript, which must give the same samples: host and device check each other on every proof. The values of the proof
-//! are taken from the log, too.
+//! are taken from the tape, too.
 //!
-//! Here is what stages call; `log` knows the places and replays, `host` is what the caller's transcript has to offer.
+//! Here is what stages call; `tape` knows the places and replays, `host` is what the caller's transcript has to offer.
 
 use std::ops::Range;
 
@@ -19,12 +19,12 @@ use crate::{
 };
 
 mod host;
-mod log;
 mod permutation;
+mod tape;
 
 pub use host::{HostTranscript, Sponge, SpongeTranscript};
-use log::Log;
-pub use log::{Challenge, Observed, LOG_BYTES};
+use tape::Tape;
+pub use tape::{Challenge, Observed, TAPE_BYTES};
 
 type SC = BabyBearPoseidon2Config;
 
@@ -44,7 +44,7 @@ pub(crate) struct KernelSteps {
     pub sampled: Vec<Vec<Challenge>>,
 }
 
-/// A recording under way and the part of the log that it brings.
+/// A recording under way and the part of the tape that it brings.
 #[must_use]
 pub struct Reading {
     running: Running,
@@ -57,7 +57,7 @@ pub struct Transcript<'a, TS> {
     host: &'a mut TS,
     sponge: DeviceSponge,
     witnesses: Witnesses,
-    log: Log,
+    tape: Tape,
 }
 
 impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
@@ -67,8 +67,8 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// As [`Gpu::alloc`].
     pub fn new(gpu: &Gpu, host: &'a mut TS) -> Result<Self> {
-        let (sponge, log) = (host.sponge().upload(gpu)?, Log::new(gpu)?);
-        Ok(Self { gpu: gpu.clone(), host, sponge, witnesses: Witnesses::default(), log })
+        let (sponge, tape) = (host.sponge().upload(gpu)?, Tape::new(gpu)?);
+        Ok(Self { gpu: gpu.clone(), host, sponge, witnesses: Witnesses::default(), tape })
     }
 
     /// The device that this runs on.
@@ -76,9 +76,9 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         &self.gpu
     }
 
-    /// The log, to bind as `transcript_log` (see `wgsl/transcript/log.wgsl`).
-    pub fn log(&self) -> &DeviceBuffer<F> {
-        self.log.words()
+    /// The tape, to bind as `tape` (see `wgsl/transcript/tape.wgsl`).
+    pub fn tape(&self) -> &DeviceBuffer<F> {
+        self.tape.words()
     }
 
     /// Observes a range of a device buffer as it is at this point of the recording.
@@ -102,13 +102,13 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// As [`Gpu::alloc`].
     pub fn observe_values<T: Element>(&mut self, rec: &mut Recorder, values: &[T]) -> Result<Observed<T>> {
         if values.is_empty() {
-            return Ok(self.log.nothing());
+            return Ok(self.tape.nothing());
         }
         let buffer = rec.gpu().upload(values, "observed values")?;
         self.observe(rec, &buffer, 0..values.len())
     }
 
-    /// Observes values by the caller's transcript alone, whose state then moves to the device. Nothing of it is logged.
+    /// Observes values by the caller's transcript alone, whose state then moves to the device. Nothing of it is on the tape.
     ///
     /// For long lists right behind a [`Transcript::sync`]: hashing one list has no parallelism, and a permutation takes a host about 1 us, a
     /// workgroup of an H200 2 to 3 us.
@@ -162,14 +162,14 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         Ok((0..count).map(|i| words.challenge(i)).collect())
     }
 
-    /// Samples `count` words, such as query indices (see `log_bits` in `wgsl/transcript/log.wgsl`).
+    /// Samples `count` words, such as query indices (see `log_bits` in `wgsl/transcript/tape.wgsl`).
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
     pub fn sample_words(&mut self, rec: &mut Recorder, count: usize) -> Result<Observed<F>> {
         if count == 0 {
-            return Ok(self.log.nothing());
+            return Ok(self.tape.nothing());
         }
         let nothing = self.gpu.table("nothing to absorb", || vec![0u32])?;
         Ok(self.step(rec, &nothing, 0..0, count)?.1)
@@ -188,13 +188,13 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         count: usize,
     ) -> Result<(Observed<F>, Observed<F>)> {
         if bits == 0 {
-            return Ok((self.log.nothing(), self.sample_words(rec, count)?));
+            return Ok((self.tape.nothing(), self.sample_words(rec, count)?));
         }
         let (witnesses, at) = self.witnesses.place(&self.gpu)?;
         self.sponge.grind(rec, bits, grind_limit(bits), (&witnesses, at))?;
-        let (witness, sampled) = self.log.append_witness(bits, count)?;
+        let (witness, sampled) = self.tape.append_witness(bits, count)?;
         let absorb = Absorb { source: &witnesses, from: at, len: 1, integers: true };
-        self.sponge.step(rec, absorb, 1 + count, (self.log.words(), witness.word() as usize))?;
+        self.sponge.step(rec, absorb, 1 + count, (self.tape.words(), witness.word() as usize))?;
         Ok((witness, sampled))
     }
 
@@ -218,9 +218,9 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
             let (witness, sampled) = self.grind_then_sample(rec, bits, count)?;
             return Ok((observed, witness, sampled));
         }
-        let observed = self.log.append(range.len(), 0)?.0;
-        let (witness, sampled) = self.log.append_witness(bits, count)?;
-        self.sponge.work(rec, work, (self.log.words(), observed.word() as usize))?;
+        let observed = self.tape.append(range.len(), 0)?.0;
+        let (witness, sampled) = self.tape.append_witness(bits, count)?;
+        self.sponge.work(rec, work, (self.tape.words(), observed.word() as usize))?;
         Ok((observed, witness, sampled))
     }
 
@@ -229,13 +229,13 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// # Errors
     ///
-    /// When the log is full.
+    /// When the tape is full.
     pub(crate) fn in_kernel(&mut self, steps: &[KernelStep]) -> Result<KernelSteps> {
-        let sponge = self.sponge.in_kernel(self.log.words(), self.log.end());
+        let sponge = self.sponge.in_kernel(self.tape.words(), self.tape.end());
         let mut planned = KernelSteps { sponge, observed: vec![], sampled: vec![] };
         for step in steps {
             let (observe, sample) = (step.observe * D_EF, step.sample * D_EF);
-            let (observed, sampled) = self.log.append(step.observe, sample)?;
+            let (observed, sampled) = self.tape.append(step.observe, sample)?;
             planned.observed.push(observed);
             planned.sampled.push((0..step.sample).map(|i| sampled.challenge(i)).collect());
             self.sponge.advance(observe, sample);
@@ -250,7 +250,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// As [`Gpu::alloc`].
     pub fn gather(&mut self, rec: &mut Recorder, challenges: &[Challenge]) -> Result<DeviceBuffer<EF>> {
         let words: Vec<u32> = challenges.iter().map(|c| c.word()).collect();
-        gather(rec, self.log.words(), &words)
+        gather(rec, self.tape.words(), &words)
     }
 
     /// Runs the recording and waits. Afterwards [`Transcript::challenge`] and [`Transcript::values`] know everything so far.
@@ -269,8 +269,8 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// What the device reports.
     pub fn hand_over(&mut self, mut rec: Recorder) -> Result<Reading> {
-        let unread = self.log.request();
-        let words = rec.download_range(self.log.words(), unread);
+        let unread = self.tape.request();
+        let words = rec.download_range(self.tape.words(), unread);
         Ok(Reading { running: rec.hand_over()?, words })
     }
 
@@ -281,7 +281,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// What the device reports.
     pub fn receive(&mut self, reading: Reading) -> Result<Completed> {
         let completed = reading.running.wait()?;
-        self.log.receive(completed.take(reading.words)?);
+        self.tape.receive(completed.take(reading.words)?);
         Ok(completed)
     }
 
@@ -291,12 +291,12 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// [`Error::TranscriptMismatch`](crate::error::Error::TranscriptMismatch) when host and device disagree.
     pub fn replay(&mut self) -> Result<()> {
-        self.log.replay(self.host)
+        self.tape.replay(self.host)
     }
 
     /// The caller's transcript where the device's is.
     fn replayed(&mut self) -> Result<&mut TS> {
-        assert!(self.log.is_known(), "observations since the last synchronisation");
+        assert!(self.tape.is_known(), "observations since the last synchronisation");
         self.replay()?;
         Ok(self.host)
     }
@@ -320,7 +320,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// When it was sampled after the last [`Transcript::sync`].
     pub fn challenge(&self, challenge: Challenge) -> EF {
-        self.log.challenge(challenge)
+        self.tape.challenge(challenge)
     }
 
     /// Observed values.
@@ -329,7 +329,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     ///
     /// When they were observed after the last [`Transcript::sync`].
     pub fn values<T: Element>(&self, observed: Observed<T>) -> Vec<T> {
-        self.log.values(observed)
+        self.tape.values(observed)
     }
 
     /// A proof-of-work witness; 0 for 0 bits.
@@ -345,10 +345,10 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         range: Range<usize>,
         squeeze: usize,
     ) -> Result<(Observed<T>, Observed<F>)> {
-        let (observed, sampled) = self.log.append(range.len(), squeeze)?;
+        let (observed, sampled) = self.tape.append(range.len(), squeeze)?;
         let (from, len) = (range.start * T::WORDS, range.len() * T::WORDS);
         let absorb = Absorb { source: &buffer.cast(), from, len, integers: false };
-        self.sponge.step(rec, absorb, squeeze, (self.log.words(), observed.word() as usize))?;
+        self.sponge.step(rec, absorb, squeeze, (self.tape.words(), observed.word() as usize))?;
         Ok((observed, sampled))
     }
 }

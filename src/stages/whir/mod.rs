@@ -30,7 +30,7 @@
 //!   holds `f` at all `z zeta^j`, `zeta` of order `2^k`: an inverse transform of `2^k` gathered values.
 //!
 //! So `f` is read once a dense term and once to be folded by all `k` challenges. The rounds are recorded without a wait; the proof is read
-//! from the transcript's log and the gathered openings. The coefficients that the last round sends are observed by the host, since hashing
+//! from the transcript's tape and the gathered openings. The coefficients that the last round sends are observed by the host, since hashing
 //! one list has no parallelism: before it waits for them, it follows the transcript of the other rounds.
 
 mod openings;
@@ -88,7 +88,7 @@ pub fn prove_whir<TS: SpongeTranscript>(
     let mut rec = tx.gpu().recorder("whir");
     let (mu_pow_witness, mu) = tx.grind_then_sample(&mut rec, params.whir.mu_pow_bits, D_EF)?;
     let f = batch_columns(tx, &mut rec, commits, mu.challenge(0), params.l_skip)?;
-    let (weight, table) = Weight::initial(&mut rec, tx.log(), u_cube, &f, params)?;
+    let (weight, table) = Weight::initial(&mut rec, tx.tape(), u_cube, &f, params)?;
     let mut prover = Prover { params, commits, f, weight, table, oracle: None };
     let last = params.num_whir_rounds() - 1;
     let mut rounds = vec![];
@@ -142,7 +142,7 @@ fn batch_columns<TS: SpongeTranscript>(
 ) -> Result<DeviceBuffer<EF>> {
     let _span = info_span!("whir_f_evals_batch").entered();
     let width = commits.iter().map(|c| c.stacked.width()).sum();
-    let mu_powers = powers(rec, tx.log(), mu.word(), width)?;
+    let mu_powers = powers(rec, tx.tape(), mu.word(), width)?;
     let f = rec.gpu().alloc(commits[0].stacked.height(), "batched polynomial")?;
     rec.clear(&f);
     let mut first_column = 0;
@@ -197,7 +197,7 @@ struct Opened {
     gamma: Challenge,
 }
 
-/// What the proof takes from a WHIR round but the last, by places in the transcript's log and tickets of the recording.
+/// What the proof takes from a WHIR round but the last, by places on the transcript's tape and tickets of the recording.
 struct Round {
     sumcheck: Sumcheck,
     commit: Observed<Digest>,
@@ -230,7 +230,7 @@ impl Prover<'_> {
         let alpha = sumcheck.alphas[self.params.k_whir() - 1];
         self.table = self.weight.next_table(
             rec,
-            tx.log(),
+            tx.tape(),
             LastRound { table: &self.table, alpha: alpha.word(), gamma: opened.gamma.word() },
             Queries { words: opened.queries, bits: opened.index_bits, codeword: &oracle.codeword },
         )?;
@@ -282,7 +282,7 @@ impl Prover<'_> {
         let (query_phase_pow_witness, sampled) =
             tx.grind_then_sample(rec, whir.query_phase_pow_bits, num_queries + D_EF)?;
         let (queries, gamma) = sampled.split_at(num_queries);
-        let opened = merkle::Queries { log: tx.log(), first_word: queries.word(), len: num_queries };
+        let opened = merkle::Queries { tape: tx.tape(), first_word: queries.word(), len: num_queries };
         let openings = match &self.oracle {
             None => Openings::initial(rec, self.commits, opened)?,
             Some(oracle) => Openings::later(rec, oracle, opened)?,
@@ -306,7 +306,7 @@ impl Prover<'_> {
         let mut sumcheck = Sumcheck { sums: vec![], folding_pow_witnesses: vec![], alphas: vec![] };
         for _ in 0..self.params.k_whir() {
             let alpha = sumcheck.alphas.last().map(|alpha| alpha.word());
-            let (table, sums) = round(rec, tx.log(), &self.table, alpha)?;
+            let (table, sums) = round(rec, tx.tape(), &self.table, alpha)?;
             self.table = table;
             let bits = self.params.whir.folding_pow_bits;
             let (sums, witness, alpha) = tx.observe_grind_then_sample(rec, (&sums, 0..2), bits, D_EF)?;
@@ -328,7 +328,7 @@ impl Prover<'_> {
         let codeword = ntt::dft_ext(rec, &self.f, self.log_rs_domain_size(whir_round + 1))?;
         let tree = MerkleTree::from_ext(rec, &codeword, 1 << self.weight.k())?;
         let (commit, z_0) = tx.observe_then_sample(rec, tree.root(), 0..1)?;
-        let value = self.weight.add_point(rec, tx.log(), z_0.word(), &self.f)?;
+        let value = self.weight.add_point(rec, tx.tape(), z_0.word(), &self.f)?;
         let ood_value = tx.observe(rec, &value, 0..1)?;
         Ok((Oracle { codeword, tree }, commit, ood_value))
     }

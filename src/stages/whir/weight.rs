@@ -47,7 +47,7 @@ impl Weight {
     /// The weight whose moments are `eq(u_cube, .)`, with its table.
     pub fn initial(
         rec: &mut Recorder,
-        transcript_log: &DeviceBuffer<F>,
+        tape: &DeviceBuffer<F>,
         u_cube: &DeviceBuffer<EF>,
         f: &DeviceBuffer<EF>,
         params: &SystemParams,
@@ -58,7 +58,7 @@ impl Weight {
         let dots = residue_dots(rec, f, k, &coordinates, &[ProductWeight { first: k, factors: Factors::Eq }])?;
         let weight = Self { k, m, folded: 0, dense: 1, coordinates, dots, points: Points::none(rec)? };
         let table = Table::alloc(rec, 1, k)?;
-        dense_rows(rec, transcript_log, &weight.dense_terms(), None, &table);
+        dense_rows(rec, tape, &weight.dense_terms(), None, &table);
         Ok((weight, table))
     }
 
@@ -67,23 +67,23 @@ impl Weight {
         self.k
     }
 
-    /// Goes on to `g`, the folded f, and adds the out-of-domain point at `z_0` (a place in the log). Returns `g(pow(z_0))`.
+    /// Goes on to `g`, the folded f, and adds the out-of-domain point at `z_0` (a place on the tape). Returns `g(pow(z_0))`.
     pub fn add_point(
         &mut self,
         rec: &mut Recorder,
-        transcript_log: &DeviceBuffer<F>,
+        tape: &DeviceBuffer<F>,
         z_0: u32,
         g: &DeviceBuffer<EF>,
     ) -> Result<DeviceBuffer<EF>> {
         let (k, m) = (self.k, self.m);
         self.folded += k;
         let row = self.dense * m + self.folded;
-        squarings(rec, transcript_log, z_0, m - self.folded, (&self.coordinates, row));
+        squarings(rec, tape, z_0, m - self.folded, (&self.coordinates, row));
         self.dense += 1;
         let high = |t: usize| ProductWeight { first: t * m + self.folded + k, factors: factors(t) };
         let weights: Vec<_> = (0..self.dense).map(high).collect();
         self.dots = residue_dots(rec, g, k, &self.coordinates, &weights)?;
-        out_of_domain(rec, (transcript_log, z_0), &self.dots, (self.dense - 1) << k, 1 << k)
+        out_of_domain(rec, (tape, z_0), &self.dots, (self.dense - 1) << k, 1 << k)
     }
 
     /// Adds the queried points and makes the table for the next `k` rounds of sumcheck, on the polynomial of the last
@@ -91,14 +91,14 @@ impl Weight {
     pub fn next_table(
         &mut self,
         rec: &mut Recorder,
-        transcript_log: &DeviceBuffer<F>,
+        tape: &DeviceBuffer<F>,
         last: LastRound<'_>,
         queries: Queries<'_>,
     ) -> Result<Table> {
         let count = queries.words.len();
-        let gammas = powers(rec, transcript_log, last.gamma, count + 2)?;
+        let gammas = powers(rec, tape, last.gamma, count + 2)?;
         let table = Table::alloc(rec, self.dense + self.points.len() + count, self.k)?;
-        dense_rows(rec, transcript_log, &self.dense_terms(), Some(last), &table);
+        dense_rows(rec, tape, &self.dense_terms(), Some(last), &table);
         let new = NewPoints {
             codeword: queries.codeword,
             queries: queries.words.word(),
@@ -106,7 +106,7 @@ impl Weight {
             bits: queries.bits,
             gammas: &gammas,
         };
-        self.points = point_rows(rec, transcript_log, &new, &self.points, last, &table)?;
+        self.points = point_rows(rec, tape, &new, &self.points, last, &table)?;
         Ok(table)
     }
 

@@ -113,7 +113,7 @@ fn check_openings(gpu: &Gpu, data: &PcsData, host: &StackedPcsData<F, Digest>) {
     let mut rec = gpu.recorder("test");
     tx.sample_ext(&mut rec).unwrap();
     let sampled = tx.sample_words(&mut rec, 11).unwrap();
-    let queries = Queries { log: tx.log(), first_word: sampled.word(), len: sampled.len() };
+    let queries = Queries { tape: tx.tape(), first_word: sampled.word(), len: sampled.len() };
     let rows = data.open_rows(&mut rec, queries).unwrap();
     let paths = data.tree.open_paths(&mut rec, queries).unwrap();
     let (rows, paths) = (rec.download(&rows), rec.download(&paths));

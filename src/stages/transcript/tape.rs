@@ -1,4 +1,4 @@
-//! The log of a transcript: every word that was observed or sampled, on the device and, once read back, on the host.
+//! The tape of a transcript: every word that was observed or sampled, on the device and, once read back, on the host.
 
 use std::{marker::PhantomData, ops::Range};
 
@@ -12,20 +12,20 @@ use crate::{
     gpu::{DeviceBuffer, Element, Gpu},
 };
 
-/// Words of the log. Proofs observe 8 words per commitment, 4 per claim or coefficient and 8 per column opening with rotation, so this
+/// Words of the tape. Proofs observe 8 words per commitment, 4 per claim or coefficient and 8 per column opening with rotation, so this
 /// has room for about 100,000 columns.
-const LOG_WORDS: usize = 1 << 20;
+const TAPE_WORDS: usize = 1 << 20;
 
-/// Bytes of the log.
-pub const LOG_BYTES: u64 = 4 * LOG_WORDS as u64;
+/// Bytes of the tape.
+pub const TAPE_BYTES: u64 = 4 * TAPE_WORDS as u64;
 
-/// An extension element that was sampled, as a place in the log.
+/// An extension element that was sampled, as a place on the tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge {
     word: usize,
 }
 
-/// Elements that were observed (or words that were sampled), as a place in the log.
+/// Elements that were observed (or words that were sampled), as a place on the tape.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Observed<T> {
     word: usize,
@@ -42,7 +42,7 @@ impl<T> Clone for Observed<T> {
 impl<T> Copy for Observed<T> {}
 
 impl Challenge {
-    /// Word offset in the log.
+    /// Word offset on the tape.
     pub fn word(self) -> u32 {
         self.word as u32
     }
@@ -53,7 +53,7 @@ impl<T> Observed<T> {
         Self { word, len, element: PhantomData }
     }
 
-    /// Word offset in the log.
+    /// Word offset on the tape.
     pub fn word(self) -> u32 {
         self.word as u32
     }
@@ -70,7 +70,7 @@ impl<T> Observed<T> {
 }
 
 impl Observed<EF> {
-    /// The `i`-th element as a challenge, for kernels that read it from the log.
+    /// The `i`-th element as a challenge, for kernels that read it from the tape.
     pub fn at(self, i: usize) -> Challenge {
         assert!(i < self.len, "element {i} of {}", self.len);
         Challenge { word: self.word + i * D_EF }
@@ -100,7 +100,7 @@ enum Entry {
 }
 
 impl Entry {
-    /// What it takes of the log.
+    /// What it takes of the tape.
     fn words(self) -> usize {
         match self {
             Self::Observe(words) | Self::Sample(words) => words,
@@ -122,7 +122,7 @@ impl Entry {
 }
 
 /// Which word means what, and what is known of them. Kernels write the words.
-pub(super) struct Log {
+pub(super) struct Tape {
     words: DeviceBuffer<F>,
     /// Words so far.
     end: usize,
@@ -136,13 +136,13 @@ pub(super) struct Log {
     replayed: usize,
 }
 
-impl Log {
+impl Tape {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
     pub fn new(gpu: &Gpu) -> Result<Self> {
         Ok(Self {
-            words: gpu.alloc(LOG_WORDS, "transcript log")?,
+            words: gpu.alloc(TAPE_WORDS, "transcript tape")?,
             end: 0,
             requested: 0,
             entries: vec![],
@@ -170,7 +170,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// When the log is full.
+    /// When the tape is full.
     pub fn append<T: Element>(&mut self, observed: usize, sampled: usize) -> Result<(Observed<T>, Observed<F>)> {
         let observed_words = observed * T::WORDS;
         let word = self.reserve(observed_words + sampled)?;
@@ -183,7 +183,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// When the log is full.
+    /// When the tape is full.
     pub fn append_witness(&mut self, bits: usize, sampled: usize) -> Result<(Observed<F>, Observed<F>)> {
         let witness = Entry::Grind(bits);
         let word = self.reserve(witness.words() + sampled)?;
@@ -195,7 +195,7 @@ impl Log {
     fn reserve(&mut self, words: usize) -> Result<usize> {
         let start = self.end;
         if start + words > self.words.len() {
-            return Err(Error::Unsupported(format!("a proof that observes more than {LOG_WORDS} words")));
+            return Err(Error::Unsupported(format!("a proof that observes more than {TAPE_WORDS} words")));
         }
         self.end += words;
         Ok(start)
