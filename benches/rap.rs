@@ -10,12 +10,14 @@
 mod support;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
-use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, EF, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use openvm_wgpu_backend::{
     constraints::{TileColumn, TileLayout},
     gpu::{DeviceBuffer, DeviceMatrix, Gpu},
-    kernels::rap::{eq_tree, fold_tile, CosetTile, MleFold, PleFold, TilePlanner, TileSource, TraceTile},
-    stages::transcript::{Challenge, Transcript},
+    kernels::{
+        rap::{eq_tree, fold_tile, CosetTile, MleFold, PleFold, TilePlanner, TileSource, TraceTile},
+        transcript::Challenge,
+    },
 };
 use p3_field::PrimeCharacteristicRing;
 use support::{ext, filled, gpu, log_size, time};
@@ -87,19 +89,9 @@ fn tiles(c: &mut Criterion) {
     group.finish();
 }
 
-/// A transcript's tape that holds one challenge.
-fn challenge(gpu: &Gpu) -> (DeviceBuffer<F>, Challenge) {
-    let mut host = default_duplex_sponge();
-    let mut tx = Transcript::new(gpu, &mut host).expect("memory");
-    let mut rec = gpu.recorder("bench");
-    let challenge = tx.sample_ext(&mut rec).expect("recorded");
-    rec.wait().expect("device");
-    (tx.tape().clone(), challenge)
-}
-
 fn mle_folds(c: &mut Criterion) {
     let gpu = gpu();
-    let (tape, r) = challenge(&gpu);
+    let r = Challenge::new(&filled(&gpu, 4), 0);
     let rows = 1 << (log_height(&gpu) - L_SKIP);
     let columns: DeviceBuffer<EF> = filled(&gpu, 4 * WIDTH * rows);
     let folded: DeviceBuffer<EF> = gpu.alloc(2 * WIDTH * rows, "folded").expect("memory");
@@ -114,12 +106,12 @@ fn mle_folds(c: &mut Criterion) {
                 columns: 4 * WIDTH,
                 source_rows: rows,
                 source,
-                r,
+                r: &r,
                 folded,
                 folded_rows: 0..half,
                 folded_stride: half,
             };
-            time(b, &gpu, |rec| fold_tile(rec, &tape, &fold));
+            time(b, &gpu, |rec| fold_tile(rec, &fold));
         });
     }
     group.finish();

@@ -14,9 +14,12 @@ use openvm_stark_sdk::config::{
 };
 use openvm_wgpu_backend::{
     gpu::DeviceMatrix,
-    kernels::stacked_reduction::{
-        skip_domain, CellDots, ColumnRun, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, Round0,
-        RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
+    kernels::{
+        stacked_reduction::{
+            skip_domain, CellDots, ColumnRun, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, Round0,
+            RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+        },
+        transcript::Challenge,
     },
     stages::{pcs::StackedMatrix, stacked_reduction::StackedReduction, transcript::Transcript},
 };
@@ -41,6 +44,7 @@ fn cells(c: &mut Criterion) {
         views: WIDTH,
     };
     let tape = filled::<F>(&gpu, 1 << 10);
+    let u: Vec<_> = (0..log_height - L_SKIP).map(|i| Challenge::new(&tape, ROUND_WORDS as usize * i)).collect();
     let lambda = LambdaPowers { powers: filled(&gpu, 2 * WIDTH) };
     let combined = gpu.alloc::<EF>(height, "combined").expect("memory");
     let mut group = c.benchmark_group("stacked reduction/cells");
@@ -50,10 +54,10 @@ fn cells(c: &mut Criterion) {
     });
     let point = filled(&gpu, 1 << (L_SKIP + 1));
     let mut rec = gpu.recorder("bench");
-    let weights = RowWeights::new(&mut rec, (&tape, 0), &point, (L_SKIP, log_height - L_SKIP)).expect("memory");
+    let weights = RowWeights::new(&mut rec, &u, &point, L_SKIP).expect("memory");
     rec.wait().expect("device");
     let partials = gpu.alloc(WIDTH << weights.log_blocks(), "partial openings").expect("memory");
-    let dots = CellDots { tape: &tape, u_word: 0, weights: &weights, partials: &partials };
+    let dots = CellDots { weights: &weights, partials: &partials };
     group.bench_function("openings of 42 columns", |b| time(b, &gpu, |rec| dots.run(rec, &run, 0)));
     group.finish();
 }
@@ -63,7 +67,7 @@ fn vectors(c: &mut Criterion) {
     let gpu = gpu();
     let log_height = log_height(&gpu);
     let (height, n) = (1 << log_height, log_height - L_SKIP);
-    let tape = filled::<F>(&gpu, 1 << 10);
+    let u = Challenge::new(&filled(&gpu, 4), 0);
     let mut group = c.benchmark_group("stacked reduction/vectors");
 
     let combined = filled::<EF>(&gpu, height);
@@ -72,8 +76,7 @@ fn vectors(c: &mut Criterion) {
     let mut rec = gpu.recorder("bench");
     let eq = EqTables::new(&mut rec, &r, low_bits, n - low_bits).expect("memory");
     rec.wait().expect("device");
-    let round0 =
-        Round0 { l_skip: L_SKIP, kinds: 1, tape: &tape, skip_domain: &skip_domain(&gpu, L_SKIP).expect("table") };
+    let round0 = Round0 { l_skip: L_SKIP, kinds: 1, skip_domain: &skip_domain(&gpu, L_SKIP).expect("table") };
     let piece = CombinedPiece { combined: &combined, start: 0, len: height, log_height, rot: true };
     let records = round0.records_of(&eq, log_height, height) << (L_SKIP + 1);
     let records = gpu.alloc(records, "records").expect("memory");
@@ -87,8 +90,7 @@ fn vectors(c: &mut Criterion) {
     let partials = gpu.alloc(PARTIAL_ELEMENTS, "partial sums").expect("memory");
     for len in [len, len / 8, len / 64] {
         group.throughput(Throughput::Bytes((48 * len) as u64));
-        let round =
-            CubeRound { tape: &tape, tables: &tables, next: &next, len: len / 2, paired: len / 2, fold: Some(0) };
+        let round = CubeRound { tables: &tables, next: &next, len: len / 2, paired: len / 2, fold: Some(&u) };
         group.bench_function(format!("fold and sums of a round of 2^{}", len.ilog2()), |b| {
             time(b, &gpu, |rec| assert!(round.run(rec, &partials) > 0));
         });

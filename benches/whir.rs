@@ -18,7 +18,8 @@ use openvm_wgpu_backend::{
     gpu::{DeviceMatrix, Gpu},
     kernels::{
         eq::Factors,
-        merkle::{MerkleTree, Queries},
+        merkle::MerkleTree,
+        transcript::{Challenge, Observed},
         whir::{
             batch::{batch, Block},
             dots::{residue_dots, ProductWeight},
@@ -73,13 +74,13 @@ fn passes(c: &mut Criterion) {
 
 fn sumcheck(c: &mut Criterion) {
     let gpu = gpu();
-    let tape = filled::<F>(&gpu, 16);
+    let alpha = Challenge::new(&filled(&gpu, 4), 0);
     let (rows, log_row) = (QUERIES + 2, K_WHIR);
     let table = Table { rows, log_row, values: filled(&gpu, (2 * rows) << log_row) };
     let mut group = c.benchmark_group("whir/sumcheck");
     group.throughput(Throughput::Elements((rows << log_row) as u64));
     group.bench_function(format!("fold and sums of a round of {rows} terms"), |b| {
-        time(b, &gpu, |rec| drop(round(rec, &tape, &table, Some(0)).expect("recorded")));
+        time(b, &gpu, |rec| drop(round(rec, &table, Some(&alpha)).expect("recorded")));
     });
     group.finish();
 }
@@ -95,8 +96,7 @@ fn committed(gpu: &Gpu, params: &SystemParams, cache_rs_code_matrix: bool) -> Pc
 fn openings(c: &mut Criterion) {
     let gpu = gpu();
     let params = app_params_with_100_bits_security(log_height(&gpu));
-    let tape = filled::<F>(&gpu, QUERIES);
-    let queries = Queries { tape: &tape, first_word: 0, len: QUERIES };
+    let queries = &Observed::<F>::new(&filled(&gpu, QUERIES), 0, QUERIES);
     let mut group = c.benchmark_group("whir/openings");
     group.sample_size(20);
     // the first round's: with codewords made again this is the encoding, without it the gathering

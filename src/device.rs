@@ -15,16 +15,15 @@ use p3_field::PrimeCharacteristicRing;
 
 use crate::{
     backend::{CommittedData, WgpuBackend},
+    context,
     error::{Error, Result},
     gpu::{AdapterSummary, Admission, DeviceMatrix, DeviceMetrics, Gpu, GpuOptions, LimitProfile},
-    input,
-    kernels::{self, ntt::MAX_LOG_SIZE, MAX_L_SKIP},
+    kernels::{ntt::MAX_LOG_SIZE, MAX_L_SKIP},
     stages::{
+        openings,
         pcs::{self, CommitParams, PcsData},
         rap,
-        stacked_reduction::StackedReduction,
         transcript::{SpongeTranscript, Transcript},
-        whir,
     },
 };
 
@@ -39,6 +38,8 @@ pub struct WgpuDevice {
     gpu: Gpu,
     config: SC,
     options: ProverOptions,
+    /// Whether the context to be proved was checked already, by the engine before the commitment.
+    context_is_checked: bool,
 }
 
 /// How the prover works on a device.
@@ -159,6 +160,7 @@ impl WgpuDeviceBuilder {
             },
             gpu,
             config: BabyBearPoseidon2Config::default_from_params(params),
+            context_is_checked: false,
         })
     }
 }
@@ -211,6 +213,11 @@ impl WgpuDevice {
     /// [`WgpuDevice::admit`].
     pub fn under(&self, admission: &Admission) -> Self {
         Self { gpu: self.gpu.under(admission), ..self.clone() }
+    }
+
+    /// This device, for one proof whose context passed [`context::check`].
+    pub(crate) fn with_checked_context(self) -> Self {
+        Self { context_is_checked: true, ..self }
     }
 
     /// The protocol configuration.
@@ -306,9 +313,11 @@ impl<TS: SpongeTranscript> MultiRapProver<WgpuBackend, TS> for WgpuDevice {
         ctx: &ProvingContext<WgpuBackend>,
         common_main_pcs_data: &CommittedData,
     ) -> Result<(Self::PartialProof, Vec<EF>)> {
-        // again for who calls the stages by himself: `StarkEngine::prove` has, before the commitment
-        input::check(self.params(), mpk, ctx)?;
-        let input = input::rap_input(mpk, ctx)?;
+        // by who calls the stages himself
+        if !self.context_is_checked {
+            context::check(self.params(), mpk, ctx)?;
+        }
+        let input = context::rap_input(mpk, ctx)?;
         let mut tx = Transcript::new(&self.gpu, transcript)?;
         let (gkr, batch, r) = rap::prove_rap(&mut tx, &input, || common_main_pcs_data.get()?.encode_ahead(&self.gpu))?;
         tx.finish()?;
@@ -332,17 +341,10 @@ impl<TS: SpongeTranscript> OpeningProver<WgpuBackend, TS> for WgpuDevice {
         let (pre_cached, need_rot) = committed_parts(mpk, &ctx);
         let commits = std::iter::once(&common_main_pcs_data).chain(pre_cached.iter().map(Arc::as_ref));
         let commits: Vec<&PcsData> = commits.map(CommittedData::get).collect::<Result<_>>()?;
-        let stacked: Vec<_> = commits.iter().map(|data| &data.stacked).collect();
         let mut tx = Transcript::new(&self.gpu, transcript)?;
-        let mut rec = self.gpu.recorder("openings");
-        let reduction = StackedReduction::record(&mut tx, &mut rec, self.params(), &stacked, &need_rot, &r)?;
-        let words: Vec<u32> = reduction.u.iter().map(|u_i| u_i.word()).collect();
-        let u_cube = kernels::openings::u_cube(&mut rec, tx.log(), &words, self.params().l_skip)?;
-        rec.submit()?;
-        let whir_proof = whir::prove_whir(&mut tx, self.params(), &commits, &u_cube)?;
-        let stacking_proof = reduction.proof(&tx);
+        let proofs = openings::prove_openings(&mut tx, self.params(), &commits, &need_rot, &r)?;
         tx.finish()?;
-        Ok((stacking_proof, whir_proof))
+        Ok(proofs)
     }
 }
 

@@ -13,9 +13,9 @@ use p3_baby_bear::{default_babybear_poseidon2_16, Poseidon2BabyBear};
 
 use crate::{
     backend::WgpuBackend,
+    context,
     device::WgpuDevice,
     error::{Error, Result},
-    input,
     memory::ProofShape,
     stages::transcript::{HostTranscript, SpongeTranscript},
 };
@@ -91,12 +91,13 @@ where
         pk: &DeviceMultiStarkProvingKey<WgpuBackend>,
         ctx: ProvingContext<WgpuBackend>,
     ) -> Result<Proof<SC>> {
-        input::check(self.params(), pk, &ctx)?;
+        context::check(self.params(), pk, &ctx)?;
         let gpu = self.device.gpu();
         let shape = ProofShape::of_context(self.params(), pk, &ctx);
         let admission = gpu.admit_proof(self.device.working_bytes(shape));
         let device = admission.as_ref().map_or_else(|| self.device.clone(), |admission| self.device.under(admission));
-        let proof = Coordinator::new(WgpuBackend, device, self.initial_transcript()).prove(pk, ctx)?;
+        let proof =
+            Coordinator::new(WgpuBackend, device.with_checked_context(), self.initial_transcript()).prove(pk, ctx)?;
         drop(admission);
         gpu.store_pipelines();
         if self.device.options().verify_before_return {

@@ -29,11 +29,11 @@
 mod backend;
 #[doc(hidden)]
 pub mod constraints;
+mod context;
 mod device;
 mod engine;
 pub mod error;
 pub mod gpu;
-mod input;
 #[doc(hidden)]
 pub mod kernels;
 mod memory;

@@ -82,6 +82,11 @@ impl<T: Element> DeviceBuffer<T> {
         DeviceBuffer { allocation: self.allocation.clone(), len: words / U::WORDS, element: PhantomData }
     }
 
+    /// Whether both are the same memory.
+    pub(crate) fn shares_memory(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.allocation, &other.allocation)
+    }
+
     pub(super) fn raw(&self) -> &Arc<Allocation> {
         &self.allocation
     }

@@ -11,6 +11,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
+    kernels::transcript::Challenge,
 };
 
 /// The factor of a coordinate `x` where its bit is 0 (where it is 1, the factor is `x`).
@@ -92,16 +93,10 @@ pub(crate) fn split_table(
     rec.dispatch(&split, Grid::threads(len));
 }
 
-/// `x, x^2, x^4, ..` (`len` of them) for the extension element `x` at `word` of the transcript's tape, to `out` from an offset.
-pub(crate) fn squarings(
-    rec: &mut Recorder,
-    tape: &DeviceBuffer<F>,
-    word: u32,
-    len: usize,
-    (out, at): (&DeviceBuffer<EF>, usize),
-) {
+/// `x, x^2, x^4, ..` (`len` of them) for a challenge `x`, to `out` from an offset.
+pub(crate) fn squarings(rec: &mut Recorder, x: &Challenge, len: usize, (out, at): (&DeviceBuffer<EF>, usize)) {
     assert!(at + len <= out.len(), "squarings past the end");
-    let squarings = Squarings { tape, out, word, len: len as u32, at: at as u32 };
+    let squarings = Squarings { tape: x.tape(), out, word: x.word(), len: len as u32, at: at as u32 };
     rec.dispatch(&squarings, Grid::workgroups((len > 0) as usize));
 }
 
@@ -167,8 +162,9 @@ mod tests {
         let device_tape = gpu.upload(&tape, "tape").unwrap();
         let out = gpu.upload(&vec![EF::ONE; 30], "out").unwrap();
         let mut rec = gpu.recorder("test");
-        squarings(&mut rec, &device_tape, 5, 0, (&out, 0));
-        squarings(&mut rec, &device_tape, 5, 27, (&out, 2));
+        let challenge = Challenge::new(&device_tape, 5);
+        squarings(&mut rec, &challenge, 0, (&out, 0));
+        squarings(&mut rec, &challenge, 27, (&out, 2));
         let ticket = rec.download(&out);
         let found = rec.wait().unwrap().take(ticket).unwrap();
         let mut x = EF::from_basis_coefficients_slice(&tape[5..]).unwrap();

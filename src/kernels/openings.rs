@@ -6,6 +6,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
+    kernels::transcript::{tape_and_words, Challenge},
 };
 
 kernel! {
@@ -16,15 +17,20 @@ kernel! {
     }
 }
 
-/// The point on the hypercube of the stacked columns' coefficients at which WHIR opens: `l_skip + n_stack` elements, from the places in
-/// the tape of `u` (`1 + n_stack` elements).
+/// The point on the hypercube of the stacked columns' coefficients at which WHIR opens: `l_skip + n_stack` elements, from `u`
+/// (`1 + n_stack` challenges).
 ///
 /// # Errors
 ///
 /// As [`Gpu::upload`].
-pub(crate) fn u_cube(rec: &mut Recorder, tape: &DeviceBuffer<F>, u: &[u32], l_skip: usize) -> Result<DeviceBuffer<EF>> {
+///
+/// # Panics
+///
+/// When `u` is empty or on several tapes.
+pub(crate) fn u_cube(rec: &mut Recorder, u: &[Challenge], l_skip: usize) -> Result<DeviceBuffer<EF>> {
+    let (tape, words) = tape_and_words(u).expect("u has a first coordinate");
     let len = l_skip + u.len() - 1;
-    let words = rec.gpu().upload(u, "positions of u")?;
+    let words = rec.gpu().upload(&words, "positions of u")?;
     let u_cube = rec.gpu().alloc(len, "u_cube")?;
     let kernel = UCube { tape, words: &words, u_cube: &u_cube, l_skip: l_skip as u32, len: len as u32 };
     rec.dispatch(&kernel, Grid::threads(len));
@@ -48,7 +54,8 @@ mod tests {
             let words: Vec<u32> = (0..=n_stack).map(|i| 7 * i + 3).collect();
             let mut rec = gpu.recorder("test");
             let device_tape = rec.gpu().upload(&tape, "tape").unwrap();
-            let found = u_cube(&mut rec, &device_tape, &words, l_skip).unwrap();
+            let u: Vec<_> = words.iter().map(|word| Challenge::new(&device_tape, *word as usize)).collect();
+            let found = u_cube(&mut rec, &u, l_skip).unwrap();
             let ticket = rec.download(&found);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             let squares = element(words[0]).exp_powers_of_2().take(l_skip);

@@ -6,6 +6,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
+    kernels::transcript::Challenge,
 };
 
 kernel! {
@@ -16,14 +17,15 @@ kernel! {
     }
 }
 
-/// `x^0, .., x^(len - 1)` for the extension element `x` at `word` of the transcript's tape.
+/// `x^0, .., x^(len - 1)` for a challenge `x`.
 ///
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub(crate) fn powers(rec: &mut Recorder, tape: &DeviceBuffer<F>, word: u32, len: usize) -> Result<DeviceBuffer<EF>> {
+pub(crate) fn powers(rec: &mut Recorder, x: &Challenge, len: usize) -> Result<DeviceBuffer<EF>> {
     let out = rec.gpu().alloc(len, "powers of a challenge")?;
-    rec.dispatch(&Powers { tape, out: &out, word, len: len as u32 }, Grid::threads(len));
+    let kernel = Powers { tape: x.tape(), out: &out, word: x.word(), len: len as u32 };
+    rec.dispatch(&kernel, Grid::threads(len));
     Ok(out)
 }
 
@@ -43,7 +45,7 @@ mod tests {
         let device_tape = gpu.upload(&tape, "tape").unwrap();
         for (word, len) in [(0, 1), (3, 2), (17, 65), (36, 1000), (5, 4097)] {
             let mut rec = gpu.recorder("test");
-            let out = powers(&mut rec, &device_tape, word as u32, len).unwrap();
+            let out = powers(&mut rec, &Challenge::new(&device_tape, word), len).unwrap();
             let ticket = rec.download(&out);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             let x = EF::from_basis_coefficients_slice(&tape[word..word + 4]).unwrap();

@@ -1,6 +1,7 @@
 //! The protocol, one module per stage. Stages read like the paper; they know kernels by name and never see the GPU's API.
 
 pub mod gkr;
+pub mod openings;
 pub mod pcs;
 pub mod rap;
 pub mod stacked_reduction;

@@ -16,6 +16,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Element, Gpu, Grid, Recorder},
     kernel,
+    kernels::transcript::Challenge,
 };
 
 /// Fractions of the source that one dispatch reads at most: 1 GiB, about 20 ms on the slowest device in mind (Apple M1).
@@ -151,15 +152,15 @@ impl Padding {
         Ok(Self { denom: gpu.alloc(levels + 1, "padding")?, levels, exists: false })
     }
 
-    /// Padding leaves 0 / alpha, with alpha at word `alpha_at` of the transcript's tape.
+    /// Padding leaves 0 / alpha.
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn new(rec: &mut Recorder, levels: usize, (tape, alpha_at): (&DeviceBuffer<F>, u32)) -> Result<Self> {
+    pub fn new(rec: &mut Recorder, levels: usize, alpha: &Challenge) -> Result<Self> {
         let padding = Self { exists: true, ..Self::none(rec.gpu(), levels)? };
         let len = levels as u32 + 1;
-        let powers = PaddingPowers { tape, padding: &padding.denom, len, alpha_at };
+        let powers = PaddingPowers { tape: alpha.tape(), padding: &padding.denom, len, alpha_at: alpha.word() };
         rec.dispatch(&powers, Grid::workgroups(1));
         Ok(padding)
     }

@@ -64,7 +64,7 @@ fn padding(gpu: &Gpu, levels: usize) -> (Padding, EF) {
     let values = random_exts(2, 9);
     let tape = gpu.upload(&values, "tape").unwrap().cast();
     let mut rec = gpu.recorder("test");
-    let padding = Padding::new(&mut rec, levels, (&tape, 4)).unwrap();
+    let padding = Padding::new(&mut rec, levels, &Challenge::new(&tape, 4)).unwrap();
     rec.submit().unwrap();
     (padding, values[1])
 }

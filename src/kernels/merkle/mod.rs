@@ -4,7 +4,6 @@ mod open;
 mod sponge;
 mod tree;
 
-pub use open::Queries;
 pub use sponge::{RowDigests, RowSponges};
 pub use tree::{LayersByLanes, MerkleTree};
 

@@ -1,4 +1,4 @@
-//! What queries open (`wgsl/merkle/open_{paths,rows}.wgsl`).
+//! What queries open (`wgsl/merkle/open_{paths,rows}.wgsl`). An index is the low bits of a sampled word.
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, EF, F};
 
@@ -7,6 +7,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
+    kernels::transcript::Observed,
 };
 
 kernel! {
@@ -25,34 +26,23 @@ kernel! {
     }
 }
 
-/// Query indices as they were sampled: the low bits of consecutive words of the transcript's tape.
-#[derive(Clone, Copy)]
-pub struct Queries<'a> {
-    /// The transcript's tape on the device.
-    pub tape: &'a DeviceBuffer<F>,
-    /// The word of the first query.
-    pub first_word: u32,
-    /// How many queries.
-    pub len: usize,
-}
-
 impl MerkleTree {
     /// Writes the columns of a panel into the opened rows `[query][t][column]` of `width` columns, from `first_column` on.
     pub fn open_rows(
         &self,
         rec: &mut Recorder,
-        queries: Queries<'_>,
+        queries: &Observed<F>,
         panel: Panel<'_>,
         (opened, first_column, width): (&DeviceBuffer<F>, usize, usize),
     ) {
-        let rows = queries.len * self.rows_per_query();
+        let rows = queries.len() * self.rows_per_query();
         assert!(first_column + panel.columns <= width && rows * width <= opened.len(), "opened rows");
         let kernel = OpenRows {
             panel: panel.words,
-            tape: queries.tape,
+            tape: queries.tape(),
             opened,
-            queries: queries.len as u32,
-            first_word: queries.first_word,
+            queries: queries.len() as u32,
+            first_word: queries.word(),
             bits: self.depth() as u32,
             rows_per_query: self.rows_per_query() as u32,
             columns: panel.columns as u32,
@@ -73,9 +63,9 @@ impl MerkleTree {
         &self,
         rec: &mut Recorder,
         codeword: &DeviceBuffer<EF>,
-        queries: Queries<'_>,
+        queries: &Observed<F>,
     ) -> Result<DeviceBuffer<EF>> {
-        let opened = rec.gpu().alloc::<EF>(queries.len * self.rows_per_query(), "opened values")?;
+        let opened = rec.gpu().alloc::<EF>(queries.len() * self.rows_per_query(), "opened values")?;
         self.open_rows(rec, queries, Panel::coordinates(&codeword.cast()), (&opened.cast(), 0, 4));
         Ok(opened)
     }
@@ -85,14 +75,14 @@ impl MerkleTree {
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn open_paths(&self, rec: &mut Recorder, queries: Queries<'_>) -> Result<DeviceBuffer<Digest>> {
-        let path = rec.gpu().alloc(queries.len * self.depth(), "Merkle paths")?;
+    pub fn open_paths(&self, rec: &mut Recorder, queries: &Observed<F>) -> Result<DeviceBuffer<Digest>> {
+        let path = rec.gpu().alloc(queries.len() * self.depth(), "Merkle paths")?;
         let kernel = OpenPaths {
             nodes: self.nodes(),
-            tape: queries.tape,
+            tape: queries.tape(),
             path: &path,
-            queries: queries.len as u32,
-            first_word: queries.first_word,
+            queries: queries.len() as u32,
+            first_word: queries.word(),
             bits: self.depth() as u32,
         };
         rec.dispatch(&kernel, Grid::threads(2 * path.len()));

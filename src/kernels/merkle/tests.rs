@@ -11,7 +11,10 @@ use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use super::*;
-use crate::gpu::{testing, Recorder};
+use crate::{
+    gpu::{testing, Recorder},
+    kernels::transcript::Observed,
+};
 
 type Perm = Poseidon2BabyBear<16>;
 
@@ -66,13 +69,13 @@ fn trees_equal_upstreams() {
         let (tree, panels) = device_tree(&mut rec, &matrix, height, (panel_width, rows_per_query));
         let queries: Vec<F> = random(&mut rng, 9);
         let tape = rec.gpu().upload(&queries, "tape").unwrap();
-        let queries_at = Queries { tape: &tape, first_word: 2, len: 7 };
+        let queries_at = Observed::new(&tape, 2, 7);
         let opened = gpu.alloc(7 * rows_per_query * width, "opened").unwrap();
         for (i, panel) in panels.iter().enumerate() {
             let panel = Panel::columns(panel, panel.len() / height, height);
-            tree.open_rows(&mut rec, queries_at, panel, (&opened, i * panel_width, width));
+            tree.open_rows(&mut rec, &queries_at, panel, (&opened, i * panel_width, width));
         }
-        let paths = tree.open_paths(&mut rec, queries_at).unwrap();
+        let paths = tree.open_paths(&mut rec, &queries_at).unwrap();
         let tickets = (rec.download(tree.nodes()), rec.download(tree.root()), rec.download(&opened));
         let paths = rec.download(&paths);
         let done = rec.wait().unwrap();
@@ -102,8 +105,8 @@ fn trees_over_extension_columns() {
         let tree = MerkleTree::from_ext(&mut rec, &codeword, rows_per_query).unwrap();
         let queries = random(&mut rng, 3);
         let tape = rec.gpu().upload(&queries, "tape").unwrap();
-        let queries_at = Queries { tape: &tape, first_word: 0, len: 3 };
-        let opened = tree.open_ext_rows(&mut rec, &codeword, queries_at).unwrap();
+        let queries_at = Observed::new(&tape, 0, 3);
+        let opened = tree.open_ext_rows(&mut rec, &codeword, &queries_at).unwrap();
         let (root, opened) = (rec.download(tree.root()), rec.download(&opened));
         let done = rec.wait().unwrap();
         let host = HostTree::new(&host_hasher(), ColMajorMatrix::new(column, 1), rows_per_query).unwrap();

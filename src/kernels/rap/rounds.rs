@@ -10,8 +10,10 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
-    kernels::{poseidon2::round_constants, transcript::KernelSponge},
-    stages::transcript::Challenge,
+    kernels::{
+        poseidon2::round_constants,
+        transcript::{Challenge, KernelSponge},
+    },
 };
 
 kernel! {
@@ -88,8 +90,6 @@ pub struct RoundState(DeviceBuffer<EF>);
 
 /// Arguments of [`begin_rounds`].
 pub struct BeginRounds<'a> {
-    /// The transcript's tape.
-    pub tape: &'a DeviceBuffer<F>,
     /// Log of the size of the skip domain.
     pub l_skip: usize,
     /// The challenges `xi`.
@@ -99,7 +99,7 @@ pub struct BeginRounds<'a> {
     /// Coefficients of the round-0 polynomial.
     pub s_0: &'a DeviceBuffer<EF>,
     /// The challenge of round 0.
-    pub r_0: Challenge,
+    pub r_0: &'a Challenge,
     /// Degree of the round polynomials before the factor `eq`.
     pub degree: usize,
 }
@@ -113,7 +113,7 @@ pub fn begin_rounds(rec: &mut Recorder, args: &BeginRounds<'_>) -> Result<RoundS
     assert!(args.xi.len() >= args.l_skip.max(1) && args.lagrange.len() >= 1 << args.l_skip, "tables too short");
     let state = rec.gpu().alloc(4 + args.degree + 1, "round state")?;
     let kernel = Begin {
-        tape: args.tape,
+        tape: args.r_0.tape(),
         xi: args.xi,
         lagrange: args.lagrange,
         s_0: args.s_0,
@@ -145,7 +145,7 @@ pub struct BatchRound<'a> {
     /// Index in `xi` of this round's variable.
     pub xi_index: usize,
     /// The challenge of the round before; `None` in round 1, whose state [`begin_rounds`] made.
-    pub r_before: Option<Challenge>,
+    pub r_before: Option<&'a Challenge>,
     /// What observes `s(1), .., s(degree + 1)` and samples the round's challenge.
     pub sponge: &'a KernelSponge,
 }
@@ -159,9 +159,10 @@ impl BatchRound<'_> {
     ///
     /// # Panics
     ///
-    /// When a buffer is too short.
+    /// When a buffer is too short, or the challenge before is not on the sponge's tape.
     pub fn record(&self, rec: &mut Recorder, state: &RoundState) -> Result<()> {
         let airs = self.lifts.len() / 2;
+        assert!(self.r_before.is_none_or(|r| r.is_on(&self.sponge.tape)), "challenges on one tape");
         assert!(self.mu.len() >= 3 * airs, "too few powers of mu");
         assert!(self.sums.len() >= self.sums_offset + 3 * airs * self.degree, "sums too short");
         assert!(self.xi.len() > self.xi_index && state.0.len() > 4 + self.degree, "tables too short");
@@ -210,7 +211,7 @@ pub struct MleFold<'a> {
     /// The tile.
     pub source: &'a DeviceBuffer<EF>,
     /// The challenge.
-    pub r: Challenge,
+    pub r: &'a Challenge,
     /// Where the columns of half the rows go.
     pub folded: &'a DeviceBuffer<EF>,
     /// Rows there that are written.
@@ -224,14 +225,14 @@ pub struct MleFold<'a> {
 /// # Panics
 ///
 /// When a tile is too small.
-pub fn fold_tile(rec: &mut Recorder, tape: &DeviceBuffer<F>, args: &MleFold<'_>) {
+pub fn fold_tile(rec: &mut Recorder, args: &MleFold<'_>) {
     let rows = args.folded_rows.len();
     assert_eq!(2 * rows, args.source_rows, "folding halves the rows");
     assert!(args.source.len() >= args.columns * args.source_rows, "source too small");
     assert!(args.folded_rows.end <= args.folded_stride, "rows past the end");
     assert!(args.folded.len() >= args.columns * args.folded_stride, "target too small");
     let kernel = FoldMle {
-        tape,
+        tape: args.r.tape(),
         source: args.source,
         folded: args.folded,
         columns: args.columns as u32,

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     gpu::{as_words, DeviceBuffer, Grid, Recorder},
     kernel,
-    stages::transcript::Challenge,
+    kernels::transcript::Challenge,
 };
 
 kernel! {
@@ -126,9 +126,9 @@ pub fn eq_3b(
 /// # Errors
 ///
 /// As [`crate::gpu::Gpu::alloc`].
-pub fn powers(rec: &mut Recorder, tape: &DeviceBuffer<F>, base: Challenge, len: usize) -> Result<DeviceBuffer<EF>> {
+pub fn powers(rec: &mut Recorder, base: &Challenge, len: usize) -> Result<DeviceBuffer<EF>> {
     let out = rec.gpu().alloc(len, "powers")?;
-    let kernel = Powers { tape, out: &out, len: len as u32, challenge: base.word() };
+    let kernel = Powers { tape: base.tape(), out: &out, len: len as u32, challenge: base.word() };
     rec.dispatch(&kernel, Grid::threads(len));
     Ok(out)
 }
@@ -138,15 +138,10 @@ pub fn powers(rec: &mut Recorder, tape: &DeviceBuffer<F>, base: Challenge, len: 
 /// # Errors
 ///
 /// As [`crate::gpu::Gpu::alloc`].
-pub fn lagrange_basis(
-    rec: &mut Recorder,
-    tape: &DeviceBuffer<F>,
-    r: Challenge,
-    l_skip: usize,
-) -> Result<DeviceBuffer<EF>> {
+pub fn lagrange_basis(rec: &mut Recorder, r: &Challenge, l_skip: usize) -> Result<DeviceBuffer<EF>> {
     let lagrange = rec.gpu().alloc(1 << l_skip, "Lagrange basis")?;
     let kernel = Lagrange {
-        tape,
+        tape: r.tape(),
         lagrange: &lagrange,
         l_skip: l_skip as u32,
         omega: as_words(&[F::two_adic_generator(l_skip)])[0],
@@ -161,12 +156,8 @@ pub fn lagrange_basis(
 /// # Panics
 ///
 /// When there is no such element.
-pub fn place(
-    rec: &mut Recorder,
-    (tape, challenge): (&DeviceBuffer<F>, Challenge),
-    (target_values, at): (&DeviceBuffer<EF>, usize),
-) {
+pub fn place(rec: &mut Recorder, challenge: &Challenge, (target_values, at): (&DeviceBuffer<EF>, usize)) {
     assert!(at < target_values.len(), "element {at} of {}", target_values.len());
-    let kernel = Place { tape, target_values, at: at as u32, challenge: challenge.word() };
+    let kernel = Place { tape: challenge.tape(), target_values, at: at as u32, challenge: challenge.word() };
     rec.dispatch(&kernel, Grid::workgroups(1));
 }

@@ -18,9 +18,8 @@ use rand::{rngs::StdRng, Rng, SeedableRng};
 use super::*;
 use crate::{
     constraints::{PartSource, TileColumn, TileLayout},
-    gpu::{from_words, testing, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
-    kernels::transcript::DeviceSponge,
-    stages::transcript::{Challenge, Transcript},
+    gpu::{from_words, testing, to_words, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
+    kernels::transcript::{Challenge, DeviceSponge},
 };
 
 fn base(rng: &mut StdRng) -> F {
@@ -35,15 +34,14 @@ fn exts(rng: &mut StdRng, len: usize) -> Vec<EF> {
     (0..len).map(|_| ext(rng)).collect()
 }
 
-/// Runs `body` with a transcript whose tape holds `values` as challenges.
+/// Runs `body` with a tape that holds `values` as challenges, and room for the rounds behind them.
 fn with_challenges<R>(values: &[EF], body: impl FnOnce(&Gpu, &mut Recorder, &DeviceBuffer<F>, &[Challenge]) -> R) -> R {
     let gpu = testing::gpu();
-    let mut host = default_duplex_sponge();
-    let mut tx = Transcript::new(&gpu, &mut host).unwrap();
-    let mut rec = gpu.recorder("test");
-    let observed = tx.observe_values(&mut rec, values).unwrap();
-    let challenges: Vec<_> = (0..values.len()).map(|i| observed.at(i)).collect();
-    body(&gpu, &mut rec, tx.tape(), &challenges)
+    let mut words = to_words(values);
+    words.resize(words.len() + 1024, F::TWO);
+    let tape = gpu.upload(&words, "tape").unwrap();
+    let challenges: Vec<_> = (0..values.len()).map(|i| Challenge::new(&tape, 4 * i)).collect();
+    body(&gpu, &mut gpu.recorder("test"), &tape, &challenges)
 }
 
 /// Two matrices of an AIR (preprocessed and main) and a layout that reads some of their columns.
@@ -190,9 +188,9 @@ fn folding_the_univariate_variable() {
         let r_0 = ext(&mut rng);
         let lifted = height.max(1 << l_skip);
         let stride = points.len() + 1;
-        let (found, basis) = with_challenges(&[r_0], |gpu, rec, tape, r| {
+        let (found, basis) = with_challenges(&[r_0], |gpu, rec, _, r| {
             let source = traces.source(gpu);
-            let lagrange = lagrange_basis(rec, tape, r[0], l_skip).unwrap();
+            let lagrange = lagrange_basis(rec, &r[0], l_skip).unwrap();
             let tile = gpu.alloc::<EF>(source.columns() * stride, "tile").unwrap();
             PleFold { source: &source, points: points.clone(), l_skip, lagrange: &lagrange, tile: &tile, stride }
                 .fill(rec);
@@ -222,18 +220,18 @@ fn folding_a_multilinear_variable() {
         let source = exts(&mut rng, columns * 2 * rows);
         let r = ext(&mut rng);
         let stride = offset + rows + 1;
-        let found = with_challenges(&[r], |gpu, rec, tape, challenge| {
+        let found = with_challenges(&[r], |gpu, rec, _, challenge| {
             let folded = gpu.alloc::<EF>(columns * stride, "folded").unwrap();
             let fold = MleFold {
                 columns,
                 source_rows: 2 * rows,
                 source: &gpu.upload(&source, "source").unwrap(),
-                r: challenge[0],
+                r: &challenge[0],
                 folded: &folded,
                 folded_rows: offset..offset + rows,
                 folded_stride: stride,
             };
-            fold_tile(rec, tape, &fold);
+            fold_tile(rec, &fold);
             rec.submit().unwrap();
             gpu.download(&folded).unwrap()
         });
@@ -249,15 +247,15 @@ fn tables() {
     let mut rng = StdRng::seed_from_u64(5);
     let xi = exts(&mut rng, 13);
     let entries: Vec<[u32; 2]> = (0..70).map(|i| [rng.random::<u32>() >> 20, (i % 14).min(12)]).collect();
-    with_challenges(&xi, |gpu, rec, tape, challenges| {
+    with_challenges(&xi, |gpu, rec, _, challenges| {
         let device = gpu.upload(&xi, "xi").unwrap();
         let entry_buffer = gpu.upload(entries.as_flattened(), "entries").unwrap();
         let weights = eq_3b(rec, &device, 12, &entry_buffer).unwrap();
         let ranges = [0..0, 3..3, 2..3, 1..6, 0..13, 4..13];
         let trees: Vec<_> = ranges.iter().map(|range| eq_tree(rec, &device, range.clone()).unwrap()).collect();
-        let beta = powers(rec, tape, challenges[2], 131).unwrap();
+        let beta = powers(rec, &challenges[2], 131).unwrap();
         let q = gpu.upload(&xi, "q").unwrap();
-        place(rec, (tape, challenges[5]), (&q, 12));
+        place(rec, &challenges[5], (&q, 12));
         rec.submit().unwrap();
         for (entry, weight) in entries.iter().zip(gpu.download(&weights).unwrap()) {
             let first = entry[1] as usize;
@@ -348,10 +346,10 @@ fn batching_rounds() {
             // behind the challenges, and where extension elements begin
             let first_word = 4 * challenges.len();
             let mut tape_at = first_word;
-            let mu = powers(rec, tape, at[0], 3 * airs).unwrap();
-            let lagrange = lagrange_basis(rec, tape, at[1], l_skip).unwrap();
+            let mu = powers(rec, &at[0], 3 * airs).unwrap();
+            let lagrange = lagrange_basis(rec, &at[1], l_skip).unwrap();
             let s_0 = gpu.upload(&s_0, "s_0").unwrap();
-            let begin = BeginRounds { tape, l_skip, xi: &device, lagrange: &lagrange, s_0: &s_0, r_0: at[1], degree };
+            let begin = BeginRounds { l_skip, xi: &device, lagrange: &lagrange, s_0: &s_0, r_0: &at[1], degree };
             let state = begin_rounds(rec, &begin).unwrap();
             for (round, r) in (1..=rounds).zip(&at[1..]) {
                 let batch = BatchRound {
@@ -363,7 +361,7 @@ fn batching_rounds() {
                     degree,
                     round,
                     xi_index: l_skip + round - 1,
-                    r_before: (round > 1).then_some(*r),
+                    r_before: (round > 1).then_some(r),
                     sponge: &sponge.in_kernel(tape, tape_at),
                 };
                 batch.record(rec, &state).unwrap();

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
+use super::ROUND_WORDS;
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
-    kernels::powers::powers,
+    kernels::{powers::powers, transcript::Challenge},
 };
 
 kernel! {
@@ -85,13 +86,13 @@ pub struct LambdaPowers {
 }
 
 impl LambdaPowers {
-    /// The powers of the challenge at `lambda_word` that `views` views need.
+    /// The powers of lambda that `views` views need.
     ///
     /// # Errors
     ///
     /// As [`crate::gpu::Gpu::alloc`].
-    pub fn new(rec: &mut Recorder, tape: &DeviceBuffer<F>, lambda_word: u32, views: usize) -> Result<Self> {
-        Ok(Self { powers: powers(rec, tape, lambda_word, 2 * views)? })
+    pub fn new(rec: &mut Recorder, lambda: &Challenge, views: usize) -> Result<Self> {
+        Ok(Self { powers: powers(rec, lambda, 2 * views)? })
     }
 
     /// `combined[i]` (+)= the sum of the run's cells of row `rows.start + i`, weighted by the views' powers.
@@ -142,26 +143,39 @@ pub struct RowWeights {
     weights: DeviceBuffer<EF>,
     l_skip: usize,
     n: usize,
+    /// The first challenge that weighs blocks, when there are several; the others follow at [`ROUND_WORDS`].
+    of_blocks: Option<Challenge>,
 }
 
 impl RowWeights {
-    /// Weights for columns of 2^(l_skip + n) cells; `point` as of [`super::Point`], `u_word` the place of `u_1` on the tape.
+    /// Weights for columns of 2^(l_skip + n) cells; `point` as of [`super::Point`], `u` the n challenges u_1, u_2, ..
     ///
     /// # Errors
     ///
     /// As [`crate::gpu::Gpu::alloc`].
-    pub fn new(
-        rec: &mut Recorder,
-        (tape, u_word): (&DeviceBuffer<F>, u32),
-        point: &DeviceBuffer<EF>,
-        (l_skip, n): (usize, usize),
-    ) -> Result<Self> {
+    ///
+    /// # Panics
+    ///
+    /// When they are not those of consecutive rounds, [`ROUND_WORDS`] apart on one tape.
+    pub fn new(rec: &mut Recorder, u: &[Challenge], point: &DeviceBuffer<EF>, l_skip: usize) -> Result<Self> {
+        let apart =
+            |pair: &[Challenge]| pair[0].is_on(pair[1].tape()) && pair[1].word() == pair[0].word() + ROUND_WORDS;
+        assert!(u.windows(2).all(apart), "challenges of consecutive rounds");
+        let n = u.len();
         let bits = n.min(BLOCK_BITS - l_skip);
         let len = 1 << (l_skip + bits);
         let weights = rec.gpu().alloc(len, "row weights")?;
-        let kernel = RowWeightsKernel { tape, point, out: &weights, l_skip: l_skip as u32, bits: bits as u32, u_word };
+        let unread = point.cast();
+        let kernel = RowWeightsKernel {
+            tape: u.first().map_or(&unread, Challenge::tape),
+            point,
+            out: &weights,
+            l_skip: l_skip as u32,
+            bits: bits as u32,
+            u_word: u.first().map_or(0, Challenge::word),
+        };
         rec.dispatch(&kernel, Grid::threads(len));
-        Ok(Self { weights, l_skip, n })
+        Ok(Self { weights, l_skip, n, of_blocks: u.get(bits).cloned() })
     }
 
     /// log2 of the blocks of a column.
@@ -172,9 +186,6 @@ impl RowWeights {
 
 /// Openings of columns at u, as partial sums per block: `partials[slot 2^log_blocks + block]`.
 pub struct CellDots<'a> {
-    pub tape: &'a DeviceBuffer<F>,
-    /// Place of `u_1` on the tape.
-    pub u_word: u32,
     pub weights: &'a RowWeights,
     pub partials: &'a DeviceBuffer<EF>,
 }
@@ -191,10 +202,12 @@ impl CellDots<'_> {
         // four rows a step, so few lanes for few rows
         let lane_bits = block_bits.saturating_sub(2).min(8);
         let columns = 4 * (256 >> lane_bits);
+        let unread = self.weights.weights.cast();
+        let of_blocks = self.weights.of_blocks.as_ref();
         let mut slot = slot;
         for part in run.parts(1 << run.log_height) {
             let kernel = ViewDots {
-                tape: self.tape,
+                tape: of_blocks.map_or(&unread, Challenge::tape),
                 source: &part.source,
                 row_weights: &self.weights.weights,
                 partials: self.partials,
@@ -206,7 +219,7 @@ impl CellDots<'_> {
                 log_blocks: log_blocks as u32,
                 lane_bits: lane_bits as u32,
                 weight_shift: l_skip.saturating_sub(run.log_height) as u32,
-                u_word: self.u_word + super::ROUND_WORDS * BLOCK_BITS.saturating_sub(l_skip) as u32,
+                u_word: of_blocks.map_or(0, Challenge::word),
                 slot: slot as u32,
             };
             rec.dispatch(&kernel, Grid::workgroups(part.views.div_ceil(columns) << log_blocks));

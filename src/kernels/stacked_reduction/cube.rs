@@ -7,6 +7,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
+    kernels::transcript::Challenge,
 };
 
 kernel! {
@@ -103,13 +104,12 @@ impl CubeTables {
 
 /// One round: `len` elements after the fold, of which the first `paired` (an even number) have a variable left.
 pub struct CubeRound<'a> {
-    pub tape: &'a DeviceBuffer<F>,
     pub tables: &'a CubeTables,
     pub next: &'a CubeTables,
     pub len: usize,
     pub paired: usize,
-    /// Place of the challenge to fold with; `None` in the first round, which evaluates `tables` as they are.
-    pub fold: Option<u32>,
+    /// The challenge to fold with; `None` in the first round, which evaluates `tables` as they are.
+    pub fold: Option<&'a Challenge>,
 }
 
 impl CubeRound<'_> {
@@ -125,8 +125,9 @@ impl CubeRound<'_> {
             "pairs"
         );
         let workgroups = round_workgroups(self.len.div_ceil(2));
+        let unread = self.tables.values.cast();
         let kernel = CubeRoundKernel {
-            tape: self.tape,
+            tape: self.fold.map_or(&unread, Challenge::tape),
             values: &self.tables.values,
             weights: &self.tables.weights,
             next_values: &self.next.values,
@@ -135,7 +136,7 @@ impl CubeRound<'_> {
             len: self.len as u32,
             paired: self.paired as u32,
             fold: self.fold.is_some() as u32,
-            u_word: self.fold.unwrap_or(0),
+            u_word: self.fold.map_or(0, Challenge::word),
             workgroups: workgroups as u32,
             partial_at: 0,
         };

@@ -1,4 +1,4 @@
-//! Kernels of the stacked reduction: see [`crate::stages::stacked_reduction`] for what they add up to.
+//! Kernels of the stacked reduction: see `stages/stacked_reduction` for what they add up to.
 
 mod cells;
 mod cube;

@@ -7,6 +7,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
+    kernels::transcript::Challenge,
 };
 
 kernel! {
@@ -90,7 +91,6 @@ impl ViewSums<'_> {
 
 /// One round over the nodes of a level; `source` is the level before.
 pub struct NodeRound<'a> {
-    pub tape: &'a DeviceBuffer<F>,
     /// Four words a commitment from `plan_at` on: first node, end of the views, end of the folds, first source of the folds.
     pub plan: &'a DeviceBuffer<u32>,
     pub plan_at: usize,
@@ -98,8 +98,8 @@ pub struct NodeRound<'a> {
     pub nodes: usize,
     pub source: &'a NodeTables,
     pub next: &'a NodeTables,
-    /// Place of the challenge to fold with.
-    pub u_word: u32,
+    /// The challenge to fold with.
+    pub u: &'a Challenge,
     /// Whether to evaluate; not on the last level.
     pub sum: bool,
 }
@@ -115,7 +115,7 @@ impl NodeRound<'_> {
         let workgroups = round_workgroups(self.nodes.div_ceil(2));
         assert!(2 * (partial_at + workgroups) <= partials.len() && partials.len() >= PARTIAL_ELEMENTS, "partial sums");
         let kernel = NodeRoundKernel {
-            tape: self.tape,
+            tape: self.u.tape(),
             plan: self.plan,
             source_values: &self.source.values,
             source_weights: &self.source.weights,
@@ -125,7 +125,7 @@ impl NodeRound<'_> {
             nodes: self.nodes as u32,
             commits: self.commits as u32,
             plan_at: self.plan_at as u32,
-            u_word: self.u_word,
+            u_word: self.u.word(),
             sum: self.sum as u32,
             workgroups: workgroups as u32,
             partial_at: partial_at as u32,

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
-    kernels::MAX_L_SKIP,
+    kernels::{transcript::Challenge, MAX_L_SKIP},
 };
 
 kernel! {
@@ -87,7 +87,6 @@ pub struct Round0<'a> {
     pub l_skip: usize,
     /// Number of kinds of views.
     pub kinds: usize,
-    pub tape: &'a DeviceBuffer<F>,
     pub skip_domain: &'a DeviceBuffer<F>,
 }
 
@@ -160,7 +159,7 @@ impl Round0<'_> {
     pub fn polynomial(
         &self,
         rec: &mut Recorder,
-        lambda_word: u32,
+        lambda: &Challenge,
         (plan, plan_at): (&DeviceBuffer<u32>, usize),
         records: &DeviceBuffer<EF>,
         constants: &DeviceBuffer<EF>,
@@ -172,7 +171,7 @@ impl Round0<'_> {
         let kind_weights = rec.gpu().alloc(self.kinds * (size + 1), "weights of kinds")?;
         let s_0 = rec.gpu().alloc(2 * size - 1, "s_0")?;
         let kinds = Round0Kinds {
-            tape: self.tape,
+            tape: lambda.tape(),
             plan,
             records,
             constants,
@@ -180,7 +179,7 @@ impl Round0<'_> {
             polynomials: &polynomials,
             kind_weights: &kind_weights,
             l_skip,
-            lambda_word,
+            lambda_word: lambda.word(),
             plan_at: plan_at as u32,
         };
         rec.dispatch(&kinds, Grid::workgroups(self.kinds));
@@ -203,23 +202,28 @@ pub struct Point {
 }
 
 impl Point {
-    /// From the kinds' weight polynomials; `u_word` is the place of u_0 on the tape.
+    /// From the kinds' weight polynomials.
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn new(rec: &mut Recorder, round0: &Round0<'_>, kind_weights: &DeviceBuffer<EF>, u_word: u32) -> Result<Self> {
+    pub fn new(
+        rec: &mut Recorder,
+        round0: &Round0<'_>,
+        kind_weights: &DeviceBuffer<EF>,
+        u_0: &Challenge,
+    ) -> Result<Self> {
         let size = 1 << round0.l_skip;
         assert!(kind_weights.len() >= round0.kinds * (size + 1), "kinds");
         let values = rec.gpu().alloc(size + 2 * round0.kinds, "point of round 0")?;
         let kernel = PointKernel {
-            tape: round0.tape,
+            tape: u_0.tape(),
             skip_domain: round0.skip_domain,
             kind_weights,
             point: &values,
             l_skip: round0.l_skip as u32,
             kinds: round0.kinds as u32,
-            u_word,
+            u_word: u_0.word(),
         };
         rec.dispatch(&kernel, Grid::threads(size + round0.kinds));
         Ok(Self { values, l_skip: round0.l_skip })

@@ -14,7 +14,7 @@ use rand::{rngs::StdRng, Rng, SeedableRng};
 use super::*;
 use crate::{
     gpu::{from_words, testing, Gpu},
-    kernels::transcript::DeviceSponge,
+    kernels::transcript::{Challenge, DeviceSponge},
 };
 
 fn random(rng: &mut StdRng, len: usize) -> Vec<F> {
@@ -25,17 +25,16 @@ fn random_exts(rng: &mut StdRng, len: usize) -> Vec<EF> {
     (0..len).map(|_| EF::from_basis_coefficients_fn(|_| F::from_u32(rng.random()))).collect()
 }
 
-/// A tape with these challenges, a round's words apart from word 3 on.
-fn tape_of(gpu: &Gpu, challenges: &[EF]) -> DeviceBuffer<F> {
+/// These challenges on a tape, a round's words apart from word 3 on.
+fn on_tape(gpu: &Gpu, challenges: &[EF]) -> Vec<Challenge> {
     let mut words = vec![F::TWO; 3];
     for challenge in challenges {
         words.extend_from_slice(challenge.as_basis_coefficients_slice());
         words.extend([F::TWO; 8]);
     }
-    gpu.upload(&words, "tape").unwrap()
+    let tape = gpu.upload(&words, "tape").unwrap();
+    (0..challenges.len()).map(|i| Challenge::new(&tape, 3 + ROUND_WORDS as usize * i)).collect()
 }
-
-const FIRST: u32 = 3;
 
 fn read<T: crate::gpu::Element>(rec: Recorder, buffer: &DeviceBuffer<T>) -> Vec<T> {
     let mut rec = rec;
@@ -156,11 +155,11 @@ fn weights_of_cubes() {
     for low_bits in [0, 4, 9] {
         let mut rec = gpu.recorder("test");
         let eq = eq_tables(&mut rec, &r, low_bits);
-        let tape = tape_of(&gpu, &[EF::ONE]);
+        let u = on_tape(&gpu, &[EF::ONE]);
         let domain = skip_domain(&gpu, l_skip).unwrap();
-        let round0 = Round0 { l_skip, kinds: 3, tape: &tape, skip_domain: &domain };
+        let round0 = Round0 { l_skip, kinds: 3, skip_domain: &domain };
         let kind_weights = gpu.upload(&[EF::ZERO; 9], "weights").unwrap();
-        let point = Point::new(&mut rec, &round0, &kind_weights, FIRST).unwrap();
+        let point = Point::new(&mut rec, &round0, &kind_weights, &u[0]).unwrap();
         let values = gpu.upload(&point_values, "point").unwrap();
         rec.copy((&values, 0), (&point.values, 0), point_values.len());
         let plan = gpu.upload(&words, "plan").unwrap();
@@ -192,8 +191,8 @@ fn sums_over_the_hypercube() {
         let q = random_exts(&mut rng, 1 << log_height);
         let mut rec = gpu.recorder("test");
         let eq = eq_tables(&mut rec, &r, low_bits);
-        let (tape, domain) = (tape_of(&gpu, &[]), skip_domain(&gpu, l_skip).unwrap());
-        let round0 = Round0 { l_skip, kinds: 1, tape: &tape, skip_domain: &domain };
+        let domain = skip_domain(&gpu, l_skip).unwrap();
+        let round0 = Round0 { l_skip, kinds: 1, skip_domain: &domain };
         let len = q.len() / pieces;
         let per_piece = round0.records_of(&eq, log_height, len);
         let records = gpu.alloc((pieces * per_piece) << (l_skip + 1), "records").unwrap();
@@ -238,15 +237,15 @@ fn polynomial_of_round_0_and_its_point() {
             words.extend([first, count, log_z].map(|w| w as u32));
             first += count;
         }
-        let tape = tape_of(&gpu, &[lambda, u_0]);
+        let challenges = on_tape(&gpu, &[lambda, u_0]);
         let domain = skip_domain(&gpu, l_skip).unwrap();
-        let round0 = Round0 { l_skip, kinds: kinds.len(), tape: &tape, skip_domain: &domain };
+        let round0 = Round0 { l_skip, kinds: kinds.len(), skip_domain: &domain };
         let upload = |values: &[EF]| gpu.upload(values, "values").unwrap();
         let plan = gpu.upload(&words, "plan").unwrap();
         let mut rec = gpu.recorder("test");
         let (s_0, kind_weights) =
-            round0.polynomial(&mut rec, FIRST, (&plan, 0), &upload(&records), &upload(&constants)).unwrap();
-        let point = Point::new(&mut rec, &round0, &kind_weights, FIRST + ROUND_WORDS).unwrap();
+            round0.polynomial(&mut rec, &challenges[0], (&plan, 0), &upload(&records), &upload(&constants)).unwrap();
+        let point = Point::new(&mut rec, &round0, &kind_weights, &challenges[1]).unwrap();
         let elements = random_exts(&mut rng, 5 * size);
         let folded = upload(&[EF::ONE; 7]);
         point.fold(&mut rec, &upload(&elements), elements.len(), (&folded, 1));
@@ -288,7 +287,7 @@ fn cube_rounds() {
     // elements after the fold, of which paired
     for (len, paired) in [(1, 0), (2, 2), (3, 2), (512, 510), (514, 514), (1001, 6), (600_001, 600_000)] {
         let u = random_exts(&mut rng, 1)[0];
-        let tape = tape_of(&gpu, &[u]);
+        let challenge = &on_tape(&gpu, &[u])[0];
         let (values, weights) = (random_exts(&mut rng, 2 * len), random_exts(&mut rng, 2 * len));
         let upload = |v: &[EF]| gpu.upload(v, "values").unwrap();
         let tables = CubeTables { values: upload(&values), weights: upload(&weights) };
@@ -297,11 +296,10 @@ fn cube_rounds() {
         let (f, k) = (fold(&values, u), fold(&weights, u));
         let mut steps = Steps::new(&gpu);
         let mut rec = gpu.recorder("test");
-        let count = CubeRound { tape: &tape, tables: &tables, next: &next, len, paired, fold: Some(FIRST) }
-            .run(&mut rec, &partials);
+        let count =
+            CubeRound { tables: &tables, next: &next, len, paired, fold: Some(challenge) }.run(&mut rec, &partials);
         steps.step(&mut rec, (&partials, count), product_round(&f[..paired], &k[..paired]));
-        let plain =
-            CubeRound { tape: &tape, tables: &tables, next: &next, len: 2 * paired, paired: 2 * paired, fold: None };
+        let plain = CubeRound { tables: &tables, next: &next, len: 2 * paired, paired: 2 * paired, fold: None };
         let count = plain.run(&mut rec, &partials);
         let second = product_round(&values[..2 * paired], &weights[..2 * paired]);
         steps.step(&mut rec, (&partials, count), second);
@@ -318,17 +316,17 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     let gpu = testing::gpu();
     let n = log_height.saturating_sub(l_skip);
     let u = random_exts(rng, n);
-    let tape = tape_of(&gpu, &u);
+    let challenges = on_tape(&gpu, &u);
     let domain = random_exts(rng, 1 << l_skip);
     let (offset, pitch) = (3, (stride << log_height) + 1);
     let cells = random(rng, offset + views * pitch);
     let mut rec = gpu.recorder("test");
     let point = gpu.upload(&domain, "point").unwrap();
-    let weights = RowWeights::new(&mut rec, (&tape, FIRST), &point, (l_skip, n)).unwrap();
+    let weights = RowWeights::new(&mut rec, &challenges, &point, l_skip).unwrap();
     let partials = gpu.alloc((views + 1) << weights.log_blocks(), "partials").unwrap();
     let source = gpu.upload(&cells, "cells").unwrap();
     let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 4, views };
-    CellDots { tape: &tape, u_word: FIRST, weights: &weights, partials: &partials }.run(&mut rec, &run, 1);
+    CellDots { weights: &weights, partials: &partials }.run(&mut rec, &run, 1);
     // the slot before belongs to a run of its own
     let plan = gpu.upload(&[9, 0, views as u32 + 2, 0, 1, 1, 1, 4, 1], "plan").unwrap();
     let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, 2 * (views + 4)), "powers").unwrap() };
@@ -387,7 +385,7 @@ fn openings_of_columns() {
 fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
     let gpu = testing::gpu();
     let u = random_exts(rng, 1)[0];
-    let tape = tape_of(&gpu, &[u]);
+    let challenge = &on_tape(&gpu, &[u])[0];
     let (mut words, mut nodes, mut sources) = (vec![1], 0, 0);
     for (views, folds) in commits {
         words.extend([nodes, nodes + views, nodes + views + folds, sources].map(|w| w as u32));
@@ -413,14 +411,13 @@ fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
     let (source, next, plan) = (tables(&source), tables(&before), gpu.upload(&words, "plan").unwrap());
     let partials = gpu.alloc(PARTIAL_ELEMENTS, "partials").unwrap();
     let round = NodeRound {
-        tape: &tape,
         plan: &plan,
         plan_at: 1,
         commits: commits.len(),
         nodes,
         source: &source,
         next: &next,
-        u_word: FIRST,
+        u: challenge,
         sum,
     };
     let mut rec = gpu.recorder("test");

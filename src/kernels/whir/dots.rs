@@ -9,6 +9,7 @@ use crate::{
     kernels::{
         eq::{split_len, split_table, Factors},
         sum_rows::sum_rows,
+        transcript::Challenge,
     },
 };
 
@@ -80,21 +81,21 @@ pub fn residue_dots(
     Ok(dots)
 }
 
-/// `sum_{b < len} z^b dots[at + b]` with `z` at `word` of the transcript's tape: with the inner products of pow(z^len), the value at z.
+/// `sum_{b < len} z^b dots[at + b]` for a challenge `z`: with the inner products of pow(z^len), the value at z.
 ///
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
 pub fn out_of_domain(
     rec: &mut Recorder,
-    (tape, word): (&DeviceBuffer<F>, u32),
+    z: &Challenge,
     dots: &DeviceBuffer<EF>,
     at: usize,
     len: usize,
 ) -> Result<DeviceBuffer<EF>> {
     assert!(at + len <= dots.len(), "inner products of a point");
     let value = rec.gpu().alloc(1, "out-of-domain value")?;
-    let kernel = OutOfDomain { tape, dots, value: &value, word, at: at as u32, len: len as u32 };
+    let kernel = OutOfDomain { tape: z.tape(), dots, value: &value, word: z.word(), at: at as u32, len: len as u32 };
     rec.dispatch(&kernel, Grid::workgroups(1));
     Ok(value)
 }
@@ -129,7 +130,7 @@ mod tests {
             let device_tape = gpu.upload(&tape, "tape").unwrap();
             let mut rec = gpu.recorder("test");
             let dots = residue_dots(&mut rec, &device_f, k, &device_x, &weights).unwrap();
-            let value = out_of_domain(&mut rec, (&device_tape, 3), &dots, 2 << k, 1 << k).unwrap();
+            let value = out_of_domain(&mut rec, &Challenge::new(&device_tape, 3), &dots, 2 << k, 1 << k).unwrap();
             let tickets = (rec.download(&dots), rec.download(&value));
             let done = rec.wait().unwrap();
             let (dots, value) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());

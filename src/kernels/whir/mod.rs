@@ -1,4 +1,4 @@
-//! Kernels of the WHIR opening proof (`wgsl/whir/*`); the algebra is explained in [`crate::stages::whir`].
+//! Kernels of the WHIR opening proof (`wgsl/whir/*`); the algebra is explained in `stages/whir`.
 
 pub mod batch;
 pub mod dots;

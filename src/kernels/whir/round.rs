@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
-    kernels::sum_rows::sum_rows,
+    kernels::{sum_rows::sum_rows, transcript::Challenge},
 };
 
 kernel! {
@@ -42,18 +42,13 @@ impl Table {
     }
 }
 
-/// Folds the table by the challenge at word `alpha` of the transcript's tape, if there is one yet, and sums the next round polynomial at 1 and 2.
+/// Folds the table by the challenge `alpha`, if there is one yet, and sums the next round polynomial at 1 and 2.
 /// Returns the folded table and the two sums.
 ///
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub fn round(
-    rec: &mut Recorder,
-    tape: &DeviceBuffer<F>,
-    table: &Table,
-    alpha: Option<u32>,
-) -> Result<(Table, DeviceBuffer<EF>)> {
+pub fn round(rec: &mut Recorder, table: &Table, alpha: Option<&Challenge>) -> Result<(Table, DeviceBuffer<EF>)> {
     let folds = alpha.is_some() as usize;
     assert!(table.log_row > folds, "a table without a pair of entries");
     let log_row = table.log_row - folds;
@@ -62,15 +57,16 @@ pub fn round(
     // without folding, a place that is bound but not written
     let folded = Table::alloc(rec, if folds == 1 { table.rows } else { 1 }, log_row)?;
     let partials = rec.gpu().alloc(2 * groups, "partial sums of a round polynomial")?;
+    let unread = table.values.cast();
     let kernel = Round {
-        tape,
+        tape: alpha.map_or(&unread, Challenge::tape),
         source: &table.values,
         folded: &folded.values,
         partials: &partials,
         pairs: pairs as u32,
         groups: groups as u32,
         folding: folds as u32,
-        alpha: alpha.unwrap_or_default(),
+        alpha: alpha.map_or(0, Challenge::word),
     };
     rec.dispatch(&kernel, Grid::workgroups(groups));
     let sums = if groups == 1 {
@@ -128,13 +124,14 @@ mod tests {
             let values = gpu.upload(&values.collect::<Vec<_>>(), "table").unwrap();
             let mut table = Table { rows, log_row: k, values };
             for i in 0..k {
-                let alpha = (i > 0).then_some(3 * i as u32);
+                let word = 3 * i;
+                let alpha = (i > 0).then(|| Challenge::new(&device_tape, word));
                 let mut rec = gpu.recorder("test");
-                let (folded, sums) = round(&mut rec, &device_tape, &table, alpha).unwrap();
+                let (folded, sums) = round(&mut rec, &table, alpha.as_ref()).unwrap();
                 let tickets = (rec.download(&folded.values), rec.download(&sums));
                 let done = rec.wait().unwrap();
-                if let Some(word) = alpha {
-                    let alpha = EF::from_basis_coefficients_slice(&tape[word as usize..word as usize + 4]).unwrap();
+                if i > 0 {
+                    let alpha = EF::from_basis_coefficients_slice(&tape[word..word + 4]).unwrap();
                     (f, w) = (fold_evaluations(&f, alpha), fold_evaluations(&w, alpha));
                 }
                 assert_eq!(done.take(tickets.1).unwrap(), sums_of_evaluations(&f, &w), "{rows} rows, round {i}");

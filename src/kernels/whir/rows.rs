@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     gpu::{as_words, DeviceBuffer, Grid, Recorder},
     kernel,
+    kernels::transcript::{Challenge, Observed},
 };
 
 kernel! {
@@ -35,10 +36,10 @@ kernel! {
 #[derive(Clone, Copy)]
 pub(crate) struct LastRound<'a> {
     pub table: &'a Table,
-    /// Word of the last folding challenge on the transcript's tape.
-    pub alpha: u32,
-    /// Word of the challenge that batches the new terms.
-    pub gamma: u32,
+    /// The last folding challenge.
+    pub alpha: &'a Challenge,
+    /// The challenge that batches the new terms.
+    pub gamma: &'a Challenge,
 }
 
 /// The terms whose inner products with f are known: eq(u, .), then the out-of-domain points, the last of which is new.
@@ -62,31 +63,25 @@ pub(crate) struct Points {
 pub(crate) struct NewPoints<'a> {
     /// The codeword of f in natural order.
     pub codeword: &'a DeviceBuffer<EF>,
-    /// Word of the first sampled query on the transcript's tape.
-    pub queries: u32,
-    /// Number of queries.
-    pub count: usize,
+    /// The sampled words.
+    pub queries: &'a Observed<F>,
     /// Low bits of a sampled word that make the index.
     pub bits: usize,
-    /// `gamma^i` for `i < count + 2`.
+    /// `gamma^i` for `i < queries.len() + 2`.
     pub gammas: &'a DeviceBuffer<EF>,
 }
 
 /// Writes the first rows of `table`, those of the dense terms.
-pub(crate) fn dense_rows(
-    rec: &mut Recorder,
-    tape: &DeviceBuffer<F>,
-    terms: &DenseTerms<'_>,
-    last: Option<LastRound<'_>>,
-    table: &Table,
-) {
+pub(crate) fn dense_rows(rec: &mut Recorder, terms: &DenseTerms<'_>, last: Option<LastRound<'_>>, table: &Table) {
     let k = table.log_row;
     let last_terms = terms.terms - 1;
     assert!(terms.terms <= table.rows && terms.dots.len() == terms.terms << k, "dense terms of a table");
     assert!(last_terms * terms.stride + terms.first_variable + k <= terms.coordinates.len(), "coordinates of a table");
     assert!(last.is_none_or(|l| l.table.log_row == 1 && last_terms <= l.table.rows), "table of the last round");
+    assert!(last.is_none_or(|l| l.alpha.is_on(l.gamma.tape())), "challenges on one tape");
+    let unread = terms.dots.cast();
     let kernel = DenseRows {
-        tape,
+        tape: last.map_or(&unread, |l| l.gamma.tape()),
         coordinates: terms.coordinates,
         dots: terms.dots,
         last_table: last.map_or(terms.dots, |l| &l.table.values),
@@ -97,9 +92,9 @@ pub(crate) fn dense_rows(
         stride: terms.stride as u32,
         entries: table.entries() as u32,
         initial: last.is_none() as u32,
-        gamma: last.map_or(0, |l| l.gamma),
+        gamma: last.map_or(0, |l| l.gamma.word()),
         last_rows: last.map_or(0, |l| l.table.rows as u32),
-        last_alpha: last.map_or(0, |l| l.alpha),
+        last_alpha: last.map_or(0, |l| l.alpha.word()),
     };
     rec.dispatch(&kernel, Grid::threads(terms.terms << k));
 }
@@ -111,7 +106,6 @@ pub(crate) fn dense_rows(
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
 pub(crate) fn point_rows(
     rec: &mut Recorder,
-    tape: &DeviceBuffer<F>,
     new: &NewPoints<'_>,
     points: &Points,
     last: LastRound<'_>,
@@ -120,14 +114,15 @@ pub(crate) fn point_rows(
     let k = table.log_row;
     let log_domain = new.codeword.len().ilog2() as usize;
     let last_points = points.len();
-    let count = last_points + new.count;
+    let count = last_points + new.queries.len();
     assert!(new.codeword.len().is_power_of_two() && (1..=log_domain).contains(&k), "domain of a codeword");
     assert!(new.bits + k == log_domain + 1, "query bits");
-    assert!(new.gammas.len() >= new.count + 2, "powers of gamma");
+    assert!(new.gammas.len() >= new.queries.len() + 2, "powers of gamma");
     assert!(last.table.log_row == 1 && last_points <= last.table.rows, "table of the last round");
     let exponents = rec.gpu().alloc(count, "query points")?;
+    assert!(last.alpha.is_on(new.queries.tape()), "challenge and queries on one tape");
     let kernel = PointRows {
-        tape,
+        tape: new.queries.tape(),
         codeword: new.codeword,
         gammas: new.gammas,
         last_table: &last.table.values,
@@ -140,12 +135,12 @@ pub(crate) fn point_rows(
         entries: table.entries() as u32,
         log_domain: log_domain as u32,
         omega: as_words(&[F::two_adic_generator(log_domain)])[0],
-        queries: new.queries,
+        queries: new.queries.word(),
         query_bits: new.bits as u32,
         last_points: last_points as u32,
         last_first_row: (last.table.rows - last_points) as u32,
         last_rows: last.table.rows as u32,
-        last_alpha: last.alpha,
+        last_alpha: last.alpha.word(),
     };
     rec.dispatch(&kernel, Grid::threads(count << k));
     Ok(Points { exponents })
@@ -218,12 +213,13 @@ mod tests {
             let device_dots = gpu.upload(&dots, "dots").unwrap();
             let coordinates = gpu.upload(&x, "x").unwrap();
             let last_table = Table { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
-            let last = LastRound { table: &last_table, alpha: ALPHA as u32, gamma: GAMMA as u32 };
+            let [alpha, gamma] = [ALPHA, GAMMA].map(|word| Challenge::new(&tape, word));
+            let last = LastRound { table: &last_table, alpha: &alpha, gamma: &gamma };
             let mut rec = gpu.recorder("test");
             let table = Table::alloc(&rec, terms + 3, k).unwrap();
             let dense =
                 DenseTerms { terms, dots: &device_dots, coordinates: &coordinates, stride, first_variable: first };
-            dense_rows(&mut rec, &tape, &dense, (!initial).then_some(last), &table);
+            dense_rows(&mut rec, &dense, (!initial).then_some(last), &table);
             let ticket = rec.download(&table.values);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             for t in 0..terms {
@@ -263,18 +259,18 @@ mod tests {
             let bits = log_domain + 1 - k;
             let tape = gpu.upload(&s.tape, "tape").unwrap();
             let last_table = Table { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
-            let last = LastRound { table: &last_table, alpha: ALPHA as u32, gamma: GAMMA as u32 };
+            let [alpha, gamma] = [ALPHA, GAMMA].map(|word| Challenge::new(&tape, word));
+            let last = LastRound { table: &last_table, alpha: &alpha, gamma: &gamma };
             let new = NewPoints {
                 codeword: &codeword,
-                queries: QUERIES as u32,
-                count,
+                queries: &Observed::new(&tape, QUERIES, count),
                 bits,
                 gammas: &gpu.upload(&gammas, "gammas").unwrap(),
             };
             let points = Points { exponents: gpu.upload(&exponents, "exponents").unwrap() };
             let mut rec = gpu.recorder("test");
             let table = Table::alloc(&rec, last_points + count + 2, k).unwrap();
-            let next = point_rows(&mut rec, &tape, &new, &points, last, &table).unwrap();
+            let next = point_rows(&mut rec, &new, &points, last, &table).unwrap();
             let tickets = (rec.download(&table.values), rec.download(&next.exponents));
             let done = rec.wait().unwrap();
             let (found, next) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());

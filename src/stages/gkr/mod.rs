@@ -47,7 +47,7 @@ use crate::{
     error::{Error, Result},
     gpu::Recorder,
     kernels::gkr::{EqTables, GkrState, Padding, PartialSums, Rounds, SumPass},
-    stages::transcript::{Challenge, KernelStep, Observed, SpongeTranscript, Transcript},
+    stages::transcript::{Challenge, KernelStep, Observed, Transcript},
 };
 
 /// Levels of at least this many fractions end a submission, so that their memory serves what follows.
@@ -63,8 +63,8 @@ const ROUND: KernelStep = KernelStep { observe: 3, sample: 1 };
 ///
 /// [`Error::InvalidInput`] for leaves with padding, a single leaf (upstream never has fewer than two) or more than 2^32; as
 /// [`crate::gpu::Gpu::alloc`].
-pub fn fractional_sumcheck<TS: SpongeTranscript>(
-    tx: &mut Transcript<'_, TS>,
+pub fn fractional_sumcheck(
+    tx: &mut Transcript<'_>,
     rec: &mut Recorder,
     leaves: Fractions,
 ) -> Result<FractionalSumcheck> {
@@ -80,18 +80,18 @@ pub fn fractional_sumcheck<TS: SpongeTranscript>(
 /// # Errors
 ///
 /// As [`fractional_sumcheck`], but padding is welcome.
-pub fn padded_fractional_sumcheck<TS: SpongeTranscript>(
-    tx: &mut Transcript<'_, TS>,
+pub fn padded_fractional_sumcheck(
+    tx: &mut Transcript<'_>,
     rec: &mut Recorder,
     leaves: Fractions,
-    alpha: Challenge,
+    alpha: &Challenge,
 ) -> Result<FractionalSumcheck> {
-    let padding = Padding::new(rec, leaves.log_len, (tx.tape(), alpha.word()))?;
+    let padding = Padding::new(rec, leaves.log_len, alpha)?;
     prove(tx, rec, leaves, padding)
 }
 
-fn prove<TS: SpongeTranscript>(
-    tx: &mut Transcript<'_, TS>,
+fn prove(
+    tx: &mut Transcript<'_>,
     rec: &mut Recorder,
     leaves: Fractions,
     padding: Padding,
@@ -112,15 +112,15 @@ fn prove<TS: SpongeTranscript>(
     Ok(FractionalSumcheck { root_numerator, root, layers })
 }
 
-struct Prover<'a, 'b, TS> {
-    tx: &'a mut Transcript<'b, TS>,
+struct Prover<'a, 'b> {
+    tx: &'a mut Transcript<'b>,
     rec: &'a mut Recorder,
     tree: Tree,
     levels: usize,
     rounds: Rounds,
 }
 
-impl<TS: SpongeTranscript> Prover<'_, '_, TS> {
+impl Prover<'_, '_> {
     /// The root's denominator and all layers that are proved from the heap, layer 0 (the claims about level 1, no rounds) first.
     fn small_layers(&mut self) -> Result<(Observed<EF>, Vec<LayerProof>)> {
         let last_layer = Rounds::SMALL_LAYER.min(self.levels - 1);
@@ -134,7 +134,7 @@ impl<TS: SpongeTranscript> Prover<'_, '_, TS> {
             at = range.end;
             LayerProof::new(&steps, range)
         });
-        Ok((steps.observed[0], layers.collect()))
+        Ok((steps.observed[0].clone(), layers.collect()))
     }
 
     /// A layer of more variables than the heap serves, two variables at a time.

@@ -9,7 +9,7 @@ use p3_field::PrimeCharacteristicRing;
 use crate::{
     error::{Error, Result},
     gpu::{Completed, Ticket},
-    stages::transcript::{Challenge, KernelSteps, Observed, SpongeTranscript, Transcript},
+    stages::transcript::{Challenge, KernelSteps, Observed, Transcript},
 };
 
 type SC = BabyBearPoseidon2Config;
@@ -44,7 +44,7 @@ pub struct FractionalSumcheckProof {
 impl LayerProof {
     /// Rounds without the claims.
     pub fn rounds(steps: &KernelSteps) -> Self {
-        Self { polys: steps.observed.clone(), rho: steps.sampled.iter().map(|s| s[0]).collect(), claims: None }
+        Self { polys: steps.observed.clone(), rho: steps.sampled.iter().map(|s| s[0].clone()).collect(), claims: None }
     }
 
     /// A range of steps of which the last is the claims'.
@@ -52,8 +52,8 @@ impl LayerProof {
         let last = range.end - 1;
         Self {
             polys: steps.observed[range.start..last].to_vec(),
-            rho: steps.sampled[range.start..last].iter().map(|s| s[0]).collect(),
-            claims: Some((steps.observed[last], steps.sampled[last][0])),
+            rho: steps.sampled[range.start..last].iter().map(|s| s[0].clone()).collect(),
+            claims: Some((steps.observed[last].clone(), steps.sampled[last][0].clone())),
         }
     }
 
@@ -69,8 +69,8 @@ impl FractionalSumcheck {
     /// The point xi at which the leaves are claimed, as many coordinates as the tree has levels.
     pub fn xi(&self) -> Vec<Challenge> {
         let last = self.layers.last().expect("layer 0 is always there");
-        let (_, mu) = last.claims.expect("a layer ends with claims");
-        [&[mu], last.rho.as_slice()].concat()
+        let (_, mu) = last.claims.as_ref().expect("a layer ends with claims");
+        [std::slice::from_ref(mu), &last.rho].concat()
     }
 
     /// The proof, after the transcript was synchronised.
@@ -78,23 +78,19 @@ impl FractionalSumcheck {
     /// # Errors
     ///
     /// [`Error::UnbalancedInteractions`] when the fractions do not sum to zero.
-    pub fn proof<TS: SpongeTranscript>(
-        self,
-        tx: &Transcript<'_, TS>,
-        completed: &Completed,
-    ) -> Result<FractionalSumcheckProof> {
+    pub fn proof(self, tx: &Transcript<'_>, completed: &Completed) -> Result<FractionalSumcheckProof> {
         if completed.take(self.root_numerator)? != [EF::ZERO] {
             return Err(Error::UnbalancedInteractions);
         }
         let claims = |layer: &LayerProof| {
-            let values = tx.values(layer.claims.expect("a layer ends with claims").0);
+            let values = tx.values(&layer.claims.as_ref().expect("a layer ends with claims").0);
             GkrLayerClaims { p_xi_0: values[0], q_xi_0: values[1], p_xi_1: values[2], q_xi_1: values[3] }
         };
         let polys = |layer: &LayerProof| {
-            layer.polys.iter().map(|poly| tx.values(*poly).try_into().expect("three values")).collect()
+            layer.polys.iter().map(|poly| tx.values(poly).try_into().expect("three values")).collect()
         };
         Ok(FractionalSumcheckProof {
-            q0: tx.values(self.root)[0],
+            q0: tx.values(&self.root)[0],
             claims_per_layer: self.layers.iter().map(claims).collect(),
             sumcheck_polys: self.layers[1..].iter().map(polys).collect(),
         })

@@ -71,7 +71,7 @@ fn prove_padded(leaves: &[Frac<EF>], real_len: usize, sponge: &mut DuplexSponge)
     let mut tx = Transcript::new(&gpu, sponge).unwrap();
     let mut rec = gpu.recorder("test");
     let alpha = tx.sample_ext(&mut rec).unwrap();
-    let sumcheck = padded_fractional_sumcheck(&mut tx, &mut rec, leaves, alpha).unwrap();
+    let sumcheck = padded_fractional_sumcheck(&mut tx, &mut rec, leaves, &alpha).unwrap();
     finish(tx, rec, sumcheck).unwrap()
 }
 
@@ -81,7 +81,7 @@ fn finish(
     sumcheck: FractionalSumcheck,
 ) -> Result<(FractionalSumcheckProof, Vec<EF>)> {
     let completed = tx.sync(rec)?;
-    let xi = sumcheck.xi().into_iter().map(|c| tx.challenge(c)).collect();
+    let xi = sumcheck.xi().iter().map(|c| tx.challenge(c)).collect();
     let proof = sumcheck.proof(&tx, &completed)?;
     tx.finish()?;
     Ok((proof, xi))

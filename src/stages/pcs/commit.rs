@@ -18,8 +18,9 @@ use crate::{
     error::{Error, Result},
     gpu::{size_class, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
     kernels::{
-        merkle::{MerkleTree, Queries, RowSponges},
+        merkle::{MerkleTree, RowSponges},
         ntt::MAX_LOG_SIZE,
+        transcript::Observed,
     },
 };
 
@@ -217,8 +218,8 @@ impl PcsData {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn open_rows(&self, rec: &mut Recorder, queries: Queries<'_>) -> Result<DeviceBuffer<F>> {
-        let rows = queries.len * self.tree.rows_per_query();
+    pub fn open_rows(&self, rec: &mut Recorder, queries: &Observed<F>) -> Result<DeviceBuffer<F>> {
+        let rows = queries.len() * self.tree.rows_per_query();
         let opened = rec.gpu().alloc(rows * self.stacked.width(), "opened rows")?;
         let open = |rec: &mut Recorder, words: &DeviceBuffer<F>, columns: Range<usize>| {
             let panel = codeword_panel(words, columns.len(), self.stacked.height() << self.log_blowup);

@@ -25,10 +25,8 @@ pub struct LeafArgs<'a> {
     pub sources: &'a [TileSource],
     /// Constants and public values, by AIR.
     pub constants: &'a [DeviceBuffer<F>],
-    /// The transcript's tape.
-    pub tape: &'a DeviceBuffer<F>,
     /// The challenge that keeps denominators from zero.
-    pub alpha: Challenge,
+    pub alpha: &'a Challenge,
     /// Powers of the challenge that compresses messages.
     pub beta_powers: &'a DeviceBuffer<EF>,
 }
@@ -85,6 +83,6 @@ fn emitted_weights(rec: &mut Recorder, air: &AirInput<'_>, args: &LeafArgs<'_>) 
     let len = air.evaluator.logup_weights().len();
     let weights = rec.gpu().alloc::<EF>(len + 1, "interaction weights")?;
     air.evaluator.fill_emitted_weights(rec, args.beta_powers, &weights);
-    place(rec, (args.tape, args.alpha), (&weights, len));
+    place(rec, args.alpha, (&weights, len));
     Ok(weights)
 }

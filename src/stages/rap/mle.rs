@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 
 use super::{
     input::RapInput,
@@ -16,7 +16,7 @@ use crate::{
         constraints::{AirEvaluator, SumEvaluation},
         rap::{fold_tile, BatchRound, MleFold, PleFold, RoundState, TileSource},
     },
-    stages::transcript::{Challenge, KernelStep, Observed, SpongeTranscript, Transcript},
+    stages::transcript::{Challenge, KernelStep, Observed, Transcript},
 };
 
 /// The columns of one AIR over the extension, `2^log_rows` rows in blocks of `2^log_block`, each column-major.
@@ -61,7 +61,7 @@ impl MleTile {
     }
 
     /// The tile with one variable fewer.
-    fn fold(&self, rec: &mut Recorder, tape: &DeviceBuffer<F>, r: Challenge) -> Result<Self> {
+    fn fold(&self, rec: &mut Recorder, r: &Challenge) -> Result<Self> {
         let folded = Self::alloc(rec.gpu(), self.columns, self.log_rows - 1, self.log_block)?;
         let half = 1 << (self.log_block - 1);
         let per_block = (1 << folded.log_block) / half;
@@ -76,7 +76,7 @@ impl MleTile {
                 folded_rows: start..start + half,
                 folded_stride: 1 << folded.log_block,
             };
-            fold_tile(rec, tape, &fold);
+            fold_tile(rec, &fold);
         }
         Ok(folded)
     }
@@ -128,12 +128,7 @@ impl MleRounds<'_> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn prove<TS: SpongeTranscript>(
-        &mut self,
-        tx: &mut Transcript<'_, TS>,
-        rec: &mut Recorder,
-        state: &RoundState,
-    ) -> Result<RoundsProof> {
+    pub fn prove(&mut self, tx: &mut Transcript<'_>, rec: &mut Recorder, state: &RoundState) -> Result<RoundsProof> {
         let (input, degree) = (self.input, self.input.max_constraint_degree);
         let mut proof = RoundsProof { polys: vec![], r: vec![] };
         if input.n_max == 0 {
@@ -161,14 +156,14 @@ impl MleRounds<'_> {
                 degree,
                 round,
                 xi_index: input.l_skip + round - 1,
-                r_before: proof.r.last().copied(),
+                r_before: proof.r.last(),
                 sponge: &steps.sponge,
             };
             batch.record(rec, state)?;
-            let r = steps.sampled[0][0];
-            proof.polys.push(steps.observed[0]);
-            proof.r.push(r);
-            self.fold(rec, tx.tape(), (round, r), &mut pace)?;
+            let r = &steps.sampled[0][0];
+            self.fold(rec, (round, r), &mut pace)?;
+            proof.polys.push(steps.observed[0].clone());
+            proof.r.push(r.clone());
         }
         Ok(proof)
     }
@@ -214,17 +209,11 @@ impl MleRounds<'_> {
         }
     }
 
-    fn fold(
-        &mut self,
-        rec: &mut Recorder,
-        tape: &DeviceBuffer<F>,
-        (round, r): (usize, Challenge),
-        pace: &mut Pace,
-    ) -> Result<()> {
+    fn fold(&mut self, rec: &mut Recorder, (round, r): (usize, &Challenge), pace: &mut Pace) -> Result<()> {
         for (air, tile) in self.input.airs.iter().zip(&mut self.tiles) {
             if self.input.n_lift(air) >= round {
                 let bytes = tile.bytes();
-                *tile = tile.fold(rec, tape, r)?;
+                *tile = tile.fold(rec, r)?;
                 pace.step(rec, bytes)?;
             }
         }

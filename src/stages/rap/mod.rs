@@ -47,10 +47,13 @@ pub use scratch::{ROUND0_TILE_BYTES, TILE_BYTES};
 use crate::{
     error::{Error, Result},
     gpu::{Completed, DeviceBuffer, Gpu, Recorder},
-    kernels::rap::{begin_rounds, combine, lagrange_basis, powers, BeginRounds, RoundState, TilePlanner, TileSource},
+    kernels::{
+        rap::{begin_rounds, combine, lagrange_basis, powers, BeginRounds, RoundState, TilePlanner, TileSource},
+        transcript::gather,
+    },
     stages::{
         gkr::{padded_fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
-        transcript::{Challenge, Observed, SpongeTranscript, Transcript},
+        transcript::{Challenge, Observed, Transcript},
     },
 };
 
@@ -66,8 +69,8 @@ type SC = BabyBearPoseidon2Config;
 /// # Errors
 ///
 /// [`Error::UnbalancedInteractions`]; what the device reports.
-pub fn prove_rap<TS: SpongeTranscript>(
-    tx: &mut Transcript<'_, TS>,
+pub fn prove_rap(
+    tx: &mut Transcript<'_>,
     input: &RapInput<'_>,
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
@@ -136,21 +139,17 @@ struct Logup {
 }
 
 impl Logup {
-    fn challenges<TS: SpongeTranscript>(
-        tx: &mut Transcript<'_, TS>,
-        rec: &mut Recorder,
-        input: &RapInput<'_>,
-    ) -> Result<Self> {
+    fn challenges(tx: &mut Transcript<'_>, rec: &mut Recorder, input: &RapInput<'_>) -> Result<Self> {
         let (pow_witness, sampled) = tx.grind_then_sample(rec, input.logup_pow_bits, 2 * D_EF)?;
         let (alpha, beta) = (sampled.challenge(0), sampled.challenge(1));
         let max_message_len = input.airs.iter().map(|air| air.evaluator.logup_weights().max_message_len()).max();
-        let beta_powers = powers(rec, tx.tape(), beta, max_message_len.unwrap_or(0) + 1)?;
+        let beta_powers = powers(rec, &beta, max_message_len.unwrap_or(0) + 1)?;
         Ok(Self { pow_witness, alpha, beta_powers, gkr: None })
     }
 
-    fn prove<TS: SpongeTranscript>(
+    fn prove(
         &mut self,
-        tx: &mut Transcript<'_, TS>,
+        tx: &mut Transcript<'_>,
         rec: &mut Recorder,
         input: &RapInput<'_>,
         tiles: &TileSources,
@@ -159,21 +158,20 @@ impl Logup {
             return Ok(());
         }
         let (sources, constants) = (&tiles.gkr_input, &tiles.constants);
-        let (alpha, beta_powers) = (self.alpha, &self.beta_powers);
-        let leaves =
-            interaction_leaves(rec, &LeafArgs { input, sources, constants, tape: tx.tape(), alpha, beta_powers })?;
+        let (alpha, beta_powers) = (&self.alpha, &self.beta_powers);
+        let leaves = interaction_leaves(rec, &LeafArgs { input, sources, constants, alpha, beta_powers })?;
         self.gkr = Some(padded_fractional_sumcheck(tx, rec, leaves, alpha)?);
         rec.submit()
     }
 
     /// The proof, after the wait.
-    fn proof<TS: SpongeTranscript>(self, tx: &Transcript<'_, TS>, completed: &Completed) -> Result<GkrProof<SC>> {
+    fn proof(self, tx: &Transcript<'_>, completed: &Completed) -> Result<GkrProof<SC>> {
         let gkr = match self.gkr {
             Some(gkr) => gkr.proof(tx, completed)?,
             None => FractionalSumcheckProof { q0: EF::ONE, claims_per_layer: vec![], sumcheck_polys: vec![] },
         };
         Ok(GkrProof {
-            logup_pow_witness: tx.witness(self.pow_witness),
+            logup_pow_witness: tx.witness(&self.pow_witness),
             q0_claim: gkr.q0,
             claims_per_layer: gkr.claims_per_layer,
             sumcheck_polys: gkr.sumcheck_polys,
@@ -182,8 +180,8 @@ impl Logup {
 }
 
 /// The point of the logup claim, extended to all variables of the sumcheck, and lambda.
-fn sample_point<TS: SpongeTranscript>(
-    tx: &mut Transcript<'_, TS>,
+fn sample_point(
+    tx: &mut Transcript<'_>,
     rec: &mut Recorder,
     input: &RapInput<'_>,
     logup: &Logup,
@@ -219,24 +217,24 @@ struct BatchedRound0 {
 
 impl Round0 {
     /// Round 0 of all AIRs; waits once, for the sums over the hypercube.
-    fn prove<TS: SpongeTranscript>(
-        tx: &mut Transcript<'_, TS>,
+    fn prove(
+        tx: &mut Transcript<'_>,
         mut rec: Recorder,
         input: &RapInput<'_>,
         tiles: &TileSources,
         logup: Logup,
     ) -> Result<Self> {
         let (point, lambda) = sample_point(tx, &mut rec, input, &logup)?;
-        let xi = tx.gather(&mut rec, &point)?;
+        let xi = gather(&mut rec, &point)?;
         let (constants, beta_powers) = (tiles.constants.clone(), &logup.beta_powers);
-        let weights = WeightArgs { input, constants, tape: tx.tape(), xi: &xi, lambda, beta_powers };
+        let weights = WeightArgs { input, constants, xi: &xi, lambda: &lambda, beta_powers };
         let weights = Weights::new(&mut rec, weights)?;
         let sums = evaluate_round0(&mut rec, input, &tiles.round0, &weights)?;
         let values = rec.download(sums.buffer());
         let completed = tx.sync(rec)?;
         let gkr_proof = logup.proof(tx, &completed)?;
 
-        let point: Vec<EF> = point.into_iter().map(|c| tx.challenge(c)).collect();
+        let point: Vec<EF> = point.iter().map(|c| tx.challenge(c)).collect();
         let polys = sums.interpolate(input, &completed.take(values)?);
         let batch = Round0Batch::new(input.l_skip, input.max_constraint_degree, &point, &polys);
         let mut rec = tx.gpu().recorder("rap constraints");
@@ -249,16 +247,11 @@ impl Round0 {
 
 impl BatchedRound0 {
     /// Sends logup's sums over the skip domain, batches by mu and sends `s_0`.
-    fn prove<TS: SpongeTranscript>(
-        tx: &mut Transcript<'_, TS>,
-        rec: &mut Recorder,
-        input: &RapInput<'_>,
-        batch: &Round0Batch,
-    ) -> Result<Self> {
+    fn prove(tx: &mut Transcript<'_>, rec: &mut Recorder, input: &RapInput<'_>, batch: &Round0Batch) -> Result<Self> {
         let claims = batch.numerator_claims.iter().zip(&batch.denominator_claims);
         tx.observe_values(rec, &claims.flat_map(|(p, q)| [*p, *q]).collect::<Vec<_>>())?;
         let mu = tx.sample_ext(rec)?;
-        let mu_powers = powers(rec, tx.tape(), mu, 3 * input.airs.len())?;
+        let mu_powers = powers(rec, &mu, 3 * input.airs.len())?;
         let polys = rec.gpu().upload(&batch.polys, "round 0 polynomials")?;
         let s_0 = combine(rec, &mu_powers, &polys, batch.len)?;
         let (coefficients, r_0) = tx.observe_then_sample(rec, &s_0, 0..batch.len)?;
@@ -269,29 +262,28 @@ impl BatchedRound0 {
     fn fold(
         &self,
         rec: &mut Recorder,
-        tape: &DeviceBuffer<F>,
         (input, tiles): (&RapInput<'_>, &TileSources),
         xi: &DeviceBuffer<EF>,
     ) -> Result<(RoundState, Vec<MleTile>)> {
         let l_skip = input.l_skip;
-        let lagrange = lagrange_basis(rec, tape, self.r_0, l_skip)?;
+        let lagrange = lagrange_basis(rec, &self.r_0, l_skip)?;
         let degree = input.max_constraint_degree;
-        let begin = BeginRounds { tape, l_skip, xi, lagrange: &lagrange, s_0: &self.s_0, r_0: self.r_0, degree };
+        let begin = BeginRounds { l_skip, xi, lagrange: &lagrange, s_0: &self.s_0, r_0: &self.r_0, degree };
         let state = begin_rounds(rec, &begin)?;
         Ok((state, tiles.fold_ple(rec, input, &lagrange)?))
     }
 }
 
 /// The rounds of the hypercube and the openings; waits once.
-fn prove_mle_rounds<TS: SpongeTranscript>(
-    tx: &mut Transcript<'_, TS>,
+fn prove_mle_rounds(
+    tx: &mut Transcript<'_>,
     input: &RapInput<'_>,
     tiles: &TileSources,
     round0: Round0,
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let Round0 { gkr_proof, xi, weights, batch, batched, mut rec } = round0;
-    let (state, folded) = batched.fold(&mut rec, tx.tape(), (input, tiles), &xi)?;
+    let (state, folded) = batched.fold(&mut rec, (input, tiles), &xi)?;
     let mut rounds = MleRounds { input, weights: &weights, xi: &xi, mu: &batched.mu_powers, tiles: folded };
     let proof = rounds.prove(tx, &mut rec, &state)?;
     let openings = column_openings(&mut rec, input, &rounds.tiles)?;
@@ -304,12 +296,12 @@ fn prove_mle_rounds<TS: SpongeTranscript>(
     let openings = tx.receive(reading)?.take(openings)?;
     tx.observe_on_host(&openings)?;
 
-    let r = [&[batched.r_0], proof.r.as_slice()].concat().into_iter().map(|c| tx.challenge(c)).collect();
+    let r = std::iter::once(&batched.r_0).chain(&proof.r).map(|c| tx.challenge(c)).collect();
     let batch_proof = BatchConstraintProof {
         numerator_term_per_air: batch.numerator_claims,
         denominator_term_per_air: batch.denominator_claims,
-        univariate_round_coeffs: tx.values(batched.coefficients),
-        sumcheck_round_polys: proof.polys.iter().map(|poly| tx.values(*poly)).collect(),
+        univariate_round_coeffs: tx.values(&batched.coefficients),
+        sumcheck_round_polys: proof.polys.iter().map(|poly| tx.values(poly)).collect(),
         column_openings: proof_openings(input, &openings),
     };
     Ok((gkr_proof, batch_proof, r))

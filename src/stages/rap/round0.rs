@@ -38,12 +38,10 @@ pub struct WeightArgs<'a> {
     pub input: &'a RapInput<'a>,
     /// Constants and public values, by AIR.
     pub constants: Vec<DeviceBuffer<F>>,
-    /// The transcript's tape.
-    pub tape: &'a DeviceBuffer<F>,
     /// The point of the logup claim, `l_skip + n_global` coordinates.
     pub xi: &'a DeviceBuffer<EF>,
     /// Batches constraints.
-    pub lambda: Challenge,
+    pub lambda: &'a Challenge,
     /// Powers of the challenge that compresses messages.
     pub beta_powers: &'a DeviceBuffer<EF>,
 }
@@ -57,7 +55,7 @@ impl Weights {
     pub fn new(rec: &mut Recorder, args: WeightArgs<'_>) -> Result<Self> {
         let input = args.input;
         let max_constraints = input.airs.iter().map(|air| air.evaluator.num_constraints()).max().unwrap_or(0);
-        let lambda = powers(rec, args.tape, args.lambda, max_constraints)?;
+        let lambda = powers(rec, args.lambda, max_constraints)?;
         let logup = logup_weights(rec, &args)?;
         let mut eq_xi = BTreeMap::new();
         for n_lift in input.airs.iter().map(|air| input.n_lift(air)) {

@@ -54,12 +54,12 @@ pub(crate) mod tests;
 mod weights;
 
 use openvm_stark_backend::{proof::StackingProof, SystemParams};
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF};
 use plan::{Level, Plan};
 
 use super::{
     pcs::StackedMatrix,
-    transcript::{Challenge, KernelStep, Observed, SpongeTranscript, Transcript},
+    transcript::{Challenge, KernelStep, Observed, Transcript},
 };
 use crate::{
     error::{Error, Result},
@@ -67,7 +67,7 @@ use crate::{
     kernels::{
         stacked_reduction::{
             round_step, skip_domain, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, NodeRound,
-            NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+            NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
         },
         MAX_L_SKIP,
     },
@@ -93,8 +93,8 @@ impl StackedReduction {
     /// [`Error::InvalidInput`] when layouts, rotations and `r` do not fit each other, [`Error::Unsupported`] for `l_skip` above 9, and
     /// as [`crate::gpu::Gpu::alloc`].
     #[tracing::instrument(name = "prover.openings.stacked_reduction", level = "info", skip_all)]
-    pub fn record<TS: SpongeTranscript>(
-        tx: &mut Transcript<'_, TS>,
+    pub fn record(
+        tx: &mut Transcript<'_>,
         rec: &mut Recorder,
         params: &SystemParams,
         stacked: &[&StackedMatrix],
@@ -116,11 +116,11 @@ impl StackedReduction {
     }
 
     /// The proof, once the transcript was synchronised.
-    pub fn proof<TS: SpongeTranscript>(&self, tx: &Transcript<'_, TS>) -> StackingProof<SC> {
-        let round = |evals: &Observed<EF>| tx.values(*evals).try_into().expect("evaluations at 1 and 2");
-        let mut openings = tx.values(self.openings).into_iter();
+    pub fn proof(&self, tx: &Transcript<'_>) -> StackingProof<SC> {
+        let round = |evals: &Observed<EF>| tx.values(evals).try_into().expect("evaluations at 1 and 2");
+        let mut openings = tx.values(&self.openings).into_iter();
         StackingProof {
-            univariate_round_coeffs: tx.values(self.s_0),
+            univariate_round_coeffs: tx.values(&self.s_0),
             sumcheck_round_polys: self.rounds.iter().map(round).collect(),
             stacking_openings: self.widths.iter().map(|width| openings.by_ref().take(*width).collect()).collect(),
         }
@@ -130,27 +130,25 @@ impl StackedReduction {
 /// The combined vectors Q_g in pieces that fit a binding; index by group.
 type Combined = Vec<Vec<DeviceBuffer<EF>>>;
 
-struct Prover<'a, 'h, TS> {
-    tx: &'a mut Transcript<'h, TS>,
+struct Prover<'a, 'h> {
+    tx: &'a mut Transcript<'h>,
     rec: &'a mut Recorder,
     plan: &'a Plan,
     plan_words: DeviceBuffer<u32>,
-    tape: DeviceBuffer<F>,
-    lambda: LambdaPowers,
-    lambda_word: u32,
+    lambda: Challenge,
+    lambda_powers: LambdaPowers,
     /// u_0, u_1, .. as far as they are sampled.
     u: Vec<Challenge>,
     rounds: Vec<Observed<EF>>,
 }
 
-impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
-    fn new(tx: &'a mut Transcript<'h, TS>, rec: &'a mut Recorder, plan: &'a Plan) -> Result<Self> {
+impl<'a, 'h> Prover<'a, 'h> {
+    fn new(tx: &'a mut Transcript<'h>, rec: &'a mut Recorder, plan: &'a Plan) -> Result<Self> {
         // uploads outside of the recording, here and below: inside they would end its compute pass
         let plan_words = rec.gpu().upload(&plan.words, "plan of the stacked reduction")?;
-        let lambda_word = tx.sample_ext(rec)?.word();
-        let tape = tx.tape().clone();
-        let lambda = LambdaPowers::new(rec, &tape, lambda_word, plan.views)?;
-        Ok(Self { tx, rec, plan, plan_words, tape, lambda, lambda_word, u: vec![], rounds: vec![] })
+        let lambda = tx.sample_ext(rec)?;
+        let lambda_powers = LambdaPowers::new(rec, &lambda, plan.views)?;
+        Ok(Self { tx, rec, plan, plan_words, lambda, lambda_powers, u: vec![], rounds: vec![] })
     }
 
     fn run(mut self, r: &[EF]) -> Result<StackedReduction> {
@@ -180,7 +178,7 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
             for start in (0..rows).step_by(piece_rows) {
                 let piece = self.rec.gpu().alloc(piece_rows, "combined columns")?;
                 for (i, run) in self.plan.runs_of(g).iter().enumerate() {
-                    self.lambda.combine(self.rec, &run.columns, start..start + piece_rows, &piece, i > 0);
+                    self.lambda_powers.combine(self.rec, &run.columns, start..start + piece_rows, &piece, i > 0);
                 }
                 pieces.push(piece);
             }
@@ -201,17 +199,16 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
     fn round_0(&mut self, combined: &Combined, eq: &EqTables, r_0: EF) -> Result<(Observed<EF>, Point)> {
         let plan = self.plan;
         let skip_domain = skip_domain(self.rec.gpu(), plan.l_skip)?;
-        let tape = self.tape.clone();
-        let round0 = Round0 { l_skip: plan.l_skip, kinds: plan.kinds.len(), tape: &tape, skip_domain: &skip_domain };
+        let round0 = Round0 { l_skip: plan.l_skip, kinds: plan.kinds.len(), skip_domain: &skip_domain };
         let (records, kind_words) = self.records(&round0, combined, eq)?;
         let kind_words = self.rec.gpu().upload(&kind_words, "kinds of views")?;
         let constants = weights::kind_constants(plan.l_skip, r_0, &plan.kinds);
         let constants = self.rec.gpu().upload(&constants, "weights of kinds")?;
-        let (s_0, kind_weights) =
-            round0.polynomial(self.rec, self.lambda_word, (&kind_words, 0), &records, &constants)?;
+        let (s_0, kind_weights) = round0.polynomial(self.rec, &self.lambda, (&kind_words, 0), &records, &constants)?;
         let (s_0, u_0) = self.tx.observe_then_sample(self.rec, &s_0, 0..s_0.len())?;
+        let point = Point::new(self.rec, &round0, &kind_weights, &u_0)?;
         self.u.push(u_0);
-        Ok((s_0, Point::new(self.rec, &round0, &kind_weights, u_0.word())?))
+        Ok((s_0, point))
     }
 
     /// The sums of all combined vectors over the hypercube, kind by kind, and per kind: first record, records, log_z.
@@ -290,12 +287,11 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         // the first round finds its tables made
         let (tables, next) = if at == 0 { (0, 1) } else { ((at - 1) % 2, at % 2) };
         let round = CubeRound {
-            tape: &self.tape,
             tables: &cubes[tables],
             next: &cubes[next],
             len: if at == 0 { level.cube_paired } else { level.cube_len },
             paired: level.cube_paired,
-            fold: (at > 0).then(|| self.u[at].word()),
+            fold: (at > 0).then(|| &self.u[at]),
         };
         round.run(self.rec, partials)
     }
@@ -312,11 +308,10 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         if level.runs.is_empty() {
             return Ok(());
         }
-        let u_word = self.u[0].word() + ROUND_WORDS;
-        let weights = RowWeights::new(self.rec, (&self.tape, u_word), &point.values, (self.plan.l_skip, at))?;
+        let weights = RowWeights::new(self.rec, &self.u[1..=at], &point.values, self.plan.l_skip)?;
         let log_blocks = weights.log_blocks();
         let partials = self.rec.gpu().alloc(level.slots << log_blocks, "partial openings")?;
-        let dots = CellDots { tape: &self.tape, u_word, weights: &weights, partials: &partials };
+        let dots = CellDots { weights: &weights, partials: &partials };
         let mut slot = 0;
         for run in &self.plan.runs[level.runs.clone()] {
             dots.run(self.rec, &run.columns, slot);
@@ -328,7 +323,7 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
             runs: level.runs.len(),
             slots: level.slots,
             log_blocks,
-            lambda: &self.lambda,
+            lambda: &self.lambda_powers,
             cube_weights: &cube.weights,
             nodes,
         };
@@ -344,14 +339,13 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
         (partials, partial_at): (&DeviceBuffer<EF>, usize),
     ) -> usize {
         let round = NodeRound {
-            tape: &self.tape,
             plan: &self.plan_words,
             plan_at: level.commits_at,
             commits: self.plan.widths.len(),
             nodes: level.nodes,
             source: &nodes[(at + 1) % 2],
             next: &nodes[at % 2],
-            u_word: self.u[at].word(),
+            u: &self.u[at],
             sum: at < self.plan.n_stack,
         };
         round.run(self.rec, partials, partial_at)
@@ -361,10 +355,8 @@ impl<'a, 'h, TS: SpongeTranscript> Prover<'a, 'h, TS> {
     fn finish_round(&mut self, partials: &DeviceBuffer<EF>, pairs: usize) -> Result<()> {
         let steps = self.tx.in_kernel(&[KernelStep { observe: 2, sample: 1 }])?;
         round_step(self.rec, partials, pairs, &steps.sponge)?;
-        let (observed, u_round) = (steps.observed[0], steps.sampled[0][0]);
-        assert_eq!(u_round.word(), self.u[self.u.len() - 1].word() + ROUND_WORDS, "kernels rely on the distance");
-        self.rounds.push(observed);
-        self.u.push(u_round);
+        self.rounds.push(steps.observed[0].clone());
+        self.u.push(steps.sampled[0][0].clone());
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use openvm_stark_backend::{
     test_utils::default_test_params_small,
     StarkProtocolConfig,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, Digest, DuplexSponge};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, Digest, DuplexSponge, F};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
@@ -101,7 +101,7 @@ impl Input {
             StackedReduction::record(&mut tx, &mut rec, &self.params, &stacked, &self.need_rot, &self.r).unwrap();
         tx.sync(rec).unwrap();
         let found = reduction.proof(&tx);
-        let u: Vec<EF> = reduction.u.iter().map(|c| tx.challenge(*c)).collect();
+        let u: Vec<EF> = reduction.u.iter().map(|c| tx.challenge(c)).collect();
         assert_eq!(found.univariate_round_coeffs, expected.univariate_round_coeffs, "{what}: s_0");
         for (round, (f, e)) in found.sumcheck_round_polys.iter().zip(&expected.sumcheck_round_polys).enumerate() {
             assert_eq!(f, e, "{what}: round {}", round + 1);

@@ -13,6 +13,39 @@ pub trait SpongeTranscript: FiatShamirTranscript<SC> {
     fn sponge(&self) -> Sponge;
 }
 
+/// What the replay needs of the caller's transcript: so that stages need not know which one it is.
+pub(super) trait Replay {
+    /// Observes words.
+    fn observe(&mut self, words: &[F]);
+
+    /// Samples as many words; the first that differs.
+    fn first_other_sample(&mut self, words: &[F]) -> Option<usize>;
+
+    /// Observes a proof-of-work witness and samples the word that it must give; whether it has the bits.
+    fn check_witness(&mut self, bits: usize, witness: F) -> bool;
+
+    /// As [`SpongeTranscript::sponge`].
+    fn sponge(&self) -> Sponge;
+}
+
+impl<TS: SpongeTranscript> Replay for TS {
+    fn observe(&mut self, words: &[F]) {
+        words.iter().for_each(|word| FiatShamirTranscript::observe(self, *word));
+    }
+
+    fn first_other_sample(&mut self, words: &[F]) -> Option<usize> {
+        words.iter().position(|word| self.sample() != *word)
+    }
+
+    fn check_witness(&mut self, bits: usize, witness: F) -> bool {
+        FiatShamirTranscript::check_witness(self, bits, witness)
+    }
+
+    fn sponge(&self) -> Sponge {
+        SpongeTranscript::sponge(self)
+    }
+}
+
 /// The state of upstream's `DuplexSponge`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sponge {

@@ -15,16 +15,18 @@ use p3_field::PrimeCharacteristicRing;
 use crate::{
     error::Result,
     gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder, Running, Ticket},
-    kernels::transcript::{gather, grind_limit, Absorb, DeviceSponge, KernelSponge, Witnesses, WorkStep},
+    kernels::transcript::{grind_limit, Absorb, DeviceSponge, KernelSponge, Witnesses, WorkStep},
 };
 
 mod host;
 mod permutation;
 mod tape;
 
+pub use crate::kernels::transcript::{Challenge, Observed};
+use host::Replay;
 pub use host::{HostTranscript, Sponge, SpongeTranscript};
 use tape::Tape;
-pub use tape::{Challenge, Observed, TAPE_BYTES};
+pub use tape::TAPE_BYTES;
 
 type SC = BabyBearPoseidon2Config;
 
@@ -52,33 +54,28 @@ pub struct Reading {
 }
 
 /// The device twin of the caller's transcript.
-pub struct Transcript<'a, TS> {
+pub struct Transcript<'a> {
     gpu: Gpu,
-    host: &'a mut TS,
+    host: &'a mut dyn Replay,
     sponge: DeviceSponge,
     witnesses: Witnesses,
     tape: Tape,
 }
 
-impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
+impl<'a> Transcript<'a> {
     /// Continues `host` on the device.
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn new(gpu: &Gpu, host: &'a mut TS) -> Result<Self> {
-        let (sponge, tape) = (host.sponge().upload(gpu)?, Tape::new(gpu)?);
+    pub fn new<TS: SpongeTranscript>(gpu: &Gpu, host: &'a mut TS) -> Result<Self> {
+        let (sponge, tape) = (SpongeTranscript::sponge(&*host).upload(gpu)?, Tape::new(gpu)?);
         Ok(Self { gpu: gpu.clone(), host, sponge, witnesses: Witnesses::default(), tape })
     }
 
     /// The device that this runs on.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
-    }
-
-    /// The tape, to bind as `tape` (see `wgsl/transcript/tape.wgsl`).
-    pub fn tape(&self) -> &DeviceBuffer<F> {
-        self.tape.words()
     }
 
     /// Observes a range of a device buffer as it is at this point of the recording.
@@ -122,7 +119,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// When something was recorded since the last [`Transcript::sync`].
     pub fn observe_on_host<T: Element>(&mut self, values: &[T]) -> Result<()> {
         let host = self.replayed()?;
-        crate::gpu::to_words(values).into_iter().for_each(|word| host.observe(word));
+        host.observe(&crate::gpu::to_words(values));
         let sponge = host.sponge();
         self.sponge = sponge.upload(&self.gpu)?;
         Ok(())
@@ -243,16 +240,6 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
         Ok(planned)
     }
 
-    /// Challenges as a dense vector on the device.
-    ///
-    /// # Errors
-    ///
-    /// As [`Gpu::alloc`].
-    pub fn gather(&mut self, rec: &mut Recorder, challenges: &[Challenge]) -> Result<DeviceBuffer<EF>> {
-        let words: Vec<u32> = challenges.iter().map(|c| c.word()).collect();
-        gather(rec, self.tape.words(), &words)
-    }
-
     /// Runs the recording and waits. Afterwards [`Transcript::challenge`] and [`Transcript::values`] know everything so far.
     ///
     /// # Errors
@@ -295,7 +282,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     }
 
     /// The caller's transcript where the device's is.
-    fn replayed(&mut self) -> Result<&mut TS> {
+    fn replayed(&mut self) -> Result<&mut dyn Replay> {
         assert!(self.tape.is_known(), "observations since the last synchronisation");
         self.replay()?;
         Ok(self.host)
@@ -319,7 +306,7 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// # Panics
     ///
     /// When it was sampled after the last [`Transcript::sync`].
-    pub fn challenge(&self, challenge: Challenge) -> EF {
+    pub fn challenge(&self, challenge: &Challenge) -> EF {
         self.tape.challenge(challenge)
     }
 
@@ -328,12 +315,12 @@ impl<'a, TS: SpongeTranscript> Transcript<'a, TS> {
     /// # Panics
     ///
     /// When they were observed after the last [`Transcript::sync`].
-    pub fn values<T: Element>(&self, observed: Observed<T>) -> Vec<T> {
+    pub fn values<T: Element>(&self, observed: &Observed<T>) -> Vec<T> {
         self.tape.values(observed)
     }
 
     /// A proof-of-work witness; 0 for 0 bits.
-    pub fn witness(&self, observed: Observed<F>) -> F {
+    pub fn witness(&self, observed: &Observed<F>) -> F {
         self.values(observed).first().copied().unwrap_or(F::ZERO)
     }
 

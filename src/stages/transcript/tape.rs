@@ -1,15 +1,15 @@
 //! The tape of a transcript: every word that was observed or sampled, on the device and, once read back, on the host.
 
-use std::{marker::PhantomData, ops::Range};
+use std::ops::Range;
 
-use openvm_stark_backend::FiatShamirTranscript;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{D_EF, EF, F};
 use p3_field::BasedVectorSpace;
 
-use super::SC;
+use super::host::Replay;
 use crate::{
     error::{Error, Result},
     gpu::{DeviceBuffer, Element, Gpu},
+    kernels::transcript::{Challenge, Observed},
 };
 
 /// Words of the tape. Proofs observe 8 words per commitment, 4 per claim or coefficient and 8 per column opening with rotation, so this
@@ -18,78 +18,6 @@ const TAPE_WORDS: usize = 1 << 20;
 
 /// Bytes of the tape.
 pub const TAPE_BYTES: u64 = 4 * TAPE_WORDS as u64;
-
-/// An extension element that was sampled, as a place on the tape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Challenge {
-    word: usize,
-}
-
-/// Elements that were observed (or words that were sampled), as a place on the tape.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Observed<T> {
-    word: usize,
-    len: usize,
-    element: PhantomData<T>,
-}
-
-impl<T> Clone for Observed<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Observed<T> {}
-
-impl Challenge {
-    /// Word offset on the tape.
-    pub fn word(self) -> u32 {
-        self.word as u32
-    }
-}
-
-impl<T> Observed<T> {
-    fn new(word: usize, len: usize) -> Self {
-        Self { word, len, element: PhantomData }
-    }
-
-    /// Word offset on the tape.
-    pub fn word(self) -> u32 {
-        self.word as u32
-    }
-
-    /// Number of elements.
-    pub fn len(self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(self) -> bool {
-        self.len == 0
-    }
-}
-
-impl Observed<EF> {
-    /// The `i`-th element as a challenge, for kernels that read it from the tape.
-    pub fn at(self, i: usize) -> Challenge {
-        assert!(i < self.len, "element {i} of {}", self.len);
-        Challenge { word: self.word + i * D_EF }
-    }
-}
-
-impl Observed<F> {
-    /// The first `len` words, and the others.
-    pub fn split_at(self, len: usize) -> (Self, Self) {
-        assert!(len <= self.len, "{len} of {} words", self.len);
-        (Self::new(self.word, len), Self::new(self.word + len, self.len - len))
-    }
-
-    /// Words `4 i..4 i + 4` as a challenge.
-    pub fn challenge(self, i: usize) -> Challenge {
-        assert!((i + 1) * D_EF <= self.len, "challenge {i} in {} words", self.len);
-        Challenge { word: self.word + i * D_EF }
-    }
-}
 
 /// What happened, for the replay.
 #[derive(Clone, Copy)]
@@ -109,13 +37,13 @@ impl Entry {
     }
 
     /// Repeats it on `host`; the word that `host` does not give.
-    fn first_difference(self, words: &[F], host: &mut impl FiatShamirTranscript<SC>) -> Option<usize> {
+    fn first_difference(self, words: &[F], host: &mut dyn Replay) -> Option<usize> {
         match self {
             Self::Observe(_) => {
-                words.iter().for_each(|word| host.observe(*word));
+                host.observe(words);
                 None
             }
-            Self::Sample(_) => words.iter().position(|word| host.sample() != *word),
+            Self::Sample(_) => host.first_other_sample(words),
             Self::Grind(bits) => (!host.check_witness(bits, words[0])).then_some(0),
         }
     }
@@ -162,8 +90,8 @@ impl Tape {
     }
 
     /// The place of nothing.
-    pub fn nothing<T>(&self) -> Observed<T> {
-        Observed::new(self.end, 0)
+    pub fn nothing<T: Element>(&self) -> Observed<T> {
+        Observed::new(&self.words, self.end, 0)
     }
 
     /// Appends elements that are observed and, behind them, words that are sampled.
@@ -176,7 +104,7 @@ impl Tape {
         let word = self.reserve(observed_words + sampled)?;
         self.entries.extend((observed_words > 0).then_some(Entry::Observe(observed_words)));
         self.entries.extend((sampled > 0).then_some(Entry::Sample(sampled)));
-        Ok((Observed::new(word, observed), Observed::new(word + observed_words, sampled)))
+        Ok((Observed::new(&self.words, word, observed), Observed::new(&self.words, word + observed_words, sampled)))
     }
 
     /// Appends a witness of `bits` bits of work with the word that is sampled to check it and, behind them, words that are sampled.
@@ -189,7 +117,7 @@ impl Tape {
         let word = self.reserve(witness.words() + sampled)?;
         self.entries.push(witness);
         self.entries.extend((sampled > 0).then_some(Entry::Sample(sampled)));
-        Ok((Observed::new(word, 1), Observed::new(word + witness.words(), sampled)))
+        Ok((Observed::new(&self.words, word, 1), Observed::new(&self.words, word + witness.words(), sampled)))
     }
 
     fn reserve(&mut self, words: usize) -> Result<usize> {
@@ -221,7 +149,7 @@ impl Tape {
     /// # Errors
     ///
     /// [`Error::TranscriptMismatch`] when it samples something else.
-    pub fn replay(&mut self, host: &mut impl FiatShamirTranscript<SC>) -> Result<()> {
+    pub fn replay(&mut self, host: &mut dyn Replay) -> Result<()> {
         let mut count = 0;
         for entry in &self.entries {
             let end = self.replayed + entry.words();
@@ -239,12 +167,20 @@ impl Tape {
     }
 
     /// A challenge's value; panics when it was not read back.
-    pub fn challenge(&self, challenge: Challenge) -> EF {
-        EF::from_basis_coefficients_slice(&self.known[challenge.word..challenge.word + D_EF]).expect("four words")
+    pub fn challenge(&self, challenge: &Challenge) -> EF {
+        let word = self.own(challenge.tape(), challenge.word());
+        EF::from_basis_coefficients_slice(&self.known[word..word + D_EF]).expect("four words")
     }
 
     /// Observed values; panics when they were not read back.
-    pub fn values<T: Element>(&self, observed: Observed<T>) -> Vec<T> {
-        crate::gpu::from_words(&self.known[observed.word..observed.word + observed.len * T::WORDS])
+    pub fn values<T: Element>(&self, observed: &Observed<T>) -> Vec<T> {
+        let word = self.own(observed.tape(), observed.word());
+        crate::gpu::from_words(&self.known[word..word + observed.len() * T::WORDS])
+    }
+
+    /// A word of a tape that must be this one.
+    fn own(&self, tape: &DeviceBuffer<F>, word: u32) -> usize {
+        assert!(tape.shares_memory(&self.words), "a place on another transcript's tape");
+        word as usize
     }
 }

@@ -4,7 +4,7 @@ use p3_field::Field;
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use super::*;
-use crate::gpu::testing;
+use crate::{gpu::testing, kernels::transcript::gather};
 
 fn sponges_agree(a: &DuplexSponge, b: &DuplexSponge) {
     assert_eq!(a.state(), b.state());
@@ -33,8 +33,8 @@ fn observations_and_samples_of_all_lengths_match_the_host() {
     }
     tx.sync(rec).unwrap();
     for (observed, start, sampled, words) in samples {
-        assert_eq!(tx.values(observed), values[start..start + observed.len()]);
-        assert_eq!(tx.values(sampled), words);
+        assert_eq!(tx.values(&observed), values[start..start + observed.len()]);
+        assert_eq!(tx.values(&sampled), words);
     }
     tx.finish().unwrap();
     sponges_agree(&host, &expected);
@@ -50,7 +50,7 @@ fn long_observations_are_absorbed_to_their_end() {
     let observed = tx.observe_values(&mut rec, &values).unwrap();
     tx.sync(rec).unwrap();
     values.iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
-    assert_eq!(tx.values(observed), values);
+    assert_eq!(tx.values(&observed), values);
     tx.finish().unwrap();
     sponges_agree(&host, &expected);
 }
@@ -68,9 +68,9 @@ fn the_host_may_observe_between_recordings() {
         let observed = tx.observe_values(&mut rec, &values[..3]).unwrap();
         tx.sync(rec).unwrap();
         values[..len].iter().for_each(|v| FiatShamirTranscript::<SC>::observe_ext(&mut expected, *v));
-        assert_eq!(tx.challenge(sampled), FiatShamirTranscript::<SC>::sample_ext(&mut expected));
+        assert_eq!(tx.challenge(&sampled), FiatShamirTranscript::<SC>::sample_ext(&mut expected));
         values[..3].iter().for_each(|v| FiatShamirTranscript::<SC>::observe_ext(&mut expected, *v));
-        assert_eq!(tx.values(observed), values[..3]);
+        assert_eq!(tx.values(&observed), values[..3]);
     }
     tx.finish().unwrap();
     sponges_agree(&host, &expected);
@@ -87,7 +87,7 @@ fn extension_challenges_and_gathering() {
     tx.observe_values(&mut rec, &values).unwrap();
     let buffer = gpu.upload(&values, "values").unwrap();
     let (seen, second) = tx.observe_then_sample(&mut rec, &buffer, 1..2).unwrap();
-    let gathered = tx.gather(&mut rec, &[second, first, second, seen.at(0)]).unwrap();
+    let gathered = gather(&mut rec, &[second.clone(), first.clone(), second.clone(), seen.at(0)]).unwrap();
     let ticket = rec.download(&gathered);
     let done = tx.sync(rec).unwrap();
     let a: EF = FiatShamirTranscript::<SC>::sample_ext(&mut expected);
@@ -95,8 +95,8 @@ fn extension_challenges_and_gathering() {
         FiatShamirTranscript::<SC>::observe_ext(&mut expected, v);
     }
     let b: EF = FiatShamirTranscript::<SC>::sample_ext(&mut expected);
-    assert_eq!((tx.challenge(first), tx.challenge(second)), (a, b));
-    assert_eq!(tx.values(seen), [values[1]]);
+    assert_eq!((tx.challenge(&first), tx.challenge(&second)), (a, b));
+    assert_eq!(tx.values(&seen), [values[1]]);
     assert_eq!(done.take(ticket).unwrap(), [b, a, b, values[1]]);
 }
 
@@ -123,7 +123,7 @@ fn grinding_finds_the_smallest_witness() {
         values.iter().for_each(|v| FiatShamirTranscript::<SC>::observe(&mut expected, *v));
         let (witness, sampled) = tx.grind_then_sample(&mut rec, bits, absorbed as usize).unwrap();
         tx.sync(rec).unwrap();
-        expect_work(&mut expected, bits, tx.witness(witness), &tx.values(sampled));
+        expect_work(&mut expected, bits, tx.witness(&witness), &tx.values(&sampled));
         tx.finish().unwrap();
         sponges_agree(&host, &expected);
     }
@@ -157,9 +157,9 @@ fn an_observation_a_witness_and_samples_follow_each_other() {
             tx.observe_grind_then_sample(&mut rec, (&buffer, range.clone()), bits, count).unwrap();
         values[range.clone()].iter().for_each(|v| FiatShamirTranscript::<SC>::observe_ext(&mut expected, *v));
         tx.sync(rec).unwrap();
-        assert_eq!(tx.values(seen), values[range]);
-        expect_work(&mut expected, bits, tx.witness(witness), &tx.values(sampled));
-        assert_eq!(tx.values(sampled).len(), count);
+        assert_eq!(tx.values(&seen), values[range]);
+        expect_work(&mut expected, bits, tx.witness(&witness), &tx.values(&sampled));
+        assert_eq!(tx.values(&sampled).len(), count);
     }
     tx.finish().unwrap();
     sponges_agree(&host, &expected);
@@ -170,7 +170,7 @@ fn what_was_handed_over_is_received_in_parts() {
     let gpu = testing::gpu();
     let (mut host, mut expected) = (default_duplex_sponge(), default_duplex_sponge());
     let mut tx = Transcript::new(&gpu, &mut host).unwrap();
-    let mut part = |tx: &mut Transcript<'_, _>, count: u32| {
+    let mut part = |tx: &mut Transcript<'_>, count: u32| {
         let values: Vec<F> = (0..count).map(F::from_u32).collect();
         let mut rec = gpu.recorder("test");
         let observed = tx.observe_values(&mut rec, &values).unwrap();
@@ -182,13 +182,13 @@ fn what_was_handed_over_is_received_in_parts() {
     let (first, observed, sampled) = part(&mut tx, 5);
     let (second, later, _) = part(&mut tx, 20);
     tx.receive(first).unwrap();
-    assert_eq!((tx.values(observed.0), tx.challenge(sampled.0)), (observed.1, sampled.1));
+    assert_eq!((tx.values(&observed.0), tx.challenge(&sampled.0)), (observed.1, sampled.1));
     tx.replay().unwrap();
     let (third, _, last) = part(&mut tx, 3);
     tx.receive(second).unwrap();
-    assert_eq!(tx.values(later.0), later.1);
+    assert_eq!(tx.values(&later.0), later.1);
     tx.receive(third).unwrap();
-    assert_eq!(tx.challenge(last.0), last.1);
+    assert_eq!(tx.challenge(&last.0), last.1);
     tx.finish().unwrap();
     sponges_agree(&host, &expected);
 }

@@ -43,17 +43,15 @@ use openvm_stark_backend::{proof::WhirProof, SystemParams};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, D_EF, EF, F};
 use tracing::{info_span, instrument};
 
-use self::{
-    openings::Openings,
-    weight::{Queries, Weight},
-};
+use self::{openings::Openings, weight::Weight};
 use crate::{
     error::{Error, Result},
     gpu::{Completed, DeviceBuffer, Recorder},
     kernels::{
-        merkle::{self, MerkleTree},
+        merkle::MerkleTree,
         ntt,
         powers::powers,
+        transcript::gather,
         whir::{
             batch::{batch, Block},
             fold::fold_coefficients,
@@ -63,7 +61,7 @@ use crate::{
     },
     stages::{
         pcs::PcsData,
-        transcript::{Challenge, Observed, Reading, SpongeTranscript, Transcript},
+        transcript::{Challenge, Observed, Reading, Transcript},
     },
 };
 
@@ -78,8 +76,8 @@ type SC = BabyBearPoseidon2Config;
 /// [`Error::InvalidInput`] for shapes that do not fit the parameters, [`Error::Unsupported`] for parameters without a WHIR round or with
 /// foldings by more than 2^8, else what the device reports.
 #[instrument(name = "prover.openings.whir", level = "info", skip_all, fields(phase = "prover"))]
-pub fn prove_whir<TS: SpongeTranscript>(
-    tx: &mut Transcript<'_, TS>,
+pub fn prove_whir(
+    tx: &mut Transcript<'_>,
     params: &SystemParams,
     commits: &[&PcsData],
     u_cube: &DeviceBuffer<EF>,
@@ -87,8 +85,8 @@ pub fn prove_whir<TS: SpongeTranscript>(
     check(params, commits, u_cube)?;
     let mut rec = tx.gpu().recorder("whir");
     let (mu_pow_witness, mu) = tx.grind_then_sample(&mut rec, params.whir.mu_pow_bits, D_EF)?;
-    let f = batch_columns(tx, &mut rec, commits, mu.challenge(0), params.l_skip)?;
-    let (weight, table) = Weight::initial(&mut rec, tx.tape(), u_cube, &f, params)?;
+    let f = batch_columns(&mut rec, commits, &mu.challenge(0), params.l_skip)?;
+    let (weight, table) = Weight::initial(&mut rec, u_cube, &f, params)?;
     let mut prover = Prover { params, commits, f, weight, table, oracle: None };
     let last = params.num_whir_rounds() - 1;
     let mut rounds = vec![];
@@ -103,7 +101,7 @@ pub fn prove_whir<TS: SpongeTranscript>(
     let mut rec = tx.gpu().recorder("whir, last queries");
     let opened = prover.open_queries(tx, &mut rec, last)?;
     let opening = tx.hand_over(rec)?;
-    let mut proof = empty_proof(tx.witness(mu_pow_witness));
+    let mut proof = empty_proof(tx.witness(&mu_pow_witness));
     for round in rounds {
         round.write(tx, &earlier, &mut proof)?;
     }
@@ -133,16 +131,10 @@ fn check(params: &SystemParams, commits: &[&PcsData], u_cube: &DeviceBuffer<EF>)
 
 /// The coefficients of `f = sum_j mu^j q_j` over the columns of all commitments. The map from evaluations to coefficients is linear, so it
 /// runs once, on the batched column.
-fn batch_columns<TS: SpongeTranscript>(
-    tx: &Transcript<'_, TS>,
-    rec: &mut Recorder,
-    commits: &[&PcsData],
-    mu: Challenge,
-    l_skip: usize,
-) -> Result<DeviceBuffer<EF>> {
+fn batch_columns(rec: &mut Recorder, commits: &[&PcsData], mu: &Challenge, l_skip: usize) -> Result<DeviceBuffer<EF>> {
     let _span = info_span!("whir_f_evals_batch").entered();
     let width = commits.iter().map(|c| c.stacked.width()).sum();
-    let mu_powers = powers(rec, tx.tape(), mu.word(), width)?;
+    let mu_powers = powers(rec, mu, width)?;
     let f = rec.gpu().alloc(commits[0].stacked.height(), "batched polynomial")?;
     rec.clear(&f);
     let mut first_column = 0;
@@ -216,35 +208,22 @@ struct LastFolding {
 
 impl Prover<'_> {
     /// A round that commits to the folded polynomial.
-    fn round<TS: SpongeTranscript>(
-        &mut self,
-        tx: &mut Transcript<'_, TS>,
-        rec: &mut Recorder,
-        whir_round: usize,
-    ) -> Result<Round> {
+    fn round(&mut self, tx: &mut Transcript<'_>, rec: &mut Recorder, whir_round: usize) -> Result<Round> {
         let sumcheck = self.fold(tx, rec, whir_round)?;
         let (oracle, commit, ood_value) = self.commit(tx, rec, whir_round)?;
         // the unfolded f, and what encoding and hashing needed, go back to the pool before the openings take their panels
         rec.submit()?;
         let opened = self.open_queries(tx, rec, whir_round)?;
-        let alpha = sumcheck.alphas[self.params.k_whir() - 1];
-        self.table = self.weight.next_table(
-            rec,
-            tx.tape(),
-            LastRound { table: &self.table, alpha: alpha.word(), gamma: opened.gamma.word() },
-            Queries { words: opened.queries, bits: opened.index_bits, codeword: &oracle.codeword },
-        )?;
+        let alpha = &sumcheck.alphas[self.params.k_whir() - 1];
+        let last = LastRound { table: &self.table, alpha, gamma: &opened.gamma };
+        self.table = self.weight.next_table(rec, last, (&opened.queries, opened.index_bits), &oracle.codeword)?;
         self.oracle = Some(oracle);
         Ok(Round { sumcheck, commit, ood_value, opened })
     }
 
     /// The last round up to its coefficients, which the host observes: it is faster at a long list, and follows the rounds before, whose
     /// recording is under way, while the device folds.
-    fn fold_last<TS: SpongeTranscript>(
-        &mut self,
-        tx: &mut Transcript<'_, TS>,
-        earlier: Reading,
-    ) -> Result<LastFolding> {
+    fn fold_last(&mut self, tx: &mut Transcript<'_>, earlier: Reading) -> Result<LastFolding> {
         let mut rec = tx.gpu().recorder("whir, last folding");
         let sumcheck = self.fold(tx, &mut rec, self.params.num_whir_rounds() - 1)?;
         let coefficients = rec.download(&self.f);
@@ -257,35 +236,24 @@ impl Prover<'_> {
     }
 
     /// Goes on from f to g.
-    fn fold<TS: SpongeTranscript>(
-        &mut self,
-        tx: &mut Transcript<'_, TS>,
-        rec: &mut Recorder,
-        whir_round: usize,
-    ) -> Result<Sumcheck> {
+    fn fold(&mut self, tx: &mut Transcript<'_>, rec: &mut Recorder, whir_round: usize) -> Result<Sumcheck> {
         let sumcheck = self.sumcheck(tx, rec, whir_round)?;
-        let alphas = tx.gather(rec, &sumcheck.alphas)?;
+        let alphas = gather(rec, &sumcheck.alphas)?;
         self.f = fold_coefficients(rec, &self.f, &alphas)?;
         Ok(sumcheck)
     }
 
     /// Samples queries and answers them from the oracle of the unfolded polynomial.
-    fn open_queries<TS: SpongeTranscript>(
-        &self,
-        tx: &mut Transcript<'_, TS>,
-        rec: &mut Recorder,
-        whir_round: usize,
-    ) -> Result<Opened> {
+    fn open_queries(&self, tx: &mut Transcript<'_>, rec: &mut Recorder, whir_round: usize) -> Result<Opened> {
         let (whir, log_rs_domain_size) = (&self.params.whir, self.log_rs_domain_size(whir_round));
         let num_queries = whir.rounds[whir_round].num_queries;
         // the queries, then gamma
         let (query_phase_pow_witness, sampled) =
             tx.grind_then_sample(rec, whir.query_phase_pow_bits, num_queries + D_EF)?;
         let (queries, gamma) = sampled.split_at(num_queries);
-        let opened = merkle::Queries { tape: tx.tape(), first_word: queries.word(), len: num_queries };
         let openings = match &self.oracle {
-            None => Openings::initial(rec, self.commits, opened)?,
-            Some(oracle) => Openings::later(rec, oracle, opened)?,
+            None => Openings::initial(rec, self.commits, &queries)?,
+            Some(oracle) => Openings::later(rec, oracle, &queries)?,
         };
         let index_bits = log_rs_domain_size - self.params.k_whir();
         Ok(Opened { query_phase_pow_witness, queries, index_bits, openings, gamma: gamma.challenge(0) })
@@ -296,17 +264,11 @@ impl Prover<'_> {
     }
 
     /// `k` rounds on the table, which has two entries a row afterwards: the last challenge remains to be folded in.
-    fn sumcheck<TS: SpongeTranscript>(
-        &mut self,
-        tx: &mut Transcript<'_, TS>,
-        rec: &mut Recorder,
-        whir_round: usize,
-    ) -> Result<Sumcheck> {
+    fn sumcheck(&mut self, tx: &mut Transcript<'_>, rec: &mut Recorder, whir_round: usize) -> Result<Sumcheck> {
         let _span = info_span!("whir_sumcheck", round = whir_round).entered();
         let mut sumcheck = Sumcheck { sums: vec![], folding_pow_witnesses: vec![], alphas: vec![] };
         for _ in 0..self.params.k_whir() {
-            let alpha = sumcheck.alphas.last().map(|alpha| alpha.word());
-            let (table, sums) = round(rec, tx.tape(), &self.table, alpha)?;
+            let (table, sums) = round(rec, &self.table, sumcheck.alphas.last())?;
             self.table = table;
             let bits = self.params.whir.folding_pow_bits;
             let (sums, witness, alpha) = tx.observe_grind_then_sample(rec, (&sums, 0..2), bits, D_EF)?;
@@ -318,9 +280,9 @@ impl Prover<'_> {
     }
 
     /// Commits to g, which f is now, and evaluates it out of domain, at a point that becomes a term of the weight.
-    fn commit<TS: SpongeTranscript>(
+    fn commit(
         &mut self,
-        tx: &mut Transcript<'_, TS>,
+        tx: &mut Transcript<'_>,
         rec: &mut Recorder,
         whir_round: usize,
     ) -> Result<(Oracle, Observed<Digest>, Observed<EF>)> {
@@ -328,7 +290,7 @@ impl Prover<'_> {
         let codeword = ntt::dft_ext(rec, &self.f, self.log_rs_domain_size(whir_round + 1))?;
         let tree = MerkleTree::from_ext(rec, &codeword, 1 << self.weight.k())?;
         let (commit, z_0) = tx.observe_then_sample(rec, tree.root(), 0..1)?;
-        let value = self.weight.add_point(rec, tx.tape(), z_0.word(), &self.f)?;
+        let value = self.weight.add_point(rec, &z_0, &self.f)?;
         let ood_value = tx.observe(rec, &value, 0..1)?;
         Ok((Oracle { codeword, tree }, commit, ood_value))
     }
@@ -336,37 +298,27 @@ impl Prover<'_> {
 
 impl Sumcheck {
     /// Takes the values into their places in the proof.
-    fn write<TS: SpongeTranscript>(self, tx: &Transcript<'_, TS>, proof: &mut WhirProof<SC>) {
-        let sums = self.sums.into_iter().map(|sums| tx.values(sums));
+    fn write(self, tx: &Transcript<'_>, proof: &mut WhirProof<SC>) {
+        let sums = self.sums.into_iter().map(|sums| tx.values(&sums));
         proof.whir_sumcheck_polys.extend(sums.map(|s| [s[0], s[1]]));
-        proof.folding_pow_witnesses.extend(self.folding_pow_witnesses.into_iter().map(|w| tx.witness(w)));
+        proof.folding_pow_witnesses.extend(self.folding_pow_witnesses.into_iter().map(|w| tx.witness(&w)));
     }
 }
 
 impl Round {
     /// Takes the values into their places in the proof.
-    fn write<TS: SpongeTranscript>(
-        self,
-        tx: &Transcript<'_, TS>,
-        done: &Completed,
-        proof: &mut WhirProof<SC>,
-    ) -> Result<()> {
+    fn write(self, tx: &Transcript<'_>, done: &Completed, proof: &mut WhirProof<SC>) -> Result<()> {
         self.sumcheck.write(tx, proof);
-        proof.codeword_commits.extend(tx.values(self.commit));
-        proof.ood_values.extend(tx.values(self.ood_value));
+        proof.codeword_commits.extend(tx.values(&self.commit));
+        proof.ood_values.extend(tx.values(&self.ood_value));
         self.opened.write(tx, done, proof)
     }
 }
 
 impl Opened {
     /// Takes the values into their places in the proof.
-    fn write<TS: SpongeTranscript>(
-        self,
-        tx: &Transcript<'_, TS>,
-        done: &Completed,
-        proof: &mut WhirProof<SC>,
-    ) -> Result<()> {
-        proof.query_phase_pow_witnesses.push(tx.witness(self.query_phase_pow_witness));
+    fn write(self, tx: &Transcript<'_>, done: &Completed, proof: &mut WhirProof<SC>) -> Result<()> {
+        proof.query_phase_pow_witnesses.push(tx.witness(&self.query_phase_pow_witness));
         self.openings.write(done, proof)
     }
 }

@@ -7,8 +7,7 @@ use super::{Oracle, SC};
 use crate::{
     error::Result,
     gpu::{Completed, Recorder, Ticket},
-    kernels::merkle::Queries,
-    stages::pcs::PcsData,
+    stages::{pcs::PcsData, transcript::Observed},
 };
 
 /// Downloads of opened rows and Merkle paths.
@@ -35,12 +34,12 @@ impl Openings {
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn initial(rec: &mut Recorder, commits: &[&PcsData], queries: Queries<'_>) -> Result<Self> {
+    pub fn initial(rec: &mut Recorder, commits: &[&PcsData], queries: &Observed<F>) -> Result<Self> {
         let open = |commit: &&PcsData| {
             let rows = commit.open_rows(rec, queries)?;
             let paths = commit.tree.open_paths(rec, queries)?;
             Ok(InitialOpening {
-                queries: queries.len,
+                queries: queries.len(),
                 rows_per_query: commit.tree.rows_per_query(),
                 rows: rec.download(&rows),
                 paths: rec.download(&paths),
@@ -54,10 +53,10 @@ impl Openings {
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn later(rec: &mut Recorder, oracle: &Oracle, queries: Queries<'_>) -> Result<Self> {
+    pub fn later(rec: &mut Recorder, oracle: &Oracle, queries: &Observed<F>) -> Result<Self> {
         let values = oracle.tree.open_ext_rows(rec, &oracle.codeword, queries)?;
         let paths = oracle.tree.open_paths(rec, queries)?;
-        Ok(Self::Later { queries: queries.len, values: rec.download(&values), paths: rec.download(&paths) })
+        Ok(Self::Later { queries: queries.len(), values: rec.download(&values), paths: rec.download(&paths) })
     }
 
     /// Takes the values into their places in the proof.

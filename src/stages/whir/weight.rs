@@ -15,7 +15,7 @@ use crate::{
             rows::{dense_rows, point_rows, DenseTerms, LastRound, NewPoints, Points},
         },
     },
-    stages::transcript::Observed,
+    stages::transcript::{Challenge, Observed},
 };
 
 /// The terms of the weight for the current f; their coefficients are in the sumcheck's table.
@@ -34,20 +34,10 @@ pub(super) struct Weight {
     points: Points,
 }
 
-/// The queries of a WHIR round.
-pub(super) struct Queries<'a> {
-    pub words: Observed<F>,
-    /// Low bits of a word that make the index.
-    pub bits: usize,
-    /// The codeword of the polynomial that the next round is about.
-    pub codeword: &'a DeviceBuffer<EF>,
-}
-
 impl Weight {
     /// The weight whose moments are `eq(u_cube, .)`, with its table.
     pub fn initial(
         rec: &mut Recorder,
-        tape: &DeviceBuffer<F>,
         u_cube: &DeviceBuffer<EF>,
         f: &DeviceBuffer<EF>,
         params: &SystemParams,
@@ -58,7 +48,7 @@ impl Weight {
         let dots = residue_dots(rec, f, k, &coordinates, &[ProductWeight { first: k, factors: Factors::Eq }])?;
         let weight = Self { k, m, folded: 0, dense: 1, coordinates, dots, points: Points::none(rec)? };
         let table = Table::alloc(rec, 1, k)?;
-        dense_rows(rec, tape, &weight.dense_terms(), None, &table);
+        dense_rows(rec, &weight.dense_terms(), None, &table);
         Ok((weight, table))
     }
 
@@ -67,46 +57,34 @@ impl Weight {
         self.k
     }
 
-    /// Goes on to `g`, the folded f, and adds the out-of-domain point at `z_0` (a place on the tape). Returns `g(pow(z_0))`.
-    pub fn add_point(
-        &mut self,
-        rec: &mut Recorder,
-        tape: &DeviceBuffer<F>,
-        z_0: u32,
-        g: &DeviceBuffer<EF>,
-    ) -> Result<DeviceBuffer<EF>> {
+    /// Goes on to `g`, the folded f, and adds the out-of-domain point at `z_0`. Returns `g(pow(z_0))`.
+    pub fn add_point(&mut self, rec: &mut Recorder, z_0: &Challenge, g: &DeviceBuffer<EF>) -> Result<DeviceBuffer<EF>> {
         let (k, m) = (self.k, self.m);
         self.folded += k;
         let row = self.dense * m + self.folded;
-        squarings(rec, tape, z_0, m - self.folded, (&self.coordinates, row));
+        squarings(rec, z_0, m - self.folded, (&self.coordinates, row));
         self.dense += 1;
         let high = |t: usize| ProductWeight { first: t * m + self.folded + k, factors: factors(t) };
         let weights: Vec<_> = (0..self.dense).map(high).collect();
         self.dots = residue_dots(rec, g, k, &self.coordinates, &weights)?;
-        out_of_domain(rec, (tape, z_0), &self.dots, (self.dense - 1) << k, 1 << k)
+        out_of_domain(rec, z_0, &self.dots, (self.dense - 1) << k, 1 << k)
     }
 
     /// Adds the queried points and makes the table for the next `k` rounds of sumcheck, on the polynomial of the last
-    /// [`Weight::add_point`].
+    /// [`Weight::add_point`], whose codeword this is. The low `bits` bits of the sampled `queries` are their indices.
     pub fn next_table(
         &mut self,
         rec: &mut Recorder,
-        tape: &DeviceBuffer<F>,
         last: LastRound<'_>,
-        queries: Queries<'_>,
+        (queries, bits): (&Observed<F>, usize),
+        codeword: &DeviceBuffer<EF>,
     ) -> Result<Table> {
-        let count = queries.words.len();
-        let gammas = powers(rec, tape, last.gamma, count + 2)?;
+        let count = queries.len();
+        let gammas = powers(rec, last.gamma, count + 2)?;
         let table = Table::alloc(rec, self.dense + self.points.len() + count, self.k)?;
-        dense_rows(rec, tape, &self.dense_terms(), Some(last), &table);
-        let new = NewPoints {
-            codeword: queries.codeword,
-            queries: queries.words.word(),
-            count,
-            bits: queries.bits,
-            gammas: &gammas,
-        };
-        self.points = point_rows(rec, tape, &new, &self.points, last, &table)?;
+        dense_rows(rec, &self.dense_terms(), Some(last), &table);
+        let new = NewPoints { codeword, queries, bits, gammas: &gammas };
+        self.points = point_rows(rec, &new, &self.points, last, &table)?;
         Ok(table)
     }
 

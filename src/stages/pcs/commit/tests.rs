@@ -113,13 +113,12 @@ fn check_openings(gpu: &Gpu, data: &PcsData, host: &StackedPcsData<F, Digest>) {
     let mut rec = gpu.recorder("test");
     tx.sample_ext(&mut rec).unwrap();
     let sampled = tx.sample_words(&mut rec, 11).unwrap();
-    let queries = Queries { tape: tx.tape(), first_word: sampled.word(), len: sampled.len() };
-    let rows = data.open_rows(&mut rec, queries).unwrap();
-    let paths = data.tree.open_paths(&mut rec, queries).unwrap();
+    let rows = data.open_rows(&mut rec, &sampled).unwrap();
+    let paths = data.tree.open_paths(&mut rec, &sampled).unwrap();
     let (rows, paths) = (rec.download(&rows), rec.download(&paths));
     let done = tx.sync(rec).unwrap();
     let indices: Vec<_> = tx
-        .values(sampled)
+        .values(&sampled)
         .iter()
         .map(|word| word.as_canonical_u32() as usize & (data.tree.query_stride() - 1))
         .collect();

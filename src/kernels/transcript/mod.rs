@@ -1,6 +1,11 @@
-//! Sponge, proof of work and tape access on the device (`wgsl/transcript/*`).
+//! Sponge and proof of work on the device, and places on the transcript's tape (`wgsl/transcript/*`).
 
-use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+mod place;
+
+pub(crate) use place::{gather, tape_and_words};
+pub use place::{Challenge, Observed};
+
+use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use p3_field::PrimeField32;
 
 use crate::{
@@ -31,14 +36,6 @@ kernel! {
     struct Work("transcript/work.wgsl", workgroup = 128) {
         buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F }
         params { start, absorb, bits, limit, squeeze, tape_at, absorb_index, sample_index }
-    }
-}
-
-kernel! {
-    /// Elements of the tape as a dense vector.
-    struct Gather("transcript/gather.wgsl", workgroup = 64) {
-        buffers { read tape: F, read words: u32, write out: EF }
-        params { len }
     }
 }
 
@@ -276,17 +273,4 @@ impl Witnesses {
         self.used += 1;
         Ok((words, self.used - 1))
     }
-}
-
-/// `words[i]`-th extension elements of the tape.
-///
-/// # Errors
-///
-/// As [`Gpu::upload`].
-pub(crate) fn gather(rec: &mut Recorder, tape: &DeviceBuffer<F>, words: &[u32]) -> Result<DeviceBuffer<EF>> {
-    let out = rec.gpu().alloc(words.len(), "challenges")?;
-    let words = rec.gpu().upload(words, "challenge positions")?;
-    let len = words.len();
-    rec.dispatch(&Gather { tape, words: &words, out: &out, len: len as u32 }, Grid::threads(len));
-    Ok(out)
 }
