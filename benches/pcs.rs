@@ -15,7 +15,7 @@ use openvm_wgpu_backend::{
     gpu::{DeviceBuffer, DeviceMatrix, Recorder},
     kernels::{
         merkle::{MerkleTree, Panel, RowSponges},
-        ntt::{self, Direction, Run, Shape},
+        ntt::{self, CellRun, DftShape, Direction},
     },
     stages::pcs::{commit, CommitParams},
 };
@@ -28,7 +28,7 @@ const WIDTH: usize = 42;
 fn transforms(c: &mut Criterion) {
     let gpu = gpu();
     let log_in = log_height(&gpu);
-    let shape = Shape { columns: 8, log_in, log_out: log_in + 1 };
+    let shape = DftShape { columns: 8, log_in, log_out: log_in + 1 };
     let work: [DeviceBuffer<F>; 2] = [filled(&gpu, 8 << (log_in + 1)), filled(&gpu, 8 << (log_in + 1))];
     let mut group = c.benchmark_group("ntt");
     group.throughput(Throughput::Bytes(8 * (8 << (log_in + 1))));
@@ -42,7 +42,7 @@ fn transforms(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(8 * cells as u64));
     group.bench_function("gather and encode chunks of 8 columns", |b| {
         let trace =
-            Run { source: &work[0], source_start: 0, log_stride: 0, target_start: 0, filled: cells, padding: 0 };
+            CellRun { source: &work[0], source_start: 0, log_stride: 0, target_start: 0, filled: cells, padding: 0 };
         time(b, &gpu, |rec| ntt::encode_chunks(rec, &trace, &work[1], L_SKIP).expect("chunks"));
     });
     let poly: DeviceBuffer<EF> = filled(&gpu, 1 << log_in);

@@ -9,7 +9,7 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, F};
 use openvm_wgpu_backend::{
     gpu::Gpu,
-    kernels::transcript::{Absorb, DeviceSponge, Witnesses},
+    kernels::transcript::{Absorption, DeviceSponge, Witnesses},
     stages::transcript::SpongeTranscript,
 };
 use support::{filled, gpu, log_size, time};
@@ -31,7 +31,7 @@ fn sequence(c: &mut Criterion) {
     let gpu = gpu();
     let mut sponge = sponge(&gpu);
     let (values, tape) = (filled(&gpu, WORDS), filled::<F>(&gpu, WORDS));
-    let absorb = |len| Absorb { source: &values, from: 0, len, integers: false };
+    let absorb = |len| Absorption { source: &values, from: 0, len, integers: false };
     let mut group = c.benchmark_group("transcript");
     // a permutation for 8 words
     group.throughput(Throughput::Elements((WORDS / 8) as u64));

@@ -24,7 +24,7 @@ use openvm_wgpu_backend::{
             batch::{batch, Block},
             dots::{residue_dots, ProductWeight},
             fold::fold_coefficients,
-            round::{round, Table},
+            round::{round, TermTable},
         },
     },
     stages::{
@@ -76,7 +76,7 @@ fn sumcheck(c: &mut Criterion) {
     let gpu = gpu();
     let alpha = Challenge::new(&filled(&gpu, 4), 0);
     let (rows, log_row) = (QUERIES + 2, K_WHIR);
-    let table = Table { rows, log_row, values: filled(&gpu, (2 * rows) << log_row) };
+    let table = TermTable { rows, log_row, values: filled(&gpu, (2 * rows) << log_row) };
     let mut group = c.benchmark_group("whir/sumcheck");
     group.throughput(Throughput::Elements((rows << log_row) as u64));
     group.bench_function(format!("fold and sums of a round of {rows} terms"), |b| {

@@ -7,7 +7,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use openvm_wgpu_backend::{
     error::Error,
     gpu::{DeviceBuffer, Element, Gpu, GpuOptions},
-    kernels::ntt::{transform, Direction, Shape, MAX_LOG_SIZE},
+    kernels::ntt::{transform, DftShape, Direction, MAX_LOG_SIZE},
 };
 use p3_dft::{Radix2DitParallel, TwoAdicSubgroupDft};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, TwoAdicField};
@@ -28,7 +28,7 @@ fn buffers<T: Element>(gpu: &Gpu, values: &[T]) -> Result<[DeviceBuffer<T>; 2], 
 fn transformed<T: Element>(
     gpu: &Gpu,
     [from, other]: [DeviceBuffer<T>; 2],
-    shape: Shape,
+    shape: DftShape,
     direction: Direction,
 ) -> [DeviceBuffer<T>; 2] {
     let mut rec = gpu.recorder("round trip");
@@ -41,7 +41,7 @@ fn transformed<T: Element>(
 }
 
 /// One size; false when the adapter has no memory for it.
-fn round_trip<T: Element + TwoAdicField + Ord>(gpu: &Gpu, values: &[T], shape: Shape) -> bool {
+fn round_trip<T: Element + TwoAdicField + Ord>(gpu: &Gpu, values: &[T], shape: DftShape) -> bool {
     let buffers = match buffers(gpu, values) {
         Ok(buffers) => buffers,
         Err(Error::BufferTooLarge { .. } | Error::OutOfBudget { .. } | Error::OutOfMemory { .. }) => return false,
@@ -54,7 +54,7 @@ fn round_trip<T: Element + TwoAdicField + Ord>(gpu: &Gpu, values: &[T], shape: S
     true
 }
 
-fn check_forward<T: Element + TwoAdicField + Ord>(evals: &[T], values: &[T], shape: Shape) {
+fn check_forward<T: Element + TwoAdicField + Ord>(evals: &[T], values: &[T], shape: DftShape) {
     let len = 1 << shape.log_out;
     if values.len() * T::WORDS <= HOST_WORDS {
         let host = |column: &[T]| Radix2DitParallel::default().dft(column.to_vec());
@@ -80,7 +80,7 @@ fn base_field() {
         }
         let columns = if log_len < 14 { 3 } else { 1 };
         let values: Vec<F> = (0..columns << log_len).map(|_| F::from_u32(rng.random())).collect();
-        if !round_trip(&gpu, &values, Shape { columns, log_in: log_len, log_out: log_len }) {
+        if !round_trip(&gpu, &values, DftShape { columns, log_in: log_len, log_out: log_len }) {
             break;
         }
         reached = log_len;
@@ -97,6 +97,6 @@ fn extension_field() {
     for log_len in 0..=largest {
         let values: Vec<EF> =
             (0..1 << log_len).map(|_| EF::from_basis_coefficients_fn(|_| F::from_u32(rng.random()))).collect();
-        assert!(round_trip(&gpu, &values, Shape { columns: 1, log_in: log_len, log_out: log_len }));
+        assert!(round_trip(&gpu, &values, DftShape { columns: 1, log_in: log_len, log_out: log_len }));
     }
 }

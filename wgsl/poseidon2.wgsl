@@ -7,6 +7,9 @@
 // Host reference: p3_baby_bear::default_babybear_poseidon2_16.
 #import field/baby_bear
 
+/// Words of the state that a sponge absorbs or gives out with one permutation.
+const RATE: u32 = 8u;
+
 struct Poseidon2State {
     a: vec4<u32>,
     b: vec4<u32>,

@@ -1,4 +1,4 @@
-//! Poseidon2 on the device: the constants that every hashing kernel binds (`wgsl/poseidon2.wgsl`).
+//! Poseidon2 on the device: the constants that every hashing kernel binds, and the shape of the sponges (`wgsl/poseidon2.wgsl`).
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use p3_baby_bear::{BABYBEAR_RC16_EXTERNAL_FINAL, BABYBEAR_RC16_EXTERNAL_INITIAL, BABYBEAR_RC16_INTERNAL};
@@ -8,6 +8,12 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu},
 };
+
+/// Words of the permutation's state.
+pub const WIDTH: usize = 16;
+
+/// Words of the state that a sponge absorbs or gives out with one permutation; `RATE` of `wgsl/poseidon2.wgsl`.
+pub const RATE: usize = 8;
 
 /// The round constants as `wgsl/poseidon2.wgsl` reads them: 8 * 16 external ones, then 16 vectors of which
 /// x are the 13 internal ones, y the diagonal d of the internal matrix, that of word 0 (which kernels treat apart) as 0, and

@@ -13,7 +13,7 @@ use openvm_wgpu_backend::{
     gpu::{Gpu, KernelDecl, Variant},
     kernels::{
         merkle::MerkleTree,
-        ntt::{dft, Shape},
+        ntt::{dft, DftShape},
     },
     WgpuDevice,
 };
@@ -54,7 +54,7 @@ pub fn compiled_after_proofs(open: impl Fn(SystemParams) -> Engine) -> Vec<(&'st
 fn transform_long_column(gpu: &Gpu) {
     let mut rec = gpu.recorder("long column");
     let column = gpu.alloc::<F>(1 << 20, "column").expect("memory");
-    dft(&mut rec, &column, Shape { columns: 1, log_in: 20, log_out: 21 }).expect("the passes are recorded");
+    dft(&mut rec, &column, DftShape { columns: 1, log_in: 20, log_out: 21 }).expect("the passes are recorded");
     rec.wait().expect("the passes run");
 }
 

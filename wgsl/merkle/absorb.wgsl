@@ -1,11 +1,11 @@
-// Row sponges absorb the columns of a panel: p3's PaddingFreeSponge (overwrite mode, rate 8) over each row of a matrix that comes in panels.
+// Row sponges absorb the columns of a panel: p3's PaddingFreeSponge (overwrite mode) over each row of a matrix that comes in panels.
 //
 // The word of (row, column) is panel[row * row_stride + column * column_stride]. A row's state between panels is two vectors of capacity
 // (digests[2 row ..]) and, only where the next panel does not overwrite the whole rate, two of rate at rate_start. `position` words of the
 // current block were absorbed before. A last block that is not full overwrites only its words. After the last panel the first eight words
 // of the state, the row's digest, take the capacity's place.
 //
-// One thread a row, its state in registers: columns / 8 permutations. Bytes moved: 4 a word, 64 a row and panel.
+// One thread a row, its state in registers: columns / RATE permutations. Bytes moved: 4 a word, 64 a row and panel.
 // Host reference: MerkleHasher::hash_slice.
 #import grid
 #import poseidon2
@@ -75,10 +75,10 @@ fn main(
     }
     let last = (params.flags & LAST) != 0u;
     let end = params.position + params.columns;
-    for (var block = 0u; block < end; block += 8u) {
+    for (var block = 0u; block < end; block += RATE) {
         s.a = words(row, block, s.a);
         s.b = words(row, block + 4u, s.b);
-        if last || block + 8u <= end {
+        if last || block + RATE <= end {
             s = poseidon2(s);
         }
     }

@@ -1,4 +1,4 @@
-// The duplex sponge for kernels of one workgroup (at least 32 threads) that observe and sample on their own: overwrite mode, rate 8 (upstream's
+// The duplex sponge for kernels of one workgroup (at least 32 threads) that observe and sample on their own: overwrite mode (upstream's
 // DuplexSponge). A full rate permutes at once; a squeeze permutes when words were absorbed since the last permutation or the rate is used
 // up, and gives words from the end of the rate. Every word goes to the tape, too.
 //
@@ -18,7 +18,7 @@
 /// What is observed next.
 var<workgroup> message: array<atomic<u32>, 20>;
 /// What was sampled last.
-var<workgroup> sampled: array<atomic<u32>, 8>;
+var<workgroup> sampled: array<atomic<u32>, RATE>;
 
 fn set_message_ext(element: u32, value: vec4<u32>) {
     let at = 4u * element;
@@ -235,7 +235,7 @@ fn duplex_close(local: u32) {
     }
 }
 
-/// Observes the first `observe_words` words of `message`, then samples `sample_words` words (at most 8) into `sampled`, visible to all threads afterwards.
+/// Observes the first `observe_words` words of `message`, then samples `sample_words` words (at most RATE) into `sampled`, visible to all threads afterwards.
 fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
 #if SUBGROUP16
     // Uniform anyhow, but a compiler may not see it: where it cannot prove that all threads get to a shuffle, an H200 takes twice as long for it.
@@ -255,11 +255,11 @@ fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
     loop {
         var full = false;
         if read < observe {
-            let taken = min(8u - duplex_at, observe - read);
+            let taken = min(RATE - duplex_at, observe - read);
             duplex_absorb(local, read, taken);
             read += taken;
             duplex_at += taken;
-            full = duplex_at == 8u;
+            full = duplex_at == RATE;
         } else if given < sample {
             full = duplex_at != 0u || duplex_left == 0u;
             if !full {
@@ -274,7 +274,7 @@ fn duplex_step(local: u32, observe_words: u32, sample_words: u32) {
         if full {
             duplex_permute(local);
             duplex_at = 0u;
-            duplex_left = 8u;
+            duplex_left = RATE;
         }
     }
     duplex_tape += sample;

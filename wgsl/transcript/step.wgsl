@@ -29,13 +29,13 @@ fn main(thread: DuplexThread) {
     var read = 0u;
     var given = 0u;
     while read < params.absorb || given < params.squeeze {
-        let observe = min(16u, params.absorb - read);
+        let observe = min(2u * RATE, params.absorb - read);
         if local < observe {
             let word = source[params.start + read + local];
             atomicStore(&message[local], select(word, f_from_u32(word), params.integers != 0u));
         }
         read += observe;
-        let sample = select(0u, min(8u, params.squeeze - given), read == params.absorb);
+        let sample = select(0u, min(RATE, params.squeeze - given), read == params.absorb);
         duplex_step(local, observe, sample);
         given += sample;
     }

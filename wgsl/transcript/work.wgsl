@@ -1,5 +1,5 @@
 // A step of the duplex sponge with proof of work of few bits: absorb `absorb` words (at most 20) of `source` at `start`; find and absorb the
-// smallest integer c < limit such that the word sampled next has its low `bits` bits 0; sample that word and `squeeze` (at most 7) more. Logged
+// smallest integer c < limit such that the word sampled next has its low `bits` bits 0; sample that word and `squeeze` (fewer than RATE) more. Logged
 // at `tape_at` in this order.
 //
 // One workgroup, a candidate a thread and turn: expected are 1 + 2^bits / 128 turns. grind.wgsl finds witnesses of more bits, by the whole device.

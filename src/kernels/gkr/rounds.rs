@@ -2,7 +2,7 @@
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
-use super::{Fractions, GkrState, Heap, PartialSums, Table};
+use super::{Fractions, GkrState, Heap, LayerTable, PartialSums};
 use crate::{
     error::Result,
     gpu::{Grid, Recorder},
@@ -82,7 +82,7 @@ impl Rounds {
         &self,
         rec: &mut Recorder,
         (layer, first): (usize, usize),
-        (sums, table): (&PartialSums, &Table),
+        (sums, table): (&PartialSums, &LayerTable),
         sponge: &KernelSponge,
     ) -> Result<()> {
         let vars = table.vars();

@@ -240,7 +240,7 @@ fn check_pass(case: Case) {
     let mut rec = gpu.recorder("test");
     let eq = EqTables::build(&mut rec, &state, layer).unwrap();
     let fractions = upload(&gpu, &source, case.real_len());
-    let table = Table { fractions, rise: case.rise, raw: case.raw, level: layer + 1 };
+    let table = LayerTable { fractions, rise: case.rise, raw: case.raw, level: layer + 1 };
     let pass = SumPass { table: &table, first: case.first, eq: &eq, state: &state };
     let expected = host_table(&source, &case, &host);
     let sums = if case.fold {

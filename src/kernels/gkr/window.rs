@@ -35,7 +35,7 @@ const TILE: usize = 256;
 
 /// A layer's table: two fractions for each point of a hypercube.
 #[derive(Clone)]
-pub(crate) struct Table {
+pub(crate) struct LayerTable {
     pub fractions: Fractions,
     /// The table's fractions are the sums of 2^rise of `fractions`.
     pub rise: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Table {
     pub level: usize,
 }
 
-impl Table {
+impl LayerTable {
     /// Variables of the hypercube.
     pub fn vars(&self) -> usize {
         self.fractions.log_len - self.rise - 1
@@ -60,7 +60,7 @@ impl Table {
 /// A pass over `table` that sums the window of the variables `first`, `first + 1` of the layer.
 #[derive(Clone, Copy)]
 pub(crate) struct SumPass<'a> {
-    pub table: &'a Table,
+    pub table: &'a LayerTable,
     pub first: usize,
     pub eq: &'a EqTables,
     pub state: &'a GkrState,
@@ -73,7 +73,7 @@ pub(crate) struct PartialSums {
 }
 
 /// A part of a pass: points `first .. first + len` of one piece of the source.
-struct Chunk {
+struct PassPart {
     piece: usize,
     first: usize,
     len: usize,
@@ -95,11 +95,11 @@ impl SumPass<'_> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn fold_and_sum(self, rec: &mut Recorder) -> Result<(Table, PartialSums)> {
+    pub fn fold_and_sum(self, rec: &mut Recorder) -> Result<(LayerTable, PartialSums)> {
         let real_len = 2 * self.table.real_points().div_ceil(16) * 4;
         let target = folded_table(rec.gpu(), (self.table.vars() - 1, real_len))?;
         let sums = Pass { sums: self, target: Some(&target) }.record(rec)?;
-        Ok((Table { fractions: target, rise: 0, raw: false, level: self.table.level }, sums))
+        Ok((LayerTable { fractions: target, rise: 0, raw: false, level: self.table.level }, sums))
     }
 }
 
@@ -113,7 +113,7 @@ impl Pass<'_> {
     fn record(self, rec: &mut Recorder) -> Result<PartialSums> {
         let chunks = self.chunks();
         let most = (TARGET_SLOTS / chunks.len()).max(1);
-        let workgroups = |chunk: &Chunk| chunk.len.div_ceil(TILE).min(most);
+        let workgroups = |chunk: &PassPart| chunk.len.div_ceil(TILE).min(most);
         let slots = chunks.iter().map(workgroups).sum();
         let sums = PartialSums { buffer: rec.gpu().alloc(10 * slots, "GKR partial sums")?, slots };
         let unused = unused(rec.gpu())?;
@@ -131,20 +131,23 @@ impl Pass<'_> {
         self.sums.table.rise + 1 + if self.target.is_some() { 2 } else { 0 }
     }
 
-    fn chunks(&self) -> Vec<Chunk> {
+    fn chunks(&self) -> Vec<PassPart> {
         let source = &self.sums.table.fractions;
         let per_piece = source.piece_len() >> self.log_fractions();
         assert!(per_piece >= 4, "pieces of {} fractions are too short for a pass", source.piece_len());
         let len = per_piece.min(MAX_FRACTIONS_PER_DISPATCH >> self.log_fractions());
         let points = source.real_len.div_ceil(4 << self.log_fractions()) * 4;
-        let chunk =
-            |start: usize| Chunk { piece: start / per_piece, first: start % per_piece, len: len.min(points - start) };
+        let chunk = |start: usize| PassPart {
+            piece: start / per_piece,
+            first: start % per_piece,
+            len: len.min(points - start),
+        };
         (0..points).step_by(len).map(chunk).collect()
     }
 
     fn kernel<'b>(
         &'b self,
-        chunk: &Chunk,
+        chunk: &PassPart,
         (unused_p, unused_q): &'b (DeviceBuffer<u32>, DeviceBuffer<EF>),
         partials: &'b DeviceBuffer<EF>,
     ) -> Window<'b> {

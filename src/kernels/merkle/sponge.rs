@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
-    kernels::poseidon2::round_constants,
+    kernels::poseidon2::{round_constants, RATE},
 };
 
 kernel! {
@@ -22,9 +22,6 @@ const FIRST: u32 = 1;
 const LAST: u32 = 2;
 const LOAD_RATE: u32 = 4;
 const STORE_RATE: u32 = 8;
-
-/// Words that one permutation absorbs.
-const RATE: usize = 8;
 
 /// Permutations in one dispatch: 31 ms on an eight-core M1 (estimated by `tests/metal_watchdog.rs`).
 const PERMUTATIONS: usize = 1 << 21;

@@ -38,7 +38,7 @@ kernel! {
 }
 
 /// Consecutive cells of the stacked matrix that come from consecutive cells of one trace segment, then zeros.
-pub struct Run<'a> {
+pub struct CellRun<'a> {
     /// A segment of a trace.
     pub source: &'a DeviceBuffer<F>,
     /// First cell in the segment.
@@ -53,7 +53,7 @@ pub struct Run<'a> {
     pub padding: usize,
 }
 
-impl Run<'_> {
+impl CellRun<'_> {
     /// Whether it is made of whole chunks of sixteen where vectors can be read and written.
     fn in_chunks_of_16(&self, l_skip: usize) -> bool {
         let aligned = (self.source_start | self.target_start).is_multiple_of(4) && self.filled.is_multiple_of(16);
@@ -87,7 +87,7 @@ fn check(l_skip: usize) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::Unsupported`] for l_skip above 9.
-pub fn encode_chunks(rec: &mut Recorder, run: &Run<'_>, panel: &DeviceBuffer<F>, l_skip: usize) -> Result<()> {
+pub fn encode_chunks(rec: &mut Recorder, run: &CellRun<'_>, panel: &DeviceBuffer<F>, l_skip: usize) -> Result<()> {
     check(l_skip)?;
     run.check(panel);
     assert!((run.target_start | run.cells()).trailing_zeros() as usize >= l_skip, "a run cuts a chunk");

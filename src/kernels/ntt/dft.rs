@@ -59,7 +59,7 @@ pub enum Direction {
 
 /// A batch of columns to transform.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct DftShape {
     /// Number of columns, one behind the other.
     pub columns: usize,
     /// log2 of the elements per column before; zeros are appended up to 2^log_out.
@@ -68,7 +68,7 @@ pub struct Shape {
     pub log_out: usize,
 }
 
-impl Shape {
+impl DftShape {
     fn check<T: Element>(&self) -> Result<()> {
         let &Self { columns, log_in, log_out } = self;
         assert!(log_in <= log_out, "a DFT of 2^{log_out} values of 2^{log_in} coefficients");
@@ -148,7 +148,7 @@ pub fn transform<T: Element>(
     rec: &mut Recorder,
     src: &DeviceBuffer<T>,
     work: [&DeviceBuffer<T>; 2],
-    shape: Shape,
+    shape: DftShape,
     direction: Direction,
 ) -> Result<()> {
     shape.check::<T>()?;
@@ -209,7 +209,13 @@ fn dispatch_narrow(rec: &mut Recorder, pass: Narrow<'_>) {
     rec.dispatch(&Narrow { repeat: repeat as u32, ..pass }, Grid::workgroups(workgroups));
 }
 
-fn small(rec: &mut Recorder, [src, dst, roots]: [&DeviceBuffer<u32>; 3], log_ext: usize, shape: Shape, inverse: u32) {
+fn small(
+    rec: &mut Recorder,
+    [src, dst, roots]: [&DeviceBuffer<u32>; 3],
+    log_ext: usize,
+    shape: DftShape,
+    inverse: u32,
+) {
     let words = shape.columns << (shape.log_out + log_ext);
     let kernel = Small {
         src,
@@ -229,7 +235,7 @@ fn small(rec: &mut Recorder, [src, dst, roots]: [&DeviceBuffer<u32>; 3], log_ext
 /// # Errors
 ///
 /// As [`transform`] and [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub fn dft<T: Element>(rec: &mut Recorder, src: &DeviceBuffer<T>, shape: Shape) -> Result<DeviceBuffer<T>> {
+pub fn dft<T: Element>(rec: &mut Recorder, src: &DeviceBuffer<T>, shape: DftShape) -> Result<DeviceBuffer<T>> {
     transformed(rec, src, shape, Direction::Forward)
 }
 
@@ -238,14 +244,14 @@ pub fn dft<T: Element>(rec: &mut Recorder, src: &DeviceBuffer<T>, shape: Shape) 
 /// # Errors
 ///
 /// As [`dft`].
-pub fn inverse_dft<T: Element>(rec: &mut Recorder, src: &DeviceBuffer<T>, shape: Shape) -> Result<DeviceBuffer<T>> {
+pub fn inverse_dft<T: Element>(rec: &mut Recorder, src: &DeviceBuffer<T>, shape: DftShape) -> Result<DeviceBuffer<T>> {
     transformed(rec, src, shape, Direction::Inverse)
 }
 
 fn transformed<T: Element>(
     rec: &mut Recorder,
     src: &DeviceBuffer<T>,
-    shape: Shape,
+    shape: DftShape,
     direction: Direction,
 ) -> Result<DeviceBuffer<T>> {
     shape.check::<T>()?;
@@ -262,5 +268,5 @@ fn transformed<T: Element>(
 ///
 /// As [`dft`].
 pub fn dft_ext(rec: &mut Recorder, coeffs: &DeviceBuffer<EF>, log_out: usize) -> Result<DeviceBuffer<EF>> {
-    dft(rec, coeffs, Shape { columns: 1, log_in: log2_strict(coeffs.len()), log_out })
+    dft(rec, coeffs, DftShape { columns: 1, log_in: log2_strict(coeffs.len()), log_out })
 }

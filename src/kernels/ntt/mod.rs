@@ -6,8 +6,8 @@ mod chunk;
 mod dft;
 mod wide;
 
-pub use chunk::{encode_chunks, eval_to_coeff_rs_message, Run};
-pub use dft::{dft, dft_ext, inverse_dft, transform, Direction, Shape};
+pub use chunk::{encode_chunks, eval_to_coeff_rs_message, CellRun};
+pub use dft::{dft, dft_ext, inverse_dft, transform, DftShape, Direction};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use p3_field::{PrimeCharacteristicRing, TwoAdicField};

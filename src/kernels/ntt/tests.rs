@@ -18,18 +18,18 @@ fn random_ext(rng: &mut StdRng, len: usize) -> Vec<EF> {
 }
 
 /// What the host makes of the columns of 2^log_in values.
-fn host_dft<T: TwoAdicField + Ord>(values: &[T], shape: Shape) -> Vec<T> {
+fn host_dft<T: TwoAdicField + Ord>(values: &[T], shape: DftShape) -> Vec<T> {
     let pad = |column: &[T]| [column, &vec![T::ZERO; (1 << shape.log_out) - column.len()]].concat();
     values.chunks(1 << shape.log_in).flat_map(|c| Radix2DitParallel::default().dft(pad(c))).collect()
 }
 
 /// Forward against the host, then back, for one shape.
-fn check_dft<T: Element + TwoAdicField + Ord>(values: &[T], shape: Shape) {
+fn check_dft<T: Element + TwoAdicField + Ord>(values: &[T], shape: DftShape) {
     let gpu = testing::gpu();
     let mut rec = gpu.recorder("test");
     let src = rec.gpu().upload(values, "values").unwrap();
     let evals = dft(&mut rec, &src, shape).unwrap();
-    let coeffs = inverse_dft(&mut rec, &evals, Shape { log_in: shape.log_out, ..shape }).unwrap();
+    let coeffs = inverse_dft(&mut rec, &evals, DftShape { log_in: shape.log_out, ..shape }).unwrap();
     let (evals, coeffs) = (rec.download(&evals), rec.download(&coeffs));
     let done = rec.wait().unwrap();
     assert!(done.take(evals).unwrap() == host_dft(values, shape), "forward {shape:?}");
@@ -45,7 +45,7 @@ fn base_dft_of_every_length() {
     let mut rng = StdRng::seed_from_u64(1);
     for log_out in 0..=17 {
         for (columns, padding) in [(1, 0), (3, 1), (65, 2)] {
-            let shape = Shape { columns, log_in: log_out - log_out.min(padding), log_out };
+            let shape = DftShape { columns, log_in: log_out - log_out.min(padding), log_out };
             if columns << log_out <= 1 << 19 {
                 check_dft(&random_base(&mut rng, columns << shape.log_in), shape);
             }
@@ -58,7 +58,7 @@ fn extension_dft_of_every_length() {
     let mut rng = StdRng::seed_from_u64(2);
     for log_out in 0..=17 {
         for (columns, padding) in [(1, 3), (17, 0), (2, 9)] {
-            let shape = Shape { columns, log_in: log_out - log_out.min(padding), log_out };
+            let shape = DftShape { columns, log_in: log_out - log_out.min(padding), log_out };
             if columns << log_out <= 1 << 17 {
                 check_dft(&random_ext(&mut rng, columns << shape.log_in), shape);
             }
@@ -71,7 +71,7 @@ fn workgroups_that_take_several_columns() {
     let mut rng = StdRng::seed_from_u64(3);
     // 16 tiles a column, eight of a wide pass; four columns to a tile
     for (columns, log_out) in [(197, 16), (19_000, 10)] {
-        let shape = Shape { columns, log_in: log_out - 1, log_out };
+        let shape = DftShape { columns, log_in: log_out - 1, log_out };
         check_dft(&random_base(&mut rng, columns << shape.log_in), shape);
     }
 }
@@ -81,7 +81,7 @@ fn two_wide_passes() {
     let mut rng = StdRng::seed_from_u64(6);
     // without and with folds in the first and in the last pass; l = 1, 4, 2, 16 in the first pass; two columns a workgroup
     for (columns, log_in, log_out) in [(3, 20, 20), (2, 21, 22), (1, 22, 22), (1, 21, 24)] {
-        check_dft(&random_base(&mut rng, columns << log_in), Shape { columns, log_in, log_out });
+        check_dft(&random_base(&mut rng, columns << log_in), DftShape { columns, log_in, log_out });
     }
 }
 
@@ -90,7 +90,7 @@ fn beyond_the_two_adicity_is_an_error() {
     let gpu = testing::gpu();
     let mut rec = gpu.recorder("test");
     let src = rec.gpu().upload(&[F::ONE], "one").unwrap();
-    let error = dft(&mut rec, &src, Shape { columns: 1, log_in: 0, log_out: 28 }).err().unwrap();
+    let error = dft(&mut rec, &src, DftShape { columns: 1, log_in: 0, log_out: 28 }).err().unwrap();
     assert!(error.to_string().contains("2^28"), "{error}");
 }
 
@@ -138,7 +138,7 @@ fn runs_are_gathered_and_encoded() {
         let mut rec = gpu.recorder("test");
         let source = rec.gpu().upload(&source, "source").unwrap();
         let panel = rec.gpu().upload(&vec![F::TWO; target_start + expected.len() + 1], "panel").unwrap();
-        let run = Run { source: &source, source_start, log_stride, target_start, filled, padding };
+        let run = CellRun { source: &source, source_start, log_stride, target_start, filled, padding };
         encode_chunks(&mut rec, &run, &panel, l_skip).unwrap();
         rec.submit().unwrap();
         let found = gpu.download(&panel).unwrap();

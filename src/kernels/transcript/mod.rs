@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
-    kernels::poseidon2::round_constants,
+    kernels::poseidon2::{round_constants, RATE},
 };
 
 kernel! {
@@ -41,7 +41,7 @@ kernel! {
 
 /// The sponge's state on the device with the positions in its rate, which depend only on counts and so are known here.
 pub struct DeviceSponge {
-    /// 16 words.
+    /// The words of the permutation.
     pub state: DeviceBuffer<F>,
     /// Words absorbed since the last permutation.
     pub absorb_index: usize,
@@ -50,7 +50,7 @@ pub struct DeviceSponge {
 }
 
 /// What one [`DeviceSponge::step`] absorbs.
-pub struct Absorb<'a> {
+pub struct Absorption<'a> {
     pub source: &'a DeviceBuffer<u32>,
     pub from: usize,
     pub len: usize,
@@ -70,12 +70,12 @@ pub struct KernelSponge {
     pub tape_at: u32,
 }
 
-/// Words of the sponge's rate.
-const RATE: usize = 8;
-
 /// Words that one dispatch absorbs. lavapipe leaves every loop of an invocation after 65,535 iterations in total, and a permutation takes
 /// up to 60 of them.
 const STEP_WORDS: usize = 4096;
+
+/// Bits of a proof of work that one workgroup does: some turns of its 128 threads.
+const SMALL_BITS: usize = 8;
 
 /// Words that duplex.wgsl observes at once.
 const MESSAGE_WORDS: usize = 20;
@@ -92,7 +92,7 @@ impl DeviceSponge {
     pub fn step(
         &mut self,
         rec: &mut Recorder,
-        absorb: Absorb<'_>,
+        absorb: Absorption<'_>,
         squeeze: usize,
         (tape, tape_at): (&DeviceBuffer<F>, usize),
     ) -> Result<()> {
@@ -237,7 +237,7 @@ pub struct WorkStep<'a> {
 impl WorkStep<'_> {
     /// Whether one workgroup should do this.
     pub fn is_small(&self) -> bool {
-        (1..=8).contains(&self.bits) && self.absorb <= MESSAGE_WORDS && self.squeeze < RATE
+        (1..=SMALL_BITS).contains(&self.bits) && self.absorb <= MESSAGE_WORDS && self.squeeze < RATE
     }
 }
 

@@ -19,13 +19,13 @@ kernel! {
 
 /// The sumcheck's table: `rows` rows (terms of the weight) of `2^log_row` coefficients, then as many moments.
 #[derive(Clone)]
-pub struct Table {
+pub struct TermTable {
     pub rows: usize,
     pub log_row: usize,
     pub values: DeviceBuffer<EF>,
 }
 
-impl Table {
+impl TermTable {
     /// A table with undefined contents.
     ///
     /// # Errors
@@ -48,14 +48,18 @@ impl Table {
 /// # Errors
 ///
 /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub fn round(rec: &mut Recorder, table: &Table, alpha: Option<&Challenge>) -> Result<(Table, DeviceBuffer<EF>)> {
+pub fn round(
+    rec: &mut Recorder,
+    table: &TermTable,
+    alpha: Option<&Challenge>,
+) -> Result<(TermTable, DeviceBuffer<EF>)> {
     let folds = alpha.is_some() as usize;
     assert!(table.log_row > folds, "a table without a pair of entries");
     let log_row = table.log_row - folds;
     let pairs = table.rows << (log_row - 1);
     let groups = pairs.div_ceil(128);
     // without folding, a place that is bound but not written
-    let folded = Table::alloc(rec, if folds == 1 { table.rows } else { 1 }, log_row)?;
+    let folded = TermTable::alloc(rec, if folds == 1 { table.rows } else { 1 }, log_row)?;
     let partials = rec.gpu().alloc(2 * groups, "partial sums of a round polynomial")?;
     let unread = table.values.cast();
     let kernel = Round {
@@ -122,7 +126,7 @@ mod tests {
             let (mut f, mut w) = (random(rows << k), random(rows << k));
             let values = f.chunks(1 << k).flat_map(coefficients).chain(w.chunks(1 << k).flat_map(moments));
             let values = gpu.upload(&values.collect::<Vec<_>>(), "table").unwrap();
-            let mut table = Table { rows, log_row: k, values };
+            let mut table = TermTable { rows, log_row: k, values };
             for i in 0..k {
                 let word = 3 * i;
                 let alpha = (i > 0).then(|| Challenge::new(&device_tape, word));

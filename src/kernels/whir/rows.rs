@@ -3,7 +3,7 @@
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::TwoAdicField;
 
-use super::round::Table;
+use super::round::TermTable;
 use crate::{
     error::Result,
     gpu::{as_words, DeviceBuffer, Grid, Recorder},
@@ -35,7 +35,7 @@ kernel! {
 /// What the last WHIR round left: its table with two entries a row, and the challenge that folds them.
 #[derive(Clone, Copy)]
 pub(crate) struct LastRound<'a> {
-    pub table: &'a Table,
+    pub table: &'a TermTable,
     /// The last folding challenge.
     pub alpha: &'a Challenge,
     /// The challenge that batches the new terms.
@@ -72,7 +72,7 @@ pub(crate) struct NewPoints<'a> {
 }
 
 /// Writes the first rows of `table`, those of the dense terms.
-pub(crate) fn dense_rows(rec: &mut Recorder, terms: &DenseTerms<'_>, last: Option<LastRound<'_>>, table: &Table) {
+pub(crate) fn dense_rows(rec: &mut Recorder, terms: &DenseTerms<'_>, last: Option<LastRound<'_>>, table: &TermTable) {
     let k = table.log_row;
     let last_terms = terms.terms - 1;
     assert!(terms.terms <= table.rows && terms.dots.len() == terms.terms << k, "dense terms of a table");
@@ -109,7 +109,7 @@ pub(crate) fn point_rows(
     new: &NewPoints<'_>,
     points: &Points,
     last: LastRound<'_>,
-    table: &Table,
+    table: &TermTable,
 ) -> Result<Points> {
     let k = table.log_row;
     let log_domain = new.codeword.len().ilog2() as usize;
@@ -212,11 +212,11 @@ mod tests {
             let tape = gpu.upload(&s.tape, "tape").unwrap();
             let device_dots = gpu.upload(&dots, "dots").unwrap();
             let coordinates = gpu.upload(&x, "x").unwrap();
-            let last_table = Table { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
+            let last_table = TermTable { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
             let [alpha, gamma] = [ALPHA, GAMMA].map(|word| Challenge::new(&tape, word));
             let last = LastRound { table: &last_table, alpha: &alpha, gamma: &gamma };
             let mut rec = gpu.recorder("test");
-            let table = Table::alloc(&rec, terms + 3, k).unwrap();
+            let table = TermTable::alloc(&rec, terms + 3, k).unwrap();
             let dense =
                 DenseTerms { terms, dots: &device_dots, coordinates: &coordinates, stride, first_variable: first };
             dense_rows(&mut rec, &dense, (!initial).then_some(last), &table);
@@ -258,7 +258,7 @@ mod tests {
             let gammas: Vec<EF> = s.ext(GAMMA).powers().take(count + 2).collect();
             let bits = log_domain + 1 - k;
             let tape = gpu.upload(&s.tape, "tape").unwrap();
-            let last_table = Table { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
+            let last_table = TermTable { rows: s.last_rows, log_row: 1, values: gpu.upload(&s.last, "last").unwrap() };
             let [alpha, gamma] = [ALPHA, GAMMA].map(|word| Challenge::new(&tape, word));
             let last = LastRound { table: &last_table, alpha: &alpha, gamma: &gamma };
             let new = NewPoints {
@@ -269,7 +269,7 @@ mod tests {
             };
             let points = Points { exponents: gpu.upload(&exponents, "exponents").unwrap() };
             let mut rec = gpu.recorder("test");
-            let table = Table::alloc(&rec, last_points + count + 2, k).unwrap();
+            let table = TermTable::alloc(&rec, last_points + count + 2, k).unwrap();
             let next = point_rows(&mut rec, &new, &points, last, &table).unwrap();
             let tickets = (rec.download(&table.values), rec.download(&next.exponents));
             let done = rec.wait().unwrap();

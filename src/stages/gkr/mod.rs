@@ -42,7 +42,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 pub use crate::kernels::gkr::Fractions;
 pub use proof::{FractionalSumcheck, FractionalSumcheckProof};
 
-use self::{proof::LayerProof, tree::Tree};
+use self::{proof::LayerProof, tree::FractionTree};
 use crate::{
     error::{Error, Result},
     gpu::Recorder,
@@ -100,7 +100,7 @@ fn prove(
     if !(1..=GkrState::MAX_VARS).contains(&levels) {
         return Err(Error::InvalidInput(format!("a fractional sumcheck over 2^{levels} leaves")));
     }
-    let tree = Tree::build(rec, leaves, &padding)?;
+    let tree = FractionTree::build(rec, leaves, &padding)?;
     let state = GkrState::alloc(rec.gpu(), padding)?;
     let rounds = Rounds { heap: tree.heap.clone(), state };
     let mut prover = Prover { tx, rec, tree, levels, rounds };
@@ -115,7 +115,7 @@ fn prove(
 struct Prover<'a, 'b> {
     tx: &'a mut Transcript<'b>,
     rec: &'a mut Recorder,
-    tree: Tree,
+    tree: FractionTree,
     levels: usize,
     rounds: Rounds,
 }

@@ -3,7 +3,7 @@
 use crate::{
     error::Result,
     gpu::Recorder,
-    kernels::gkr::{raise, Fractions, Heap, Padding, Table},
+    kernels::gkr::{raise, Fractions, Heap, LayerTable, Padding},
 };
 
 /// The lowest level in the heap: the layers up to 8 variables are proved from it.
@@ -14,7 +14,7 @@ pub(super) const HEAP_LEVEL: usize = 9;
 const SKIPPED: usize = 2;
 
 /// The tree's levels that are in memory.
-pub(super) struct Tree {
+pub(super) struct FractionTree {
     /// Until the last layer takes them.
     leaves: Option<Fractions>,
     /// The levels `HEAP_LEVEL + 1 ..` down to `SKIPPED` above the leaves, the lowest first.
@@ -22,7 +22,7 @@ pub(super) struct Tree {
     pub heap: Heap,
 }
 
-impl Tree {
+impl FractionTree {
     /// Builds the stored levels and the heap's lowest one; the rest of the heap is built by the kernel that reads it.
     pub fn build(rec: &mut Recorder, leaves: Fractions, padding: &Padding) -> Result<Self> {
         let heap = Heap::alloc(rec.gpu(), HEAP_LEVEL.min(leaves.log_len))?;
@@ -39,15 +39,15 @@ impl Tree {
     }
 
     /// The table of a level below the heap. Levels are taken from the root towards the leaves, each once.
-    pub fn take_level(&mut self, level: usize) -> Table {
+    pub fn take_level(&mut self, level: usize) -> LayerTable {
         if let Some(fractions) = self.stored.pop_if(|stored| stored.log_len == level) {
-            return Table { fractions, rise: 0, raw: true, level };
+            return LayerTable { fractions, rise: 0, raw: true, level };
         }
         let leaves = self.leaves.take().expect("the leaves are taken last");
         let rise = leaves.log_len - level;
         if rise > 0 {
             self.leaves = Some(leaves.clone());
         }
-        Table { fractions: leaves, rise, raw: true, level }
+        LayerTable { fractions: leaves, rise, raw: true, level }
     }
 }

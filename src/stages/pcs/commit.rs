@@ -11,7 +11,7 @@ use tracing::info_span;
 
 use super::{
     encode::{codeword_panel, Encoder},
-    stacked::{panel_width, RATE},
+    stacked::panel_width,
     StackedMatrix,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     kernels::{
         merkle::{MerkleTree, RowSponges},
         ntt::MAX_LOG_SIZE,
+        poseidon2::RATE,
         transcript::Observed,
     },
 };
@@ -151,7 +152,7 @@ fn hash_rows(
             encoder.encode(rec, columns.clone())?
         };
         sponges.absorb(rec, codeword_panel(&words, columns.len(), rs_height))?;
-        permutations += columns.len().div_ceil(8) * rs_height;
+        permutations += columns.len().div_ceil(RATE) * rs_height;
         if permutations >= PERMUTATIONS_PER_SUBMIT {
             rec.submit()?;
             permutations = 0;

@@ -10,7 +10,7 @@ use crate::{
     gpu::{DeviceBuffer, Gpu, Recorder},
     kernels::{
         merkle::Panel,
-        ntt::{self, Direction, Shape},
+        ntt::{self, DftShape, Direction},
     },
 };
 
@@ -97,9 +97,9 @@ impl<'a> Encoder<'a> {
         Ok(work[shape.result_at::<F>()].clone())
     }
 
-    fn shape(&self, columns: &Range<usize>) -> Shape {
+    fn shape(&self, columns: &Range<usize>) -> DftShape {
         let log_height = self.stacked.height().ilog2() as usize;
-        Shape { columns: columns.len(), log_in: log_height, log_out: log_height + self.log_blowup }
+        DftShape { columns: columns.len(), log_in: log_height, log_out: log_height + self.log_blowup }
     }
 }
 

@@ -8,14 +8,11 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use crate::{
     error::{Error, Result},
     gpu::{DeviceMatrix, Gpu, Segment},
-    kernels::ntt::Run,
+    kernels::{ntt::CellRun, poseidon2::RATE},
 };
 
 /// Bytes that a panel aims at: enough work for a dispatch on the largest card, little beside a trace that needs panels at all.
 pub(super) const PANEL_BYTES: u64 = 256 << 20;
-
-/// Columns that a row sponge absorbs at once; panels are as wide as a multiple of it where memory allows.
-pub(super) const RATE: usize = 8;
 
 /// The stacked matrix, never materialised: the traces (cheap clones) and where their cells lie in it.
 ///
@@ -122,7 +119,7 @@ impl StackedMatrix {
     }
 
     /// The runs of trace cells that make up columns `columns`, in order and without gaps.
-    pub(super) fn runs(&self, columns: Range<usize>) -> Vec<Run<'_>> {
+    pub(super) fn runs(&self, columns: Range<usize>) -> Vec<CellRun<'_>> {
         assert!(columns.end <= self.width && !columns.is_empty(), "columns {columns:?} of {}", self.width);
         let panel = columns.start * self.height..columns.end * self.height;
         let mut runs = vec![];
@@ -131,7 +128,7 @@ impl StackedMatrix {
                 let cells = piece.segment_cells(segment);
                 let shared = cells.start.max(panel.start)..cells.end.min(panel.end);
                 if !shared.is_empty() {
-                    runs.push(Run {
+                    runs.push(CellRun {
                         source: &segment.buffer,
                         source_start: (shared.start - cells.start) >> piece.log_stride,
                         log_stride: piece.log_stride,

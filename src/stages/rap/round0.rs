@@ -116,7 +116,7 @@ pub fn evaluate_round0(
     }
     let sums = gpu.alloc(offsets[offsets.len() - 1], "round 0 sums")?;
     rec.clear(&sums);
-    let shapes: Vec<_> = input.airs.iter().zip(sources).map(|(air, s)| Shape::new(&gpu, input, air, s)).collect();
+    let shapes: Vec<_> = input.airs.iter().zip(sources).map(|(air, s)| CosetTiling::new(&gpu, input, air, s)).collect();
     let scratch = Scratch::new(&gpu, shapes.iter().map(|shape| (shape.tile_len, shape.partials_len)))?;
     let mut pace = Pace::default();
     for (a, shape) in shapes.iter().enumerate().filter(|(_, shape)| shape.points > 0) {
@@ -131,7 +131,7 @@ pub fn evaluate_round0(
 }
 
 /// How an AIR's evaluations are cut into tiles.
-struct Shape {
+struct CosetTiling {
     /// Points of the cosets.
     points: usize,
     /// Hypercube points per tile.
@@ -140,7 +140,7 @@ struct Shape {
     partials_len: usize,
 }
 
-impl Shape {
+impl CosetTiling {
     fn new(gpu: &Gpu, input: &RapInput<'_>, air: &AirInput<'_>, source: &TileSource) -> Self {
         let points = air.cosets() << input.l_skip;
         let programs = [&air.evaluator.round0_zerocheck, &air.evaluator.round0_logup];

@@ -55,7 +55,7 @@ mod weights;
 
 use openvm_stark_backend::{proof::StackingProof, SystemParams};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF};
-use plan::{Level, Plan};
+use plan::{Level, ReductionPlan};
 
 use super::{
     pcs::StackedMatrix,
@@ -104,7 +104,7 @@ impl StackedReduction {
         if params.l_skip > MAX_L_SKIP {
             return Err(Error::Unsupported(format!("l_skip {} above {MAX_L_SKIP}", params.l_skip)));
         }
-        let plan = Plan::new(params.l_skip, params.n_stack, stacked, need_rot_per_commit)?;
+        let plan = ReductionPlan::new(params.l_skip, params.n_stack, stacked, need_rot_per_commit)?;
         if r.len() <= plan.max_n_lift() {
             return Err(Error::InvalidInput(format!(
                 "r has {} coordinates, {} needed",
@@ -133,7 +133,7 @@ type Combined = Vec<Vec<DeviceBuffer<EF>>>;
 struct Prover<'a, 'h> {
     tx: &'a mut Transcript<'h>,
     rec: &'a mut Recorder,
-    plan: &'a Plan,
+    plan: &'a ReductionPlan,
     plan_words: DeviceBuffer<u32>,
     lambda: Challenge,
     lambda_powers: LambdaPowers,
@@ -143,7 +143,7 @@ struct Prover<'a, 'h> {
 }
 
 impl<'a, 'h> Prover<'a, 'h> {
-    fn new(tx: &'a mut Transcript<'h>, rec: &'a mut Recorder, plan: &'a Plan) -> Result<Self> {
+    fn new(tx: &'a mut Transcript<'h>, rec: &'a mut Recorder, plan: &'a ReductionPlan) -> Result<Self> {
         // uploads outside of the recording, here and below: inside they would end its compute pass
         let plan_words = rec.gpu().upload(&plan.words, "plan of the stacked reduction")?;
         let lambda = tx.sample_ext(rec)?;

@@ -8,12 +8,12 @@ use crate::{
 
 /// Views of one height that are all rotated or all not: they share their weights, so only their lambda-combination matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
+pub(crate) struct ViewGroup {
     pub log_height: usize,
     pub rot: bool,
     /// log2 of the points of its cube.
     pub n_lift: usize,
-    /// Index in [`Plan::kinds`].
+    /// Index in [`ReductionPlan::kinds`].
     pub kind: usize,
     /// First element in the concatenation of all groups.
     pub cube_at: usize,
@@ -28,9 +28,9 @@ pub(crate) struct Kind {
 }
 
 /// Views of a group that lie at regular distances in one buffer and follow each other in the stacked matrix.
-pub(crate) struct Run {
+pub(crate) struct ViewRun {
     pub columns: ColumnRun,
-    /// Index in [`Plan::groups`].
+    /// Index in [`ReductionPlan::groups`].
     pub group: usize,
     commit: usize,
     /// First cell of the stacked matrix.
@@ -51,24 +51,24 @@ pub(crate) struct Level {
     pub slots: usize,
     /// Nodes, with padding to pairs per commitment.
     pub nodes: usize,
-    /// Word of [`Plan::words`] where the runs begin: first slot, first node, first view, place of the group's weight.
+    /// Word of [`ReductionPlan::words`] where the runs begin: first slot, first node, first view, place of the group's weight.
     pub runs_at: usize,
     /// Word where the commitments begin: first node, end of the views, end of the folds, first source.
     pub commits_at: usize,
 }
 
 /// The whole plan.
-pub(crate) struct Plan {
+pub(crate) struct ReductionPlan {
     pub l_skip: usize,
     pub n_stack: usize,
     pub views: usize,
     /// Stacked columns of each commitment.
     pub widths: Vec<usize>,
     /// By falling `n_lift`.
-    pub groups: Vec<Group>,
+    pub groups: Vec<ViewGroup>,
     pub kinds: Vec<Kind>,
     /// In the order of their groups.
-    pub runs: Vec<Run>,
+    pub runs: Vec<ViewRun>,
     /// Levels 0 to n_stack.
     pub levels: Vec<Level>,
     /// The tables that kernels read.
@@ -77,7 +77,7 @@ pub(crate) struct Plan {
     pub groups_at: usize,
 }
 
-impl Plan {
+impl ReductionPlan {
     /// Plans the reduction of these commitments.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Plan {
     }
 
     /// The runs of a group.
-    pub fn runs_of(&self, group: usize) -> &[Run] {
+    pub fn runs_of(&self, group: usize) -> &[ViewRun] {
         let start = self.runs.partition_point(|run| run.group < group);
         let end = self.runs.partition_point(|run| run.group <= group);
         &self.runs[start..end]
@@ -149,7 +149,7 @@ impl Plan {
             last_height = slice.log_height();
             let group = self.group(slice.log_height(), rots[mat]);
             let (segment, columns) = self.column(commit, cell, slice.log_height());
-            self.add_view(Run { columns, group, commit: index, cell, segment });
+            self.add_view(ViewRun { columns, group, commit: index, cell, segment });
         }
         self.widths.push(layout.width());
         Ok(())
@@ -166,7 +166,7 @@ impl Plan {
                 self.kinds.len() - 1
             });
             let n_lift = log_height.saturating_sub(self.l_skip);
-            self.groups.push(Group { log_height, rot, n_lift, kind, cube_at: 0 });
+            self.groups.push(ViewGroup { log_height, rot, n_lift, kind, cube_at: 0 });
             self.groups.len() - 1
         })
     }
@@ -192,7 +192,7 @@ impl Plan {
     }
 
     /// Adds a view: to the last run where it continues that, else as a run of its own.
-    fn add_view(&mut self, view: Run) {
+    fn add_view(&mut self, view: ViewRun) {
         self.views += 1;
         if let Some(run) = self.runs.last_mut() {
             let (last, next) = (&mut run.columns, &view.columns);
@@ -244,7 +244,7 @@ impl Plan {
     }
 
     fn runs_at_level(&self, level: usize) -> std::ops::Range<usize> {
-        let n_lift = |run: &Run| self.groups[run.group].n_lift;
+        let n_lift = |run: &ViewRun| self.groups[run.group].n_lift;
         self.runs.partition_point(|run| n_lift(run) > level)..self.runs.partition_point(|run| n_lift(run) >= level)
     }
 
@@ -303,7 +303,7 @@ mod tests {
             StackedMatrix::new(l_skip, n_stack, &traces.iter().collect::<Vec<_>>()).unwrap()
         });
         let need_rot = shapes.map(|shapes| (0..shapes.len()).map(|i| i % 2 == 0).collect());
-        let plan = Plan::new(l_skip, n_stack, &[&stacked[0], &stacked[1]], &need_rot).unwrap();
+        let plan = ReductionPlan::new(l_skip, n_stack, &[&stacked[0], &stacked[1]], &need_rot).unwrap();
         assert_eq!(plan.views, shapes.concat().iter().map(|shape| shape.1).sum::<usize>());
         let mut nodes_before = 0;
         for (n, level) in plan.levels.iter().enumerate() {

@@ -5,7 +5,14 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, F};
 use p3_baby_bear::Poseidon2BabyBear;
 
 use super::{permutation::HostPoseidon2, SC};
-use crate::{error::Result, gpu::Gpu, kernels::transcript::DeviceSponge};
+use crate::{
+    error::Result,
+    gpu::Gpu,
+    kernels::{
+        poseidon2::{RATE, WIDTH},
+        transcript::DeviceSponge,
+    },
+};
 
 /// A transcript whose sponge state can be reached, so that the device can continue it.
 pub trait SpongeTranscript: FiatShamirTranscript<SC> {
@@ -50,8 +57,8 @@ impl<TS: SpongeTranscript> Replay for TS {
 #[derive(Clone, Copy, Debug)]
 pub struct Sponge {
     /// The permutation's words.
-    pub state: [F; 16],
-    /// Words absorbed since the last permutation, below 8.
+    pub state: [F; WIDTH],
+    /// Words absorbed since the last permutation, below the rate of 8.
     pub absorb_index: usize,
     /// Words of the rate still to be squeezed, at most 8.
     pub sample_index: usize,
@@ -68,7 +75,7 @@ impl Sponge {
     }
 }
 
-impl<P> SpongeTranscript for duplex_sponge::DuplexSponge<F, P, 16, 8>
+impl<P> SpongeTranscript for duplex_sponge::DuplexSponge<F, P, WIDTH, RATE>
 where
     Self: FiatShamirTranscript<SC>,
 {
@@ -77,13 +84,13 @@ where
     }
 }
 
-impl SpongeTranscript for duplex_sponge::DuplexSpongeRecorder<F, Poseidon2BabyBear<16>, 16, 8> {
+impl SpongeTranscript for duplex_sponge::DuplexSpongeRecorder<F, Poseidon2BabyBear<WIDTH>, WIDTH, RATE> {
     fn sponge(&self) -> Sponge {
         self.inner.sponge()
     }
 }
 
-impl SpongeTranscript for duplex_sponge::DuplexSpongeValidator<F, Poseidon2BabyBear<16>, 16, 8> {
+impl SpongeTranscript for duplex_sponge::DuplexSpongeValidator<F, Poseidon2BabyBear<WIDTH>, WIDTH, RATE> {
     fn sponge(&self) -> Sponge {
         self.inner.sponge()
     }
@@ -91,7 +98,7 @@ impl SpongeTranscript for duplex_sponge::DuplexSpongeValidator<F, Poseidon2BabyB
 
 /// Upstream's `DuplexSponge` with a permutation that is made for single states; gives the same proofs in less time.
 #[derive(Clone, Debug)]
-pub struct HostTranscript(duplex_sponge::DuplexSponge<F, HostPoseidon2, 16, 8>);
+pub struct HostTranscript(duplex_sponge::DuplexSponge<F, HostPoseidon2, WIDTH, RATE>);
 
 impl Default for HostTranscript {
     fn default() -> Self {
@@ -100,8 +107,8 @@ impl Default for HostTranscript {
 }
 
 /// As engines and upstream's tests make transcripts: there is only this permutation.
-impl From<Poseidon2BabyBear<16>> for HostTranscript {
-    fn from(_: Poseidon2BabyBear<16>) -> Self {
+impl From<Poseidon2BabyBear<WIDTH>> for HostTranscript {
+    fn from(_: Poseidon2BabyBear<WIDTH>) -> Self {
         Self::default()
     }
 }

@@ -15,7 +15,7 @@ use p3_field::PrimeCharacteristicRing;
 use crate::{
     error::Result,
     gpu::{Completed, DeviceBuffer, Element, Gpu, Recorder, Running, Ticket},
-    kernels::transcript::{grind_limit, Absorb, DeviceSponge, KernelSponge, Witnesses, WorkStep},
+    kernels::transcript::{grind_limit, Absorption, DeviceSponge, KernelSponge, Witnesses, WorkStep},
 };
 
 mod host;
@@ -190,7 +190,7 @@ impl<'a> Transcript<'a> {
         let (witnesses, at) = self.witnesses.place(&self.gpu)?;
         self.sponge.grind(rec, bits, grind_limit(bits), (&witnesses, at))?;
         let (witness, sampled) = self.tape.append_witness(bits, count)?;
-        let absorb = Absorb { source: &witnesses, from: at, len: 1, integers: true };
+        let absorb = Absorption { source: &witnesses, from: at, len: 1, integers: true };
         self.sponge.step(rec, absorb, 1 + count, (self.tape.words(), witness.word() as usize))?;
         Ok((witness, sampled))
     }
@@ -334,7 +334,7 @@ impl<'a> Transcript<'a> {
     ) -> Result<(Observed<T>, Observed<F>)> {
         let (observed, sampled) = self.tape.append(range.len(), squeeze)?;
         let (from, len) = (range.start * T::WORDS, range.len() * T::WORDS);
-        let absorb = Absorb { source: &buffer.cast(), from, len, integers: false };
+        let absorb = Absorption { source: &buffer.cast(), from, len, integers: false };
         self.sponge.step(rec, absorb, squeeze, (self.tape.words(), observed.word() as usize))?;
         Ok((observed, sampled))
     }

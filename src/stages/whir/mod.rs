@@ -55,7 +55,7 @@ use crate::{
         whir::{
             batch::{batch, Block},
             fold::fold_coefficients,
-            round::{round, Table},
+            round::{round, TermTable},
             rows::LastRound,
         },
     },
@@ -161,7 +161,7 @@ struct Prover<'a> {
     f: DeviceBuffer<EF>,
     weight: Weight,
     /// The sumcheck's table for f and the weight.
-    table: Table,
+    table: TermTable,
     /// The oracle of f: in the first round there are those of the columns instead.
     oracle: Option<Oracle>,
 }

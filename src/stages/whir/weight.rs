@@ -11,7 +11,7 @@ use crate::{
         powers::powers,
         whir::{
             dots::{out_of_domain, residue_dots, ProductWeight},
-            round::Table,
+            round::TermTable,
             rows::{dense_rows, point_rows, DenseTerms, LastRound, NewPoints, Points},
         },
     },
@@ -41,13 +41,13 @@ impl Weight {
         u_cube: &DeviceBuffer<EF>,
         f: &DeviceBuffer<EF>,
         params: &SystemParams,
-    ) -> Result<(Self, Table)> {
+    ) -> Result<(Self, TermTable)> {
         let (k, m) = (params.k_whir(), u_cube.len());
         let coordinates = rec.gpu().alloc(params.num_whir_rounds() * m, "terms of the WHIR weight")?;
         rec.copy((u_cube, 0), (&coordinates, 0), m);
         let dots = residue_dots(rec, f, k, &coordinates, &[ProductWeight { first: k, factors: Factors::Eq }])?;
         let weight = Self { k, m, folded: 0, dense: 1, coordinates, dots, points: Points::none(rec)? };
-        let table = Table::alloc(rec, 1, k)?;
+        let table = TermTable::alloc(rec, 1, k)?;
         dense_rows(rec, &weight.dense_terms(), None, &table);
         Ok((weight, table))
     }
@@ -78,10 +78,10 @@ impl Weight {
         last: LastRound<'_>,
         (queries, bits): (&Observed<F>, usize),
         codeword: &DeviceBuffer<EF>,
-    ) -> Result<Table> {
+    ) -> Result<TermTable> {
         let count = queries.len();
         let gammas = powers(rec, last.gamma, count + 2)?;
-        let table = Table::alloc(rec, self.dense + self.points.len() + count, self.k)?;
+        let table = TermTable::alloc(rec, self.dense + self.points.len() + count, self.k)?;
         dense_rows(rec, &self.dense_terms(), Some(last), &table);
         let new = NewPoints { codeword, queries, bits, gammas: &gammas };
         self.points = point_rows(rec, &new, &self.points, last, &table)?;
