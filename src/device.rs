@@ -24,6 +24,7 @@ use crate::{
         pcs::{self, CommitParams, PcsData},
         rap,
         transcript::{SpongeTranscript, Transcript},
+        whir,
     },
 };
 
@@ -319,7 +320,9 @@ impl<TS: SpongeTranscript> MultiRapProver<WgpuBackend, TS> for WgpuDevice {
         }
         let input = context::rap_input(mpk, ctx)?;
         let mut tx = Transcript::new(&self.gpu, transcript)?;
-        let (gkr, batch, r) = rap::prove_rap(&mut tx, &input, || common_main_pcs_data.get()?.encode_ahead(&self.gpu))?;
+        let (gkr, batch, r) = rap::prove_rap(&mut tx, &input, || {
+            common_main_pcs_data.get()?.encode_ahead(&self.gpu, whir::bytes_until_opened(self.params()))
+        })?;
         tx.finish()?;
         Ok(((gkr, batch), r))
     }

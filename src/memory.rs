@@ -1,4 +1,5 @@
-//! What a proof holds at most, so that several can share a memory budget. `docs/memory.md` derives the terms, stage by stage.
+//! What a proof holds at most, so that several can share a memory budget: each stage says what it takes (`peak_bytes`), here it is put
+//! together.
 
 use openvm_stark_backend::{
     memory_metering::ProvingMemoryCounts,
@@ -6,15 +7,12 @@ use openvm_stark_backend::{
     SystemParams,
 };
 
+pub(crate) use crate::stages::ProofShape;
 use crate::{
     backend::WgpuBackend,
     device::WgpuDevice,
     gpu::Admission,
-    stages::{
-        pcs::{opening_bytes, panel_width},
-        rap::{ROUND0_TILE_BYTES, TILE_BYTES},
-        transcript::TAPE_BYTES,
-    },
+    stages::{pcs, rap, stacked_reduction, transcript::TAPE_BYTES, whir},
 };
 
 /// Buffers that no term counts: programs' constants, weights, openings, views of columns.
@@ -25,19 +23,6 @@ const TYPICAL_WIDTH: u64 = 8;
 
 /// Counts above this are no proof's; they only must not overflow.
 const MAX_COUNT: u64 = 1 << 48;
-
-/// The shapes that memory depends on, summed over AIRs. Traces lower than the skip domain count with its height.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProofShape {
-    /// Cells of all parts of AIRs that open the next row.
-    cells_with_rot: u64,
-    /// Cells of all parts of the others.
-    cells_without_rot: u64,
-    /// Interactions, for each row.
-    interactions: u64,
-    /// Rows.
-    rows: u64,
-}
 
 impl From<ProvingMemoryCounts> for ProofShape {
     fn from(counts: ProvingMemoryCounts) -> Self {
@@ -79,21 +64,6 @@ impl ProofShape {
             }
         }
         shape
-    }
-
-    /// Cells of all parts, preprocessed and cached ones included.
-    pub fn cells(&self) -> u64 {
-        self.cells_with_rot + self.cells_without_rot
-    }
-
-    /// Cells of the columns that constraints read: a rotation is one more, and each AIR has three selectors.
-    fn tile_cells(&self) -> u64 {
-        self.cells() + self.cells_with_rot + 3 * self.rows
-    }
-
-    /// Bytes of the traces.
-    fn trace_bytes(&self) -> u64 {
-        pooled(4 * self.cells())
     }
 }
 
@@ -137,44 +107,20 @@ impl WgpuDevice {
 
     /// [`WgpuDevice::proof_bytes`] by the shape of the traces.
     pub(crate) fn shape_bytes(&self, shape: ProofShape) -> u64 {
-        shape.trace_bytes() + self.working_bytes(shape)
+        pooled(4 * shape.cells()) + self.working_bytes(shape)
     }
 
     /// What a proof takes at most beside its traces, bytes.
     pub(crate) fn working_bytes(&self, shape: ProofShape) -> u64 {
-        let (gpu, params) = (self.gpu(), self.params());
-        let height = 1 << params.log_stacked_height();
-        let rs_height = height << params.log_blowup;
-        let stacked_width = shape.cells().div_ceil(height).max(1);
-        let panels = 2 * 4 * rs_height * stacked_width.min(panel_width(gpu, rs_height as usize) as u64);
-        let codewords = 4 * rs_height * stacked_width * u64::from(self.options().cache_rs_code_matrix);
-        let tree = (64 * rs_height) >> params.k_whir();
+        let (gpu, params, shape) = (self.gpu(), self.params(), &shape);
         let stages = [
-            64 * rs_height + panels,
-            rap_bytes(params, shape),
-            // every group of columns that share height and rotation: fewer than columns, and two for a height
-            (16 * shape.cells()).min(64 * height) / 2 * 3,
-            opening_bytes(height, params.log_blowup).max(8 * rs_height + tree / 2 + panels),
+            pcs::peak_bytes(gpu, params, shape),
+            rap::peak_bytes(params, shape),
+            stacked_reduction::peak_bytes(params, shape),
+            whir::peak_bytes(gpu, params, shape),
         ];
         let most = stages.into_iter().max().unwrap_or(0);
-        pooled(tree + codewords + TAPE_BYTES + most) + SMALL_BUFFERS
+        let kept = pcs::kept_bytes(params, shape, self.options().cache_rs_code_matrix);
+        pooled(kept + TAPE_BYTES + most) + SMALL_BUFFERS
     }
-}
-
-/// Leaves and GKR, round 0, MLE rounds: the largest of the three.
-fn rap_bytes(params: &SystemParams, shape: ProofShape) -> u64 {
-    let (tile, round0_tile) = (TILE_BYTES as u64, ROUND0_TILE_BYTES as u64);
-    let skip = 1 << params.l_skip;
-    // numerators of the base field; the first folded table has a fourth as many fractions, all of the extension
-    let (leaves, folded) = (20 * shape.interactions, 8 * shape.interactions);
-    let trace_tile = tile.min(4 * shape.tile_cells());
-    // trees over hypercubes, one for each height
-    let eq = (64 << params.log_stacked_height()) / skip;
-    let degree = params.max_constraint_degree as u64;
-    // three accumulators for each chunk of a program, of which there is one for some tens of columns
-    let partials = 48 * degree * (shape.rows + shape.cells() / 32);
-    let round0 = round0_tile.min(4 * degree * shape.tile_cells()) + round0_tile.min(partials);
-    let columns = 16 * shape.tile_cells() / skip;
-    let mle = columns / 2 * 3 + tile.min(partials / skip);
-    (leaves + folded.max(trace_tile)).max(eq + round0.max(mle))
 }

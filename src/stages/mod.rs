@@ -4,6 +4,9 @@ pub mod gkr;
 pub mod openings;
 pub mod pcs;
 pub mod rap;
+mod shape;
 pub mod stacked_reduction;
 pub mod transcript;
 pub mod whir;
+
+pub use shape::ProofShape;

@@ -47,8 +47,22 @@ use crate::{
     error::{Error, Result},
     gpu::Recorder,
     kernels::gkr::{EqTables, GkrState, Padding, PartialSums, Rounds, SumPass},
-    stages::transcript::{Challenge, KernelStep, Observed, Transcript},
+    stages::{
+        transcript::{Challenge, KernelStep, Observed, Transcript},
+        ProofShape,
+    },
 };
+
+/// Bytes that the stage holds at most: the leaves, whose numerators are of the base field, and the stored levels or a first folded table, with a fourth
+/// as many fractions of the extension.
+pub fn peak_bytes(shape: &ProofShape) -> u64 {
+    leaf_bytes(shape) + 8 * shape.interactions
+}
+
+/// Bytes of the leaves.
+pub fn leaf_bytes(shape: &ProofShape) -> u64 {
+    20 * shape.interactions
+}
 
 /// Levels of at least this many fractions end a submission, so that their memory serves what follows.
 const SUBMIT_LOG_LEN: usize = 16;

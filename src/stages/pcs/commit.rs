@@ -23,6 +23,7 @@ use crate::{
         poseidon2::RATE,
         transcript::Observed,
     },
+    stages::ProofShape,
 };
 
 /// Permutations recorded before they are submitted: about a quarter of a second on an eight-core M1, so that a display stays alive.
@@ -31,9 +32,27 @@ const PERMUTATIONS_PER_SUBMIT: usize = 1 << 24;
 /// Codewords that may be made ahead even if the openings need more memory than the proof had in use before.
 const AHEAD_BYTES: u64 = 512 << 20;
 
-/// Bytes that WHIR holds at most until it has opened the first rows: f, its first codeword and that one's commitment.
-pub fn opening_bytes(height: u64, log_blowup: usize) -> u64 {
-    16 * height + 48 * (height << log_blowup)
+/// Bytes that stay of a proof's commitments until its openings, at most: trees, and codewords if they are kept.
+pub fn kept_bytes(params: &SystemParams, shape: &ProofShape, cache_rs_code_matrix: bool) -> u64 {
+    let (rs_height, width) = stacked_size(params, shape);
+    ((64 * rs_height) >> params.k_whir()) + 4 * rs_height * width * u64::from(cache_rs_code_matrix)
+}
+
+/// Bytes that committing holds at most, beside what stays: panels, and for each row of the codewords a sponge and what bundles rows into leaves.
+pub fn peak_bytes(gpu: &Gpu, params: &SystemParams, shape: &ProofShape) -> u64 {
+    64 * stacked_size(params, shape).0 + panel_bytes(gpu, params, shape)
+}
+
+/// Bytes of the two panels that an encoding takes in turn, at most.
+pub fn panel_bytes(gpu: &Gpu, params: &SystemParams, shape: &ProofShape) -> u64 {
+    let (rs_height, width) = stacked_size(params, shape);
+    2 * 4 * rs_height * width.min(panel_width(gpu, rs_height as usize) as u64)
+}
+
+/// Rows of the codewords, and stacked columns of all commitments.
+fn stacked_size(params: &SystemParams, shape: &ProofShape) -> (u64, u64) {
+    let height = 1 << params.log_stacked_height();
+    (height << params.log_blowup, shape.cells().div_ceil(height).max(1))
 }
 
 /// The parameters of a commitment.
@@ -175,20 +194,19 @@ impl PcsData {
         self.tree.nodes().bytes() + self.codewords.panels().iter().map(|panel| panel.words.bytes()).sum::<u64>()
     }
 
-    /// Starts to make the codewords that [`PcsData::open_rows`] will need, as many as fit into memory that was in use before, next to what the
-    /// openings take until then: for a time when the device would have nothing to do.
+    /// Starts to make the codewords that [`PcsData::open_rows`] will need, as many as fit into memory that was in use before, next to the
+    /// `until_opened` bytes that the proof takes until then: for a time when the device would have nothing to do.
     ///
     /// # Errors
     ///
     /// What the device reports. Too little memory is none: the openings make the rest.
-    pub fn encode_ahead(&self, gpu: &Gpu) -> Result<()> {
+    pub fn encode_ahead(&self, gpu: &Gpu, until_opened: u64) -> Result<()> {
         let mut panels = self.codewords.panels();
         if !panels.is_empty() {
             return Ok(());
         }
         let idle = gpu.idle_bytes();
-        let height = self.stacked.height() as u64;
-        let room = idle.saturating_sub(opening_bytes(height, self.log_blowup)).max(idle.min(AHEAD_BYTES));
+        let room = idle.saturating_sub(until_opened).max(idle.min(AHEAD_BYTES));
         let mut rec = gpu.recorder("codewords ahead");
         match self.make_panels(&mut rec, room, &mut panels) {
             // another proof took the memory

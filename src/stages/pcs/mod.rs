@@ -13,5 +13,5 @@ mod encode;
 mod host;
 mod stacked;
 
-pub use commit::{commit, commit_stacked, opening_bytes, CommitParams, PcsData};
-pub use stacked::{checked_log_height, panel_width, Piece, StackedMatrix};
+pub use commit::{commit, commit_stacked, kept_bytes, panel_bytes, peak_bytes, CommitParams, PcsData};
+pub use stacked::{checked_log_height, Piece, StackedMatrix};

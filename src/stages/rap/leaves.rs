@@ -14,7 +14,7 @@ use crate::{
         gkr::Fractions,
         rap::{place, TileSource, TraceTile},
     },
-    stages::transcript::Challenge,
+    stages::{gkr::leaf_bytes, transcript::Challenge, ProofShape},
 };
 
 /// What the leaves depend on.
@@ -29,6 +29,11 @@ pub struct LeafArgs<'a> {
     pub alpha: &'a Challenge,
     /// Powers of the challenge that compresses messages.
     pub beta_powers: &'a DeviceBuffer<EF>,
+}
+
+/// Bytes of the leaves and a tile of trace rows, at most.
+pub fn peak_bytes(shape: &ProofShape) -> u64 {
+    leaf_bytes(shape) + (TILE_BYTES as u64).min(4 * shape.tile_cells())
 }
 
 /// Interaction `i` of an AIR on row `r` is the fraction `count / (alpha + message + bus)` at `leaf_offsets[i] + r`, traces lower than the

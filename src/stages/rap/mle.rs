@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 
 use super::{
     input::RapInput,
-    round0::Weights,
-    scratch::{partials_bytes, partials_len, rows_per_tile, Pace},
+    round0::{eq_bytes, Weights},
+    scratch::{all_partials_bytes, partials_bytes, partials_len, rows_per_tile, Pace, TILE_BYTES},
 };
 use crate::{
     error::Result,
@@ -16,8 +17,18 @@ use crate::{
         constraints::{AirEvaluator, SumEvaluation},
         rap::{fold_tile, BatchRound, MleFold, PleFold, RoundState, TileSource},
     },
-    stages::transcript::{Challenge, KernelStep, Observed, Transcript},
+    stages::{
+        transcript::{Challenge, KernelStep, Observed, Transcript},
+        ProofShape,
+    },
 };
+
+/// Bytes that the MLE rounds hold at most: trees of `eq`, all columns over the extension, 1.5 times while they are folded, and partial sums.
+pub fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
+    let columns = (16 * shape.tile_cells()) >> params.l_skip;
+    let partials = all_partials_bytes(params, shape) >> params.l_skip;
+    eq_bytes(params) + columns / 2 * 3 + (TILE_BYTES as u64).min(partials)
+}
 
 /// The columns of one AIR over the extension, `2^log_rows` rows in blocks of `2^log_block`, each column-major.
 pub struct MleTile {

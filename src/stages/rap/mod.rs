@@ -31,7 +31,10 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 
-use openvm_stark_backend::proof::{BatchConstraintProof, GkrProof};
+use openvm_stark_backend::{
+    proof::{BatchConstraintProof, GkrProof},
+    SystemParams,
+};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, D_EF, EF, F};
 use p3_field::PrimeCharacteristicRing;
 use tracing::info_span;
@@ -42,7 +45,6 @@ use leaves::{interaction_leaves, LeafArgs};
 use mle::{MleRounds, MleTile};
 use openings::{column_openings, proof_openings};
 use round0::{evaluate_round0, WeightArgs, Weights};
-pub use scratch::{ROUND0_TILE_BYTES, TILE_BYTES};
 
 use crate::{
     error::{Error, Result},
@@ -52,12 +54,19 @@ use crate::{
         transcript::gather,
     },
     stages::{
-        gkr::{padded_fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
+        gkr::{self, padded_fractional_sumcheck, FractionalSumcheck, FractionalSumcheckProof},
         transcript::{Challenge, Observed, Transcript},
+        ProofShape,
     },
 };
 
 type SC = BabyBearPoseidon2Config;
+
+/// Bytes that the stage holds at most beside the traces: its leaves and the fractional sumcheck, round 0 or the MLE rounds.
+pub fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
+    let logup = leaves::peak_bytes(shape).max(gkr::peak_bytes(shape));
+    logup.max(round0::peak_bytes(params, shape)).max(mle::peak_bytes(params, shape))
+}
 
 /// Proves that the traces satisfy all constraints and that the interactions balance, given the openings at the point that is returned.
 ///

@@ -2,13 +2,14 @@
 
 use std::collections::{btree_map::Entry, BTreeMap};
 
+use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::PrimeCharacteristicRing;
 
 use super::{
     algebra::{interpolate_cosets, zerocheck_poly, Round0Polys},
     input::{AirInput, RapInput},
-    scratch::{partials_bytes, partials_len, rows_per_base_tile, Pace, Scratch, ROUND0_TILE_BYTES},
+    scratch::{all_partials_bytes, partials_bytes, partials_len, rows_per_base_tile, Pace, Scratch, ROUND0_TILE_BYTES},
 };
 use crate::{
     error::Result,
@@ -17,7 +18,7 @@ use crate::{
         constraints::{tile_stride, SumEvaluation},
         rap::{eq_3b, eq_tree, powers, CosetTile, EqTree, TileSource},
     },
-    stages::transcript::Challenge,
+    stages::{transcript::Challenge, ProofShape},
 };
 
 /// Weights that round 0 and the MLE rounds share.
@@ -90,6 +91,18 @@ fn logup_weights(rec: &mut Recorder, args: &WeightArgs<'_>) -> Result<Vec<Device
         weights.push(table);
     }
     Ok(weights)
+}
+
+/// Bytes of the trees of `eq` over hypercubes, one for each height, at most.
+pub fn eq_bytes(params: &SystemParams) -> u64 {
+    (64 << params.log_stacked_height()) >> params.l_skip
+}
+
+/// Bytes that round 0 holds at most: trees of `eq`, a tile and partial sums.
+pub fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
+    let most = ROUND0_TILE_BYTES as u64;
+    let tile = 4 * params.max_constraint_degree as u64 * shape.tile_cells();
+    eq_bytes(params) + most.min(tile) + most.min(all_partials_bytes(params, shape))
 }
 
 /// Where the sums of round 0 lie: per AIR numerator, denominator and zerocheck, `points` values each.

@@ -1,11 +1,13 @@
 //! Memory that tiles take in turn, and when to hand work over.
 
+use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Recorder},
     kernels::constraints::{tile_stride, DeviceProgram},
+    stages::ProofShape,
 };
 
 /// Bytes of a tile with its partial sums: a small part of the memory that the traces take.
@@ -47,6 +49,12 @@ pub fn partials_bytes(programs: [&DeviceProgram; 2], evaluations: usize, points:
 /// Elements of partial sums that either program needs for `evaluations` rows at `points` points.
 pub fn partials_len(programs: [&DeviceProgram; 2], evaluations: usize, points: usize) -> usize {
     programs.map(|program| program.partials_len(evaluations, points)).into_iter().max().unwrap_or(0)
+}
+
+/// Bytes of partial sums of all rows at once, at most: three accumulators for each chunk of a program, of which there is one for some tens of
+/// columns, at as many points as the degree.
+pub fn all_partials_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
+    48 * params.max_constraint_degree as u64 * (shape.rows + shape.cells() / 32)
 }
 
 /// A tile over the base field and partial sums, shared by all tiles of a recording.

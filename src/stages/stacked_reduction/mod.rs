@@ -60,6 +60,7 @@ use plan::{Level, ReductionPlan};
 use super::{
     pcs::StackedMatrix,
     transcript::{Challenge, KernelStep, Observed, Transcript},
+    ProofShape,
 };
 use crate::{
     error::{Error, Result},
@@ -74,6 +75,12 @@ use crate::{
 };
 
 type SC = BabyBearPoseidon2Config;
+
+/// Bytes that the stage holds at most: the combined vectors of all groups, of which there are fewer than columns and two for a height, and half as
+/// much again while they are folded.
+pub fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
+    (16 * shape.cells()).min(64 << params.log_stacked_height()) / 2 * 3
+}
 
 /// A recorded reduction: where its messages will be on the transcript's tape.
 pub struct StackedReduction {

@@ -46,7 +46,7 @@ use tracing::{info_span, instrument};
 use self::{openings::Openings, weight::Weight};
 use crate::{
     error::{Error, Result},
-    gpu::{Completed, DeviceBuffer, Recorder},
+    gpu::{Completed, DeviceBuffer, Gpu, Recorder},
     kernels::{
         merkle::MerkleTree,
         ntt,
@@ -60,8 +60,9 @@ use crate::{
         },
     },
     stages::{
-        pcs::PcsData,
+        pcs::{panel_bytes, PcsData},
         transcript::{Challenge, Observed, Reading, Transcript},
+        ProofShape,
     },
 };
 
@@ -110,6 +111,21 @@ pub fn prove_whir(
     let done = tx.receive(opening)?;
     opened.write(tx, &done, &mut proof)?;
     Ok(proof)
+}
+
+/// Bytes that WHIR holds at most until it has opened the first rows: f, its first codeword with the transform's second buffer, and that one's
+/// commitment.
+pub fn bytes_until_opened(params: &SystemParams) -> u64 {
+    let height = 1u64 << params.log_stacked_height();
+    16 * height + 48 * (height << params.log_blowup)
+}
+
+/// Bytes that WHIR holds at most beside what stays of the commitments: those until the first rows are opened, or, behind that, the codeword,
+/// its tree and the panels that the openings make again.
+pub fn peak_bytes(gpu: &Gpu, params: &SystemParams, shape: &ProofShape) -> u64 {
+    let rs_height = 1u64 << (params.log_stacked_height() + params.log_blowup);
+    let tree = (64 * rs_height) >> params.k_whir();
+    bytes_until_opened(params).max(8 * rs_height + tree / 2 + panel_bytes(gpu, params, shape))
 }
 
 fn check(params: &SystemParams, commits: &[&PcsData], u_cube: &DeviceBuffer<EF>) -> Result<()> {
