@@ -11,7 +11,8 @@ use crate::{error::Result, kernels::openings::u_cube};
 
 type SC = BabyBearPoseidon2Config;
 
-/// Proves the openings of all columns at `r` (`1 + n` elements, n the most variables of a trace beyond the skip domain's); waits three times.
+/// Proves the openings of all columns at `r` (`1 + n` elements, n the most variables of a trace beyond the skip domain's). Waits three
+/// times.
 ///
 /// `commits` are the common main commitment and then the others, `need_rot` says of each which of its matrices open rotations.
 ///

@@ -53,8 +53,8 @@ use crate::{
     },
 };
 
-/// Bytes that the stage holds at most: the leaves, whose numerators are of the base field, and the stored levels or a first folded table, with a fourth
-/// as many fractions of the extension.
+/// Bytes that the stage holds at most: the leaves, whose numerators are of the base field, and the stored levels or a first folded table,
+/// with a fourth as many fractions of the extension.
 pub fn peak_bytes(shape: &ProofShape) -> u64 {
     leaf_bytes(shape) + 8 * shape.interactions
 }

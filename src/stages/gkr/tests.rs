@@ -76,7 +76,7 @@ fn prove_padded(leaves: &[Frac<EF>], real_len: usize, sponge: &mut DuplexSponge)
 }
 
 fn finish(
-    mut tx: Transcript<'_, DuplexSponge>,
+    mut tx: Transcript<'_>,
     rec: Recorder,
     sumcheck: FractionalSumcheck,
 ) -> Result<(FractionalSumcheckProof, Vec<EF>)> {

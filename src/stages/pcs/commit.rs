@@ -38,7 +38,8 @@ pub fn kept_bytes(params: &SystemParams, shape: &ProofShape, cache_rs_code_matri
     ((64 * rs_height) >> params.k_whir()) + 4 * rs_height * width * u64::from(cache_rs_code_matrix)
 }
 
-/// Bytes that committing holds at most, beside what stays: panels, and for each row of the codewords a sponge and what bundles rows into leaves.
+/// Bytes that committing holds at most, beside what stays: panels, and for each row of the codewords a sponge and what bundles rows into
+/// leaves.
 pub fn peak_bytes(gpu: &Gpu, params: &SystemParams, shape: &ProofShape) -> u64 {
     64 * stacked_size(params, shape).0 + panel_bytes(gpu, params, shape)
 }

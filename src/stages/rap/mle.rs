@@ -23,7 +23,8 @@ use crate::{
     },
 };
 
-/// Bytes that the MLE rounds hold at most: trees of `eq`, all columns over the extension, 1.5 times while they are folded, and partial sums.
+/// Bytes that the MLE rounds hold at most: trees of `eq`, all columns over the extension, 1.5 times while they are folded, and partial
+/// sums.
 pub fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
     let columns = (16 * shape.tile_cells()) >> params.l_skip;
     let partials = all_partials_bytes(params, shape) >> params.l_skip;

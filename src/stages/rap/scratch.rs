@@ -51,8 +51,8 @@ pub fn partials_len(programs: [&DeviceProgram; 2], evaluations: usize, points: u
     programs.map(|program| program.partials_len(evaluations, points)).into_iter().max().unwrap_or(0)
 }
 
-/// Bytes of partial sums of all rows at once, at most: three accumulators for each chunk of a program, of which there is one for some tens of
-/// columns, at as many points as the degree.
+/// Bytes of partial sums of all rows at once, at most: three accumulators for each chunk of a program, of which there is one for some tens
+/// of columns, at as many points as the degree.
 pub fn all_partials_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
     48 * params.max_constraint_degree as u64 * (shape.rows + shape.cells() / 32)
 }

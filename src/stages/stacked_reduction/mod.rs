@@ -76,8 +76,8 @@ use crate::{
 
 type SC = BabyBearPoseidon2Config;
 
-/// Bytes that the stage holds at most: the combined vectors of all groups, of which there are fewer than columns and two for a height, and half as
-/// much again while they are folded.
+/// Bytes that the stage holds at most: the combined vectors of all groups, of which there are fewer than columns and two for a height, and
+/// half as much again while they are folded.
 pub fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
     (16 * shape.cells()).min(64 << params.log_stacked_height()) / 2 * 3
 }

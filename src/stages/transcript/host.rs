@@ -32,7 +32,7 @@ pub(super) trait Replay {
     fn check_witness(&mut self, bits: usize, witness: F) -> bool;
 
     /// As [`SpongeTranscript::sponge`].
-    fn sponge(&self) -> Sponge;
+    fn state(&self) -> Sponge;
 }
 
 impl<TS: SpongeTranscript> Replay for TS {
@@ -48,8 +48,8 @@ impl<TS: SpongeTranscript> Replay for TS {
         FiatShamirTranscript::check_witness(self, bits, witness)
     }
 
-    fn sponge(&self) -> Sponge {
-        SpongeTranscript::sponge(self)
+    fn state(&self) -> Sponge {
+        self.sponge()
     }
 }
 

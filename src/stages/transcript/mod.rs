@@ -5,7 +5,8 @@
 //! caller's transcript, which must give the same samples: host and device check each other on every proof. The values of the proof
 //! are taken from the tape, too.
 //!
-//! Here is what stages call; `tape` knows the places and replays, `host` is what the caller's transcript has to offer.
+//! Here is what stages call. A place is a [`Challenge`] or an [`Observed`], which hold the tape, so that kernels need nothing beside them.
+//! `tape` knows what lies where and replays it; `host` is what the caller's transcript has to offer.
 
 use std::ops::Range;
 
@@ -69,7 +70,7 @@ impl<'a> Transcript<'a> {
     ///
     /// As [`Gpu::alloc`].
     pub fn new<TS: SpongeTranscript>(gpu: &Gpu, host: &'a mut TS) -> Result<Self> {
-        let (sponge, tape) = (SpongeTranscript::sponge(&*host).upload(gpu)?, Tape::new(gpu)?);
+        let (sponge, tape) = (host.sponge().upload(gpu)?, Tape::new(gpu)?);
         Ok(Self { gpu: gpu.clone(), host, sponge, witnesses: Witnesses::default(), tape })
     }
 
@@ -120,7 +121,7 @@ impl<'a> Transcript<'a> {
     pub fn observe_on_host<T: Element>(&mut self, values: &[T]) -> Result<()> {
         let host = self.replayed()?;
         host.observe(&crate::gpu::to_words(values));
-        let sponge = host.sponge();
+        let sponge = host.state();
         self.sponge = sponge.upload(&self.gpu)?;
         Ok(())
     }

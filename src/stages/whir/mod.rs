@@ -113,15 +113,15 @@ pub fn prove_whir(
     Ok(proof)
 }
 
-/// Bytes that WHIR holds at most until it has opened the first rows: f, its first codeword with the transform's second buffer, and that one's
-/// commitment.
+/// Bytes that WHIR holds at most until it has opened the first rows: f, its first codeword with the transform's second buffer, and that
+/// one's commitment.
 pub fn bytes_until_opened(params: &SystemParams) -> u64 {
     let height = 1u64 << params.log_stacked_height();
     16 * height + 48 * (height << params.log_blowup)
 }
 
-/// Bytes that WHIR holds at most beside what stays of the commitments: those until the first rows are opened, or, behind that, the codeword,
-/// its tree and the panels that the openings make again.
+/// Bytes that WHIR holds at most beside what stays of the commitments: those until the first rows are opened, or, behind that, the
+/// codeword, its tree and the panels that the openings make again.
 pub fn peak_bytes(gpu: &Gpu, params: &SystemParams, shape: &ProofShape) -> u64 {
     let rs_height = 1u64 << (params.log_stacked_height() + params.log_blowup);
     let tree = (64 * rs_height) >> params.k_whir();
