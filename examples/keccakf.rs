@@ -122,7 +122,7 @@ fn run(args: &Args) -> Result<()> {
     let adapter = device.adapter_info().clone();
     println!("adapter: {adapter}");
 
-    let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::from_device(device);
+    let engine = BabyBearPoseidon2WgpuEngine::from_device(device);
     let workload = Workload { kind: args.workload, log_n: args.log_perms };
     let keys = generate_keys(&engine, &workload, &progress);
     let runner = Runner::new(&engine, &keys, "wgpu", &progress, &spans);

@@ -318,13 +318,7 @@ fn aggregate(sdk: &WgpuSdk, prover: &AppProver, app: ContinuationVmProof<SC>, pr
     let size = proof.inner.encode_to_vec()?.len();
     let verifying_key = aggregation.verifying_key().as_ref().clone();
     progress
-        .step("verification", || {
-            WgpuSdk::<openvm_sdk_config::SdkVmCpuBuilder>::verify_proof(
-                verifying_key,
-                aggregation.baseline(prover),
-                &proof,
-            )
-        })
+        .step("verification", || WgpuSdk::verify_proof(verifying_key, aggregation.baseline(prover), &proof))
         .map_err(|error| eyre!("the verifier rejects the aggregated proof: {error}"))?;
     println!(
         "aggregated proof: {size} bytes in {:.2} s, verified; peak device memory {}",

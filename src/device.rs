@@ -63,7 +63,7 @@ pub struct ProverOptions {
 /// use openvm_wgpu_backend::{BabyBearPoseidon2WgpuEngine, WgpuDeviceBuilder};
 ///
 /// let device = WgpuDeviceBuilder::new().adapter("M2").memory_budget(8 << 30).build(app_params_with_100_bits_security(21))?;
-/// let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::from_device(device);
+/// let engine = BabyBearPoseidon2WgpuEngine::from_device(device);
 /// # Ok::<(), openvm_wgpu_backend::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]

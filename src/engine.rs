@@ -24,20 +24,25 @@ type SC = BabyBearPoseidon2Config;
 
 /// Proves on a GPU; takes the place of upstream's `BabyBearPoseidon2CpuEngine` or its CUDA twin.
 ///
+/// A plain type, so that `BabyBearPoseidon2WgpuEngine::new(params)` needs no annotation; [`WgpuEngine`] has the transcript as a parameter.
+pub type BabyBearPoseidon2WgpuEngine = WgpuEngine<HostTranscript>;
+
+/// The engine for a transcript of one's own choice.
+///
 /// `TS` is the Fiat-Shamir transcript, any one whose sponge state the device can continue.
-pub struct BabyBearPoseidon2WgpuEngine<TS = HostTranscript> {
+pub struct WgpuEngine<TS = HostTranscript> {
     device: WgpuDevice,
     transcript: PhantomData<TS>,
 }
 
-impl<TS> BabyBearPoseidon2WgpuEngine<TS> {
+impl<TS> WgpuEngine<TS> {
     /// An engine on an open device; see [`WgpuDeviceBuilder`](crate::WgpuDeviceBuilder).
     pub fn from_device(device: WgpuDevice) -> Self {
         Self { device, transcript: PhantomData }
     }
 }
 
-impl<TS> StarkEngine for BabyBearPoseidon2WgpuEngine<TS>
+impl<TS> StarkEngine for WgpuEngine<TS>
 where
     TS: SpongeTranscript + From<Poseidon2BabyBear<16>>,
 {
@@ -126,7 +131,7 @@ mod tests {
             let height = 1 << params.log_stacked_height();
             let builder = WgpuDeviceBuilder::new().cache_rs_code_matrix(cache);
             let device = builder.build_on(testing::gpu(), params).unwrap();
-            let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::from_device(device);
+            let engine = BabyBearPoseidon2WgpuEngine::from_device(device);
             let config = engine.proving_memory_config();
             let matrix = DeviceMatrix::upload(&testing::gpu(), &vec![F::TWO; 3 * height], height, 3, "test").unwrap();
             let (_, data) = engine.device().commit(&[&matrix]).unwrap();

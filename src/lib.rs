@@ -15,7 +15,7 @@
 //! type SC = BabyBearPoseidon2Config;
 //!
 //! fn prove(airs: &[AirRef<SC>], traces: &ProvingContext<CpuColMajorBackend<SC>>) -> Result<Proof<SC>, Error> {
-//!     let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::new(app_params_with_100_bits_security(21));
+//!     let engine = BabyBearPoseidon2WgpuEngine::new(app_params_with_100_bits_security(21));
 //!     let (pk, vk) = engine.keygen(airs);
 //!     let device_pk = engine.device().transport_pk_to_device(&pk);
 //!     let proof = engine.prove(&device_pk, engine.device().transport_proving_ctx_to_device(traces))?;
@@ -63,7 +63,7 @@ mod openvm_guide {}
 
 pub use backend::{AirData, CommittedData, WgpuBackend};
 pub use device::{EvaluatorPolicy, ProverOptions, WgpuDevice, WgpuDeviceBuilder};
-pub use engine::BabyBearPoseidon2WgpuEngine;
+pub use engine::{BabyBearPoseidon2WgpuEngine, WgpuEngine};
 pub use error::{Error, Result};
 pub use gpu::{adapters, AdapterReport, AdapterSummary, Admission, DeviceMetrics, LimitProfile};
 pub use stages::transcript::{HostTranscript, Sponge, SpongeTranscript};

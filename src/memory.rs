@@ -87,7 +87,7 @@ impl WgpuDevice {
     /// #     traces: impl Fn() -> ProvingContext<CpuColMajorBackend<SC>>,
     /// # ) -> Result<Proof<SC>> {
     /// let admission = device.admit(device.proof_bytes(counts));
-    /// let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::from_device(device.under(&admission));
+    /// let engine = BabyBearPoseidon2WgpuEngine::from_device(device.under(&admission));
     /// let context = engine.device().transport_proving_ctx_to_device(&traces());
     /// engine.prove(pk, context)
     /// # }

@@ -202,7 +202,7 @@ fn a_segments_proofs_aggregate() {
     let expected = [("leaf", 1), ("internal for leaf", 1), ("internal recursive", 1), ("wrap", 1)];
     assert_eq!(levels, expected);
     let vk = aggregation.verifying_key().as_ref().clone();
-    WgpuSdk::<SdkVmCpuBuilder>::verify_proof(vk, aggregation.baseline(&prover), &proof).unwrap();
+    WgpuSdk::verify_proof(vk, aggregation.baseline(&prover), &proof).unwrap();
 }
 
 // ---- what goes wrong ----

@@ -16,7 +16,7 @@ kernel! {
 }
 
 /// Sums each of the first `rows` rows of `len` elements in `values` into `out`.
-pub(crate) fn sum_rows(rec: &mut Recorder, values: &DeviceBuffer<EF>, rows: usize, len: usize, out: &DeviceBuffer<EF>) {
+pub fn sum_rows(rec: &mut Recorder, values: &DeviceBuffer<EF>, rows: usize, len: usize, out: &DeviceBuffer<EF>) {
     assert!(rows * len <= values.len() && rows <= out.len(), "rows to sum");
     let sum = SumRows { values, out, rows: rows as u32, len: len as u32 };
     rec.dispatch(&sum, Grid::workgroups(rows));

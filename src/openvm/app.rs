@@ -26,7 +26,7 @@ use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
 use super::{
     lanes::{share, DevicePk, Execution, Job},
     pipeline::{pipeline, Threads},
-    Engine, HostEngine, WgpuSdk, WgpuVmBuilder,
+    Engine, HostEngine, WgpuSdkOf, WgpuVmBuilder,
 };
 use crate::{WgpuBackend, WgpuDevice};
 
@@ -137,7 +137,7 @@ where
     /// # Errors
     ///
     /// [`ProveError::Sdk`] if there is no transpiler for an ELF or it fails; as [`AppProver::on_device`].
-    pub fn new(sdk: &WgpuSdk<B>, executable: impl Into<ExecutableFormat>) -> Result<Self, ProveError> {
+    pub fn new(sdk: &WgpuSdkOf<B>, executable: impl Into<ExecutableFormat>) -> Result<Self, ProveError> {
         let pk = &sdk.app_pk().app_vm_pk;
         let device = WgpuDevice::shared(pk.get_params())?;
         Self::on_device(device, sdk.app_vm_builder().host().clone(), pk, sdk.convert_to_exe(executable)?)

@@ -37,14 +37,14 @@ use super::{
 use crate::{
     gpu::{DeviceMatrix, Gpu},
     kernels::transpose::upload_row_major,
-    BabyBearPoseidon2WgpuEngine, SpongeTranscript, WgpuBackend,
+    SpongeTranscript, WgpuBackend, WgpuEngine,
 };
 
 type SC = BabyBearPoseidon2Config;
 type HostBackend = CpuBackend<SC>;
 type HostCommitment = CommittedTraceData<HostBackend>;
 
-/// A `VmBuilder` for [`BabyBearPoseidon2WgpuEngine`], made of one for the CPU engine.
+/// A `VmBuilder` for [`WgpuEngine`], made of one for the CPU engine.
 ///
 /// Machines of clones of one builder upload under the same admission.
 #[derive(Clone, Default)]
@@ -88,7 +88,7 @@ impl Uploads {
     }
 }
 
-impl<TS, B> VmBuilder<BabyBearPoseidon2WgpuEngine<TS>> for WgpuVmBuilder<B>
+impl<TS, B> VmBuilder<WgpuEngine<TS>> for WgpuVmBuilder<B>
 where
     TS: SpongeTranscript + From<Poseidon2BabyBear<16>>,
     B: VmBuilder<HostEngine>,

@@ -14,7 +14,7 @@
 //! let gpu = WgpuDeviceBuilder::new().memory_budget(12 << 30).set_default()?;
 //! let mut config = AppConfig::new(SdkVmConfig::standard(), app_params_with_100_bits_security(21));
 //! fit_segments(&mut config.app_vm_config, &gpu, 1);
-//! let sdk: WgpuSdk = WgpuSdk::new(config, AggregationSystemParams::default())?;
+//! let sdk = WgpuSdk::new(config, AggregationSystemParams::default())?;
 //! let elf = decode_elf(&std::fs::read("guest.elf")?)?;
 //! let proof = AppProver::new(&sdk, elf)?.prove(StdIn::from_bytes(b"input"))?;
 //! verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &proof)?;
@@ -50,5 +50,10 @@ type HostEngine = BabyBearPoseidon2CpuEngine;
 /// The engine that proves.
 type Engine = BabyBearPoseidon2WgpuEngine;
 
-/// OpenVM's SDK on the default GPU ([`WgpuDeviceBuilder::set_default`](crate::WgpuDeviceBuilder::set_default)), for VMs of builder `B`.
-pub type WgpuSdk<B = SdkVmCpuBuilder> = GenericSdk<Engine, WgpuVmBuilder<B>>;
+/// OpenVM's SDK on the default GPU ([`WgpuDeviceBuilder::set_default`](crate::WgpuDeviceBuilder::set_default)), for the VMs of upstream's SDK.
+///
+/// A plain type, as upstream's `CpuSdk` is, so that `WgpuSdk::new(..)` needs no annotation; [`WgpuSdkOf`] has the VM's builder as a parameter.
+pub type WgpuSdk = WgpuSdkOf<SdkVmCpuBuilder>;
+
+/// The same for VMs of builder `B`, one's own for example.
+pub type WgpuSdkOf<B> = GenericSdk<Engine, WgpuVmBuilder<B>>;

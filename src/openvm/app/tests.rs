@@ -22,7 +22,7 @@ fn prover() -> AppProver {
     AsMut::<SystemConfig>::as_mut(&mut config).set_segmentation_max_memory(700 << 20);
     let key = AppProvingKey::keygen(AppConfig::new(config, params.clone())).unwrap();
     let vm_pk = key.app_vm_pk.clone();
-    let sdk: WgpuSdk = WgpuSdk::builder().app_pk(key).agg_params(AggregationSystemParams::default()).build().unwrap();
+    let sdk = WgpuSdk::builder().app_pk(key).agg_params(AggregationSystemParams::default()).build().unwrap();
     let exe = sdk.convert_to_exe(decode_elf(ELF).unwrap()).unwrap();
     let device = WgpuDeviceBuilder::new().build(params).unwrap();
     AppProver::on_device(device, SdkVmCpuBuilder, &vm_pk, exe).unwrap()
