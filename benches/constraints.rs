@@ -10,7 +10,7 @@ use openvm_stark_sdk::config::{
     app_params_with_100_bits_security,
     baby_bear_poseidon2::{BabyBearPoseidon2Config, EF, F},
 };
-use openvm_wgpu_backend::{
+use openvm_wgpu_backend::internals::{
     constraints::{compile, AirPrograms, PartWidths},
     gpu::{DeviceBuffer, Element, Gpu},
     kernels::constraints::{AirEvaluator, DeviceProgram, EvaluatorPolicy, SumEvaluation},

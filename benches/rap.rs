@@ -11,7 +11,7 @@ mod support;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
-use openvm_wgpu_backend::{
+use openvm_wgpu_backend::internals::{
     constraints::{TileColumn, TileLayout},
     gpu::{DeviceBuffer, DeviceMatrix, Gpu},
     kernels::{

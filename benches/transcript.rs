@@ -7,7 +7,7 @@ mod support;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{default_duplex_sponge, F};
-use openvm_wgpu_backend::{
+use openvm_wgpu_backend::internals::{
     gpu::Gpu,
     kernels::transcript::{Absorption, DeviceSponge, Witnesses},
     stages::transcript::SpongeTranscript,

@@ -14,7 +14,7 @@ use openvm_stark_sdk::config::{
     app_params_with_100_bits_security,
     baby_bear_poseidon2::{default_duplex_sponge, EF, F},
 };
-use openvm_wgpu_backend::{
+use openvm_wgpu_backend::internals::{
     gpu::{DeviceMatrix, Gpu},
     kernels::{
         eq::Factors,

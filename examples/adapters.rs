@@ -5,7 +5,10 @@
 
 use std::process::ExitCode;
 
-use openvm_wgpu_backend::gpu::{adapters, AdapterReport, Capabilities};
+use openvm_wgpu_backend::{
+    adapters,
+    report::{AdapterReport, Capabilities},
+};
 
 fn main() -> ExitCode {
     let reports = adapters();
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn print_report(report: &AdapterReport) {
-    let AdapterReport { summary, capabilities, missing } = report;
+    let AdapterReport { summary, capabilities, missing, .. } = report;
     println!("{}", summary.name);
     println!("  {} ({}, driver {})", summary.kind, summary.backend, summary.driver);
     match missing {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use openvm_stark_backend::prover::{DeviceStarkProvingKey, ProverBackend};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, D_EF, EF, F};
 
+pub use crate::gpu::DeviceMatrix;
 use crate::{
     error::{Error, Result},
-    gpu::DeviceMatrix,
     kernels::constraints::AirEvaluator,
     stages::pcs::PcsData,
 };
@@ -53,6 +53,7 @@ impl CommittedData {
     /// # Errors
     ///
     /// What made the transport fail.
+    #[doc(hidden)]
     pub fn get(&self) -> Result<&PcsData> {
         self.data.as_ref().map_err(|error| Error::Deferred(error.clone()))
     }

@@ -15,7 +15,7 @@ use crate::{
     backend::WgpuBackend,
     context,
     device::WgpuDevice,
-    error::{Error, Result},
+    error::{fault, Error, Result},
     memory::ProofShape,
     stages::transcript::{HostTranscript, SpongeTranscript},
 };
@@ -106,7 +106,7 @@ where
         drop(admission);
         gpu.store_pipelines();
         if self.device.options().verify_before_return {
-            self.verify(&pk.get_vk(), &proof).map_err(|error| Error::ProofRejected(error.to_string()))?;
+            self.verify(&pk.get_vk(), &proof).map_err(|error| Error::ProofRejected(fault(error)))?;
         }
         Ok(proof)
     }

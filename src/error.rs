@@ -1,42 +1,90 @@
-//! The one error type of this crate.
+//! The one error type of this crate, with its causes.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-/// What can go wrong between asking for an adapter and returning a proof.
+/// What can go wrong between asking for an adapter and returning a proof. Sizes are in bytes.
 ///
-/// After any error but [`Error::DeviceLost`] and [`Error::StaleSequence`] the device stays usable for the next proof.
+/// After any error but [`Error::DeviceLost`] and [`Error::StaleSequence`] the device stays usable for the next proof. The text of an
+/// error includes that of its source.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// No adapter matched. `searched` names the backends and the filter, `hint` what to install.
+    /// No adapter matched.
     #[error("no GPU adapter found (searched {searched}); {hint}")]
-    NoAdapter { searched: String, hint: &'static str },
+    NoAdapter {
+        /// The backends, and the filter by name.
+        searched: String,
+        /// What to install or to set.
+        hint: &'static str,
+    },
     /// The adapter lacks something that the prover cannot do without.
     #[error("adapter `{adapter}` cannot run the prover: {missing}")]
-    UnsupportedAdapter { adapter: String, missing: String },
+    UnsupportedAdapter {
+        /// Its name.
+        adapter: String,
+        /// What it has and what is needed.
+        missing: String,
+    },
     /// An allocation would exceed the memory budget; nothing was submitted for it.
     #[error(
         "memory budget too small: {what} needs {} on top of {} in use, the budget is {}; at least {} are needed",
         Bytes(*requested), Bytes(*in_use), Bytes(*budget), Bytes(*in_use + *requested)
     )]
-    OutOfBudget { what: String, requested: u64, in_use: u64, budget: u64 },
+    OutOfBudget {
+        /// What was to be allocated.
+        what: String,
+        /// Its size.
+        requested: u64,
+        /// What is allocated beside it.
+        in_use: u64,
+        /// The budget.
+        budget: u64,
+    },
     /// The driver refused an allocation within the budget.
     #[error("device out of memory: {what} needs {}, {} in use", Bytes(*requested), Bytes(*in_use))]
-    OutOfMemory { what: String, requested: u64, in_use: u64 },
+    OutOfMemory {
+        /// What was to be allocated.
+        what: String,
+        /// Its size.
+        requested: u64,
+        /// What is allocated beside it.
+        in_use: u64,
+    },
     /// One buffer would exceed what a kernel can bind on this device.
     #[error("{what} needs one buffer of {}, but this device binds at most {}", Bytes(*requested), Bytes(*limit))]
-    BufferTooLarge { what: String, requested: u64, limit: u64 },
+    BufferTooLarge {
+        /// What was to be allocated.
+        what: String,
+        /// Its size.
+        requested: u64,
+        /// The largest binding.
+        limit: u64,
+    },
     /// The device was lost (driver reset, unplugged, watchdog).
     #[error("the GPU device was lost: {0}")]
     DeviceLost(String),
     /// The driver reported success, but the last submission did not run to its end. The device counts as lost from then on.
     #[error("the GPU did not finish its work: submission {expected} expected, {found} seen")]
-    StaleSequence { expected: u32, found: u32 },
+    StaleSequence {
+        /// Number of the submission that was waited for.
+        expected: u32,
+        /// Number of the last one that ran.
+        found: u32,
+    },
     /// wgpu rejected a command or a shader; a bug in this crate or in the driver.
-    #[error("GPU error in {context}: {message}")]
-    Gpu { context: String, message: String },
+    #[error("GPU error in {context}: {source}")]
+    Gpu {
+        /// The stage, the kernel or the transfer.
+        context: String,
+        /// What wgpu or the driver reported.
+        source: Fault,
+    },
     /// The transcript that the device kept differs from the host's replay of it.
     #[error("device transcript differs from the host's replay at word {position}")]
-    TranscriptMismatch { position: usize },
+    TranscriptMismatch {
+        /// The first word that differs.
+        position: usize,
+    },
     /// The proving context does not fit the proving key or the parameters.
     #[error("invalid input: {0}")]
     InvalidInput(String),
@@ -45,13 +93,28 @@ pub enum Error {
     UnbalancedInteractions,
     /// The proof that was made does not verify (only with `verify_before_return`).
     #[error("the proof does not verify: {0}")]
-    ProofRejected(String),
+    ProofRejected(#[source] Fault),
     /// What failed in a step whose signature could not say so, such as a transport to the device.
     #[error(transparent)]
-    Deferred(std::sync::Arc<Error>),
+    Deferred(Arc<Error>),
     /// A parameter combination outside of what this backend implements.
     #[error("not supported: {0}")]
     Unsupported(String),
+}
+
+/// What the device reported; several recordings may fail for one cause.
+pub type Fault = Arc<dyn std::error::Error + Send + Sync>;
+
+/// A cause, from an error or from a text.
+pub(crate) fn fault(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+    Arc::from(cause.into())
+}
+
+impl Error {
+    /// What the device reported in `context`.
+    pub(crate) fn gpu(context: &str, source: Fault) -> Self {
+        Self::Gpu { context: context.into(), source }
+    }
 }
 
 /// Result of everything that touches the device.

@@ -24,29 +24,46 @@
 //! }
 //! ```
 //!
-//! `docs/architecture.md` describes the layers; [`gpu`] is the only one that names wgpu.
+//! | module | holds |
+//! | --- | --- |
+//! | root | the engine, the device with its builder, the GPU underneath, errors |
+//! | [`options`] | what a builder is told beside numbers |
+//! | [`report`] | what adapters, devices and kernels say of themselves |
+//! | [`backend`] | the types that upstream's backend traits ask for |
+//! | [`transcript`] | Fiat-Shamir transcripts whose sponge the device can continue |
+//! | `openvm` (feature) | OpenVM's machines, app proofs and aggregation |
+//!
+//! `docs/architecture.md` describes the layers behind that.
 
-mod backend;
-#[doc(hidden)]
-pub mod constraints;
+#![warn(missing_docs)]
+
+pub mod backend;
 mod context;
 mod device;
 mod engine;
 pub mod error;
-pub mod gpu;
-#[doc(hidden)]
-pub mod kernels;
 mod memory;
 #[cfg(feature = "openvm")]
 pub mod openvm;
-#[doc(hidden)]
-pub mod stages;
 mod transport;
+
+/// The layers, for this crate's own tests, benches and examples: no part of the interface, and without promises.
+#[doc(hidden)]
+#[path = "."]
+pub mod internals {
+    pub mod constraints;
+    pub mod gpu;
+    pub mod kernels;
+    pub mod stages;
+}
+
+use internals::gpu::kernel;
 
 // the machine for tests names this crate as integration tests do
 #[cfg(test)]
 extern crate self as openvm_wgpu_backend;
 #[cfg(test)]
+#[allow(unreachable_pub)]
 #[path = "../tests/machine/mod.rs"]
 mod metal_on_cpu_machine;
 
@@ -61,9 +78,38 @@ mod settings {}
 #[doc = include_str!("../docs/openvm.md")]
 mod openvm_guide {}
 
-pub use backend::{AirData, CommittedData, WgpuBackend};
-pub use device::{EvaluatorPolicy, ProverOptions, WgpuDevice, WgpuDeviceBuilder};
+#[doc(inline)]
+pub use backend::WgpuBackend;
+pub use device::{WgpuDevice, WgpuDeviceBuilder};
 pub use engine::{BabyBearPoseidon2WgpuEngine, WgpuEngine};
+#[doc(inline)]
 pub use error::{Error, Result};
-pub use gpu::{adapters, AdapterReport, AdapterSummary, Admission, DeviceMetrics, LimitProfile};
-pub use stages::transcript::{HostTranscript, Sponge, SpongeTranscript};
+pub use gpu::{adapters, Admission, Gpu};
+
+/// What a [`WgpuDeviceBuilder`] is told beside numbers, and what a device works by.
+pub mod options {
+    pub use crate::{
+        device::{EvaluatorPolicy, ProverOptions},
+        gpu::LimitProfile,
+    };
+}
+
+/// What adapters, devices and kernels say of themselves.
+pub mod report {
+    pub use crate::gpu::{AdapterReport, AdapterSummary, Capabilities, DeviceMetrics, KernelTime, KernelTimes};
+}
+
+/// Fiat-Shamir transcripts whose sponge state the device can continue.
+pub mod transcript {
+    pub use crate::stages::transcript::{HostTranscript, Sponge, SpongeTranscript};
+}
+
+// where these were before, until all who use them have moved
+#[doc(hidden)]
+pub use self::{
+    backend::*,
+    internals::{constraints, gpu, kernels, stages},
+    options::*,
+    report::*,
+    transcript::*,
+};

@@ -17,7 +17,7 @@ use openvm_stark_backend::{
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
 use openvm_wgpu_backend::{
-    gpu::{Gpu, GpuOptions},
+    internals::gpu::{Gpu, GpuOptions},
     Error, WgpuDeviceBuilder,
 };
 use p3_field::PrimeCharacteristicRing;

@@ -20,7 +20,7 @@ use openvm_stark_backend::{
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
 use openvm_wgpu_backend::{
-    gpu::{Gpu, GpuOptions},
+    internals::gpu::{Gpu, GpuOptions},
     Error, WgpuDeviceBuilder,
 };
 use p3_field::PrimeCharacteristicRing;
@@ -302,7 +302,7 @@ fn estimates_bound_what_is_held() {
 #[cfg(unix)]
 #[test]
 fn engines_on_two_devices() {
-    use openvm_wgpu_backend::LimitProfile;
+    use openvm_wgpu_backend::options::LimitProfile;
     use std::sync::Arc;
 
     let machine = Arc::new(machine::MetalOnCpu::new());

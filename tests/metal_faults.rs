@@ -7,7 +7,7 @@ use std::fmt;
 
 use metal_on_cpu::{Buffer, Finding, FindingKind, Kernel, Mode, Options, Order, Program};
 use naga::{AddressSpace, StorageAccess};
-use openvm_wgpu_backend::gpu::Capabilities;
+use openvm_wgpu_backend::internals::gpu::Capabilities;
 use rayon::prelude::*;
 
 const ORDERS: [Order; 4] = [Order::Ascending, Order::Descending, Order::Random(1), Order::Random(2)];
@@ -25,31 +25,12 @@ struct Case {
     bounds_checks: bool,
 }
 
-/// An Apple GPU under Metal.
-fn metal() -> Capabilities {
-    Capabilities {
-        int64: true,
-        min_subgroup_size: 32,
-        immediates: true,
-        pipeline_cache: false,
-        mappable_storage: true,
-        timestamps: false,
-        software: false,
-        unified_memory: true,
-        max_buffer_bytes: 4 << 30,
-        max_segment_bytes: 4 << 30,
-        workgroup_bytes: 32 << 10,
-        storage_buffers: 29,
-        runtime_checks: false,
-    }
-}
-
 impl Case {
     /// `words`: of each binding.
     fn new(path: &'static str, params: &[u32], words: &[usize], workgroups: u32) -> Self {
         let file = format!("{}/wgsl/{path}", env!("CARGO_MANIFEST_DIR"));
         let source = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let wgsl = metal().link(&source, &[], words.len()).expect("kernels link");
+        let wgsl = Capabilities::of_apple().link(&source, &[], words.len()).expect("kernels link");
         let module = naga::front::wgsl::parse_str(&wgsl).expect("kernels are WGSL");
         let [workgroup, ..] = module.entry_points[0].workgroup_size;
         let writes = |binding: u32| {

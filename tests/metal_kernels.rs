@@ -15,8 +15,9 @@ use openvm_stark_backend::{
     StarkEngine, SystemParams,
 };
 use openvm_wgpu_backend::{
-    gpu::{Gpu, GpuOptions},
-    EvaluatorPolicy, WgpuDeviceBuilder,
+    internals::gpu::{Gpu, GpuOptions},
+    options::EvaluatorPolicy,
+    WgpuDeviceBuilder,
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 

@@ -12,7 +12,7 @@ use openvm_stark_backend::{
     StarkEngine,
 };
 use openvm_wgpu_backend::{
-    gpu::{
+    internals::gpu::{
         machine::{Dispatch, KernelId, LinkedKernel, Machine, MemoryId},
         Gpu, GpuOptions, LimitProfile,
     },

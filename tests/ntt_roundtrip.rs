@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use openvm_wgpu_backend::{
     error::Error,
-    gpu::{DeviceBuffer, Element, Gpu, GpuOptions},
-    kernels::ntt::{transform, DftShape, Direction, MAX_LOG_SIZE},
+    internals::{
+        gpu::{DeviceBuffer, Element, Gpu, GpuOptions},
+        kernels::ntt::{transform, DftShape, Direction, MAX_LOG_SIZE},
+    },
 };
 use p3_dft::{Radix2DitParallel, TwoAdicSubgroupDft};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, TwoAdicField};

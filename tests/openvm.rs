@@ -33,7 +33,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
     BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine, Digest, F,
 };
 use openvm_wgpu_backend::{
-    gpu::{DeviceMatrix, Gpu},
+    internals::gpu::{DeviceMatrix, Gpu},
     openvm::{decode_elf, AggregationProver, AppProver, ProveError, WgpuSdk, WgpuVmBuilder},
     BabyBearPoseidon2WgpuEngine, WgpuBackend, WgpuDevice, WgpuDeviceBuilder,
 };

@@ -20,7 +20,7 @@ use naga::{
     AddressSpace, Barrier, Expression, Function, Module, ResourceBinding, Scalar, ShaderStage, StorageAccess,
     TypeInner,
 };
-use openvm_wgpu_backend::gpu::{required, testing::gpu, Access, Capabilities};
+use openvm_wgpu_backend::internals::gpu::{required, testing::gpu, Access, Capabilities};
 use rayon::prelude::*;
 
 use device::broadcasts::{broadcasts, waits};
@@ -54,11 +54,12 @@ fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Check {
 
 /// Devices with and without what changes the text of kernels.
 fn devices() -> Vec<Capabilities> {
-    let device = |bits: u32| Capabilities {
-        int64: bits & 1 != 0,
-        min_subgroup_size: if bits & 2 != 0 { 32 } else { 0 },
-        immediates: bits & 4 != 0,
-        ..gpu().capabilities().clone()
+    let device = |bits: u32| {
+        let mut device = gpu().capabilities().clone();
+        device.int64 = bits & 1 != 0;
+        device.min_subgroup_size = if bits & 2 != 0 { 32 } else { 0 };
+        device.immediates = bits & 4 != 0;
+        device
     };
     (0..8).map(device).collect()
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use criterion::Bencher;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
-use openvm_wgpu_backend::gpu::{DeviceBuffer, Element, Gpu, GpuOptions, Recorder};
+use openvm_wgpu_backend::internals::gpu::{DeviceBuffer, Element, Gpu, GpuOptions, Recorder};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 
 /// The device that the environment chooses.

@@ -41,7 +41,7 @@ pub mod wgsl;
 pub use chunk::{MAX_CHUNK_COST, SMALL_CHUNK_COST};
 pub use program::{BinaryOp, Chunk, Instr, LogupWeights, Operand, Program};
 pub use schedule::REGISTER_FILE;
-pub use tile::{ColumnRun, PartSource, PartWidths, TileColumn, TileGroup, TileLayout};
+pub use tile::{PartSource, PartWidths, TileColumn, TileLayout};
 
 use openvm_stark_backend::air_builders::symbolic::SymbolicConstraintsDag;
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;

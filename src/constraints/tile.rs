@@ -102,44 +102,6 @@ impl PartWidths {
     }
 }
 
-/// `len` adjacent columns of a matrix that lie adjacent in the tile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ColumnRun {
-    /// First column of the matrix.
-    pub source: u32,
-    /// First column of the tile.
-    pub tile: u32,
-    /// Number of columns.
-    pub len: u32,
-}
-
-/// The tile columns that come from one matrix with one rotation; adjacent in the tile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TileGroup {
-    /// Matrix.
-    pub source: PartSource,
-    /// Whether these are the next row's values.
-    pub rot: bool,
-    /// First tile column.
-    pub start: u32,
-    /// Columns of the matrix, ascending; `columns[i]` lies at tile column `start + i`.
-    pub columns: Vec<u32>,
-}
-
-impl TileGroup {
-    /// The columns as maximal runs, so that a fill costs one dispatch per run at most.
-    pub fn runs(&self) -> Vec<ColumnRun> {
-        let mut runs: Vec<ColumnRun> = Vec::new();
-        for (i, &source) in self.columns.iter().enumerate() {
-            match runs.last_mut() {
-                Some(run) if run.source + run.len == source => run.len += 1,
-                _ => runs.push(ColumnRun { source, tile: self.start + i as u32, len: 1 }),
-            }
-        }
-        runs
-    }
-}
-
 /// Maps each [`TileColumn`] to its index in a tile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TileLayout {
@@ -189,27 +151,6 @@ impl TileLayout {
     pub fn index(&self, column: TileColumn) -> Option<u32> {
         self.index.get(&column).copied()
     }
-
-    /// The selectors held, in tile order; they are the tile's first columns.
-    pub fn selectors(&self) -> &[TileColumn] {
-        let len = self.columns.partition_point(|c| c.source().is_none());
-        &self.columns[..len]
-    }
-
-    /// The matrix columns held, grouped by matrix and rotation, in tile order.
-    pub fn groups(&self) -> Vec<TileGroup> {
-        let mut groups: Vec<TileGroup> = Vec::new();
-        for (&column, start) in self.columns.iter().zip(0..) {
-            let Some((source, rot, col)) = column.source() else {
-                continue;
-            };
-            match groups.last_mut() {
-                Some(g) if (g.source, g.rot) == (source, rot) => g.columns.push(col),
-                _ => groups.push(TileGroup { source, rot, start, columns: vec![col] }),
-            }
-        }
-        groups
-    }
 }
 
 #[cfg(test)]
@@ -225,9 +166,18 @@ mod tests {
         let widths = PartWidths { preprocessed: Some(2), main: vec![1, 0, 3], need_rot: true };
         let layout = TileLayout::full(&widths);
         assert_eq!(layout.num_columns(), 3 + 2 * (2 + 1 + 3));
-        assert_eq!(layout.selectors(), TileColumn::SELECTORS);
-        let starts: Vec<_> = layout.groups().iter().map(|g| g.start).collect();
-        assert_eq!(starts, [3, 5, 7, 8, 9, 12]);
+        assert_eq!(layout.columns()[..3], TileColumn::SELECTORS);
+        // where each matrix begins, local columns before rotated ones; the part without columns has no place
+        let preprocessed = |rot| TileColumn::Preprocessed { rot, col: 0 };
+        let first = [
+            preprocessed(false),
+            preprocessed(true),
+            main(0, false, 0),
+            main(0, true, 0),
+            main(2, false, 0),
+            main(2, true, 0),
+        ];
+        assert_eq!(first.map(|column| layout.index(column)), [3, 5, 7, 8, 9, 12].map(Some));
         assert_eq!(layout.index(TileColumn::Preprocessed { rot: true, col: 0 }), Some(5));
         assert_eq!(layout.index(main(2, true, 2)), Some(14));
         assert_eq!(layout.index(main(1, false, 0)), None);
@@ -237,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn used_layout_sorts_and_finds_runs() {
+    fn used_layout_sorts() {
         let read = [
             main(0, true, 4),
             main(0, false, 7),
@@ -248,14 +198,10 @@ mod tests {
             main(0, false, 3),
         ];
         let layout = TileLayout::used(read);
-        assert_eq!(layout.selectors(), [TileColumn::IsLastRow]);
-        let groups = layout.groups();
-        assert_eq!(groups.len(), 2);
-        assert_eq!(
-            groups[0].runs(),
-            [ColumnRun { source: 1, tile: 1, len: 3 }, ColumnRun { source: 7, tile: 4, len: 1 },]
-        );
-        assert_eq!((groups[1].rot, groups[1].start), (true, 5));
+        let sorted = [1, 2, 3, 7].map(|col| main(0, false, col));
+        assert_eq!(layout.columns()[0], TileColumn::IsLastRow);
+        assert_eq!(layout.columns()[1..5], sorted);
+        assert_eq!(layout.columns()[5..], [main(0, true, 4)]);
         assert_eq!(TileLayout::used([]).num_columns(), 0);
     }
 }

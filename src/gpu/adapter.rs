@@ -1,13 +1,13 @@
-//! Finding an adapter and opening it.
-
-use wgpu::{AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
+//! Finding an adapter.
 
 use std::sync::Arc;
 
+use wgpu::{AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
+
 use super::{
-    device::Memory,
-    machine::{self, Installed, Machine},
-    Capabilities, Gpu, LimitProfile,
+    machine::Machine,
+    noop,
+    profile::{Capabilities, LimitProfile},
 };
 use crate::error::{Error, Result};
 
@@ -16,6 +16,7 @@ const INSTALL_HINT: &str = "install a Vulkan driver (on Linux without a GPU: Mes
 
 /// An adapter's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AdapterSummary {
     /// Name as the driver reports it.
     pub name: String,
@@ -31,6 +32,7 @@ pub struct AdapterSummary {
 
 /// An adapter and whether the prover runs on it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AdapterReport {
     /// The adapter.
     pub summary: AdapterSummary,
@@ -55,6 +57,9 @@ pub struct GpuOptions {
     /// For tests: the adapter seems to have so many storage buffers per stage.
     #[doc(hidden)]
     pub storage_buffers: Option<u32>,
+    /// For benches: a device that executes nothing, so that the host's time is all there is.
+    #[doc(hidden)]
+    pub idle: bool,
     /// For tests: what executes all work in place of an adapter.
     #[doc(hidden)]
     pub machine: Option<Arc<dyn Machine>>,
@@ -63,7 +68,7 @@ pub struct GpuOptions {
 }
 
 impl AdapterSummary {
-    fn new(info: &AdapterInfo) -> Self {
+    pub(super) fn new(info: &AdapterInfo) -> Self {
         Self {
             name: info.name.clone(),
             backend: info.backend.to_str().into(),
@@ -113,74 +118,6 @@ pub fn adapters() -> Vec<AdapterReport> {
         .collect()
 }
 
-impl Gpu {
-    /// Opens the best adapter that matches: discrete before integrated before software.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`], [`Error::Gpu`] when the driver refuses.
-    pub fn new(options: &GpuOptions) -> Result<Self> {
-        let adapter = choose(options)?;
-        let info = adapter.get_info();
-        let mut available = adapter.limits();
-        if let Some(storage_buffers) = options.storage_buffers {
-            available.max_storage_buffers_per_shader_stage = storage_buffers;
-        }
-        if let Some(missing) = missing(&info, &available) {
-            return Err(Error::UnsupportedAdapter { adapter: info.name, missing });
-        }
-        let mut capabilities = capabilities(&adapter);
-        let from_env = || LimitProfile::from_env().map_err(Error::Unsupported);
-        capabilities.restrict(options.profile.map_or_else(from_env, Ok)?);
-        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("openvm-wgpu-backend"),
-            required_features: features(&adapter, &capabilities),
-            required_limits: limits(&adapter, &capabilities),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
-            memory_hints: wgpu::MemoryHints::Performance,
-            trace: wgpu::Trace::Off,
-        }))
-        .map_err(|error| Error::Gpu { context: format!("opening {}", info.name), message: error.to_string() })?;
-        let budget = options.memory_budget.unwrap_or_else(|| default_budget(&info));
-        let summary = AdapterSummary::new(&info);
-        tracing::debug!(adapter = %summary, budget, ?capabilities, "device opened");
-        let memory = Memory { budget, device: options.device_memory };
-        let time_kernels = options.kernel_times && capabilities.timestamps;
-        let machine = options.machine.clone().map(Installed::new);
-        Ok(Self::open(device, queue, summary, capabilities, memory, time_kernels, machine))
-    }
-}
-
-/// Features that are used where they are there.
-const WANTED: Features = Features::SHADER_INT64
-    .union(Features::SUBGROUP)
-    .union(Features::IMMEDIATES)
-    .union(Features::TIMESTAMP_QUERY)
-    .union(Features::PIPELINE_CACHE)
-    .union(Features::MAPPABLE_PRIMARY_BUFFERS);
-
-/// The features that the capabilities ask for, so that wgpu itself rejects a kernel that uses what a profile forbids.
-fn features(adapter: &wgpu::Adapter, capabilities: &Capabilities) -> Features {
-    let mut features = adapter.features() & WANTED;
-    features.set(Features::SHADER_INT64, capabilities.int64);
-    features.set(Features::SUBGROUP, capabilities.min_subgroup_size > 0);
-    features.set(Features::IMMEDIATES, capabilities.immediates);
-    features.set(Features::PIPELINE_CACHE, capabilities.pipeline_cache);
-    features.set(Features::TIMESTAMP_QUERY, capabilities.timestamps);
-    features
-}
-
-/// The adapter's own limits, lowered to the capabilities.
-fn limits(adapter: &wgpu::Adapter, capabilities: &Capabilities) -> Limits {
-    let limits = adapter.limits();
-    Limits {
-        max_storage_buffers_per_shader_stage: capabilities.storage_buffers,
-        max_compute_workgroup_storage_size: capabilities.workgroup_bytes,
-        max_immediate_size: if capabilities.immediates { limits.max_immediate_size } else { 0 },
-        ..limits
-    }
-}
-
 fn backends() -> Backends {
     Backends::from_env().unwrap_or(Backends::VULKAN | Backends::METAL | Backends::DX12)
 }
@@ -193,9 +130,10 @@ fn instance() -> wgpu::Instance {
     wgpu::Instance::new(descriptor)
 }
 
-fn choose(options: &GpuOptions) -> Result<wgpu::Adapter> {
-    if options.machine.is_some() {
-        return machine::adapter();
+/// The best adapter that the options allow.
+pub(super) fn choose(options: &GpuOptions) -> Result<wgpu::Adapter> {
+    if options.idle || options.machine.is_some() {
+        return noop::adapter();
     }
     let wanted = options.adapter.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
     let matches = |adapter: &wgpu::Adapter| {
@@ -231,7 +169,8 @@ pub mod required {
     pub const BINDING_BYTES: u64 = 128 << 20;
 }
 
-fn missing(info: &AdapterInfo, limits: &Limits) -> Option<String> {
+/// What an adapter lacks that the prover cannot do without.
+pub(super) fn missing(info: &AdapterInfo, limits: &Limits) -> Option<String> {
     let needs = [
         ("storage buffers per stage", limits.max_storage_buffers_per_shader_stage, required::STORAGE_BUFFERS),
         ("bytes of workgroup memory", limits.max_compute_workgroup_storage_size, required::WORKGROUP_BYTES),
@@ -247,7 +186,8 @@ fn missing(info: &AdapterInfo, limits: &Limits) -> Option<String> {
     Some(format!("{has} {what}, at least {needed} are needed"))
 }
 
-fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
+/// What an adapter can do.
+pub(super) fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
     let (features, limits, info) = (adapter.features(), adapter.limits(), adapter.get_info());
     let max_buffer_bytes = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
     Capabilities {
@@ -271,7 +211,7 @@ fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
 
 /// wgpu does not tell how much memory there is. A discrete card is trusted with its largest buffers (the driver still refuses what it
 /// does not have); a device that shares the host's memory gets three quarters of that.
-fn default_budget(info: &AdapterInfo) -> u64 {
+pub(super) fn default_budget(info: &AdapterInfo) -> u64 {
     match info.device_type {
         DeviceType::DiscreteGpu => u64::MAX / 2,
         _ => host_memory().map_or(8 << 30, |bytes| bytes / 4 * 3),
@@ -293,6 +233,7 @@ fn host_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::Gpu;
 
     #[test]
     fn what_an_adapter_lacks_is_named() {

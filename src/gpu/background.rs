@@ -4,19 +4,19 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// Counts jobs that run in the background.
 #[derive(Default)]
-pub struct Background {
+pub(crate) struct Background {
     jobs: Mutex<usize>,
     idle: Condvar,
 }
 
 impl Background {
     /// A job was queued.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         *self.lock() += 1;
     }
 
     /// A job has ended; whether it was the last one.
-    pub fn end(&self) -> bool {
+    pub(crate) fn end(&self) -> bool {
         let mut jobs = self.lock();
         *jobs -= 1;
         if *jobs == 0 {
@@ -26,7 +26,7 @@ impl Background {
     }
 
     /// Waits until no job is left.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let mut jobs = self.lock();
         while *jobs > 0 {
             jobs = self.idle.wait(jobs).unwrap_or_else(|p| p.into_inner());

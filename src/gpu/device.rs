@@ -4,21 +4,23 @@ use std::{
     collections::HashMap,
     sync::{
         atomic::{AtomicU64, Ordering},
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Mutex,
     },
 };
 
 use super::{
     adapter::AdapterSummary,
-    admission::{AdmissionId, Ledger},
     background::Background,
-    bulk::Staging,
-    machine::Installed,
-    pipeline::PipelineCache,
-    pool::Pool,
-    staging::FreeChunks,
-    timing::KernelTimes,
-    Capabilities, DeviceBuffer, Element, Recorder,
+    buffer::DeviceBuffer,
+    element::{as_words, Element},
+    executor::Executor,
+    faults::Faults,
+    kernel::{KernelDecl, Variant},
+    ledger::AdmissionId,
+    memory::{DeviceMemory, Limits, MemoryGuard},
+    pipeline::{CompiledKernel, GeneratedKernel, Kernels},
+    profile::Capabilities,
+    times::KernelTimes,
 };
 use crate::error::{Error, Result};
 
@@ -31,73 +33,27 @@ pub struct Gpu {
 }
 
 pub(super) struct Shared {
-    pub device: wgpu::Device,
-    pub queue: wgpu::Queue,
+    /// Runs what is recorded: wgpu, or a machine in tests.
+    pub executor: Arc<dyn Executor>,
     pub adapter: AdapterSummary,
     pub capabilities: Capabilities,
-    pub memory: DeviceMemory,
-    pub device_memory: Option<u64>,
-    /// What executes in place of the device, for tests.
-    pub machine: Option<Installed>,
-    pub pipelines: PipelineCache,
+    pub memory: Arc<DeviceMemory>,
+    pub kernels: Kernels,
     pub faults: Arc<Faults>,
     pub host_waits: AtomicU64,
     pub submissions: Mutex<Sequence>,
-    pub free_downloads: FreeChunks,
-    pub staging: Staging,
-    pub time_kernels: bool,
-    pub kernel_times: Mutex<KernelTimes>,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
     pub background: Background,
 }
 
-/// The pool and who has been promised what of it.
-pub(super) struct DeviceMemory {
-    accounts: Mutex<MemoryAccounts>,
-    /// Memory was released or an admission has ended, and somebody waits.
-    pub changed: Condvar,
-}
-
-pub(super) struct MemoryAccounts {
-    pub pool: Pool<wgpu::Buffer>,
-    pub ledger: Ledger,
-}
-
-pub(super) type MemoryGuard<'a> = MutexGuard<'a, MemoryAccounts>;
-
-impl DeviceMemory {
-    fn new(budget: u64) -> Self {
-        let accounts = MemoryAccounts { pool: Pool::new(budget), ledger: Ledger::default() };
-        Self { accounts: Mutex::new(accounts), changed: Condvar::new() }
-    }
-
-    pub fn lock(&self) -> MemoryGuard<'_> {
-        self.accounts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Sleeps until [`DeviceMemory::changed`].
-    pub fn wait<'a>(&'a self, guard: MemoryGuard<'a>) -> MemoryGuard<'a> {
-        self.changed.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-/// How much memory there is, bytes.
-pub(super) struct Memory {
-    /// The most that may be in use.
-    pub budget: u64,
-    /// For tests: where the driver says no.
-    pub device: Option<u64>,
-}
-
-/// Errors that wgpu reports aside from return values.
-///
-/// Such an error does not say whose work it came from, so with several threads at work it fails everything that was under way: each
-/// asks for the errors since its own beginning.
-#[derive(Default)]
-pub(super) struct Faults {
-    /// How many errors there were, and the last one.
-    errors: Mutex<(u64, String)>,
-    lost: Mutex<Option<String>>,
+/// What a device is made of.
+pub(super) struct Parts {
+    pub executor: Arc<dyn Executor>,
+    pub adapter: AdapterSummary,
+    pub capabilities: Capabilities,
+    /// What the executor reports aside from return values.
+    pub faults: Arc<Faults>,
+    pub limits: Limits,
 }
 
 /// The number of the last submission and the device word that every submission advances.
@@ -111,6 +67,7 @@ pub(super) struct Sequence {
 
 /// Counters of a device since [`Gpu::reset_metrics`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeviceMetrics {
     /// Times the host waited for the device.
     pub host_waits: u64,
@@ -122,109 +79,21 @@ pub struct DeviceMetrics {
     pub memory_waits: u64,
 }
 
-impl Faults {
-    pub fn record(&self, error: String) {
-        let mut errors = self.errors.lock().expect("no panic while held");
-        *errors = (errors.0 + 1, error);
-    }
-
-    pub fn record_lost(&self, reason: String) {
-        self.lost.lock().expect("no panic while held").get_or_insert(reason);
-    }
-
-    /// A lost device stays lost.
-    pub fn check_lost(&self) -> Result<()> {
-        let reason = self.lost.lock().expect("no panic while held").clone();
-        reason.map_or(Ok(()), |reason| Err(Error::DeviceLost(reason)))
-    }
-
-    /// How many errors there were so far.
-    pub fn count(&self) -> u64 {
-        self.errors.lock().expect("no panic while held").0
-    }
-
-    /// That the device is lost, or an error since the count was `since`.
-    pub fn check(&self, context: &str, since: u64) -> Result<()> {
-        self.check_lost()?;
-        let (count, message) = &*self.errors.lock().expect("no panic while held");
-        if *count == since {
-            return Ok(());
-        }
-        Err(Error::Gpu { context: context.into(), message: message.clone() })
-    }
-}
-
 impl Sequence {
     /// The device's counter, zero at first.
-    pub fn word(&mut self, gpu: &Gpu) -> Result<DeviceBuffer<u32>> {
+    pub(super) fn word(&mut self, gpu: &Gpu) -> Result<DeviceBuffer<u32>> {
         if let Some(word) = &self.word {
             return Ok(word.clone());
         }
-        let word = gpu.outside().upload(&[self.submitted], "sequence")?;
+        let word = gpu.charging(None).upload(&[self.submitted], "sequence")?;
         Ok(self.word.insert(word).clone())
     }
 }
 
 impl Gpu {
-    pub(super) fn open(
-        device: wgpu::Device,
-        queue: wgpu::Queue,
-        adapter: AdapterSummary,
-        capabilities: Capabilities,
-        memory: Memory,
-        time_kernels: bool,
-        machine: Option<Installed>,
-    ) -> Self {
-        let faults = Arc::new(Faults::default());
-        let (on_error, on_lost) = (faults.clone(), faults.clone());
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.record(error.to_string())));
-        device.set_device_lost_callback(move |reason, message| on_lost.record_lost(format!("{reason:?} {message}")));
-        let pipelines = PipelineCache::open(&device, &adapter, &capabilities);
-        Self {
-            shared: Arc::new(Shared {
-                device,
-                queue,
-                adapter,
-                capabilities,
-                memory: DeviceMemory::new(memory.budget),
-                device_memory: memory.device,
-                machine,
-                pipelines,
-                faults,
-                host_waits: AtomicU64::new(0),
-                submissions: Mutex::default(),
-                free_downloads: Mutex::default(),
-                staging: Staging::default(),
-                time_kernels,
-                kernel_times: Mutex::default(),
-                tables: Mutex::default(),
-                background: Background::default(),
-            }),
-            admission: None,
-        }
-    }
-
     /// Whether the device is gone for good: everything that is asked of it is [`Error::DeviceLost`].
     pub fn is_lost(&self) -> bool {
         self.shared.faults.check_lost().is_err()
-    }
-
-    /// For tests: loses the device as a driver reset would.
-    #[doc(hidden)]
-    pub fn lose(&self) {
-        self.device().destroy();
-        // the loss is reported once the queue is empty
-        let _ = self.device().poll(wgpu::PollType::wait_indefinitely());
-    }
-
-    /// Starts recording work; `stage` names it in errors.
-    pub fn recorder(&self, stage: &'static str) -> Recorder {
-        Recorder::new(self.clone(), stage)
-    }
-
-    /// What the device can do.
-    pub fn capabilities(&self) -> &Capabilities {
-        &self.shared.capabilities
     }
 
     /// Name, driver and kind of the adapter.
@@ -250,22 +119,16 @@ impl Gpu {
         memory.pool.reset_peak();
         memory.ledger.reset_waited();
         drop(memory);
-        self.shared.kernel_times.lock().unwrap_or_else(|p| p.into_inner()).clear();
-    }
-
-    /// Waits until everything that was submitted, uploads included, has run.
-    ///
-    /// # Errors
-    ///
-    /// What the device reports.
-    pub fn synchronize(&self) -> Result<()> {
-        self.recorder("synchronize").wait().map(|_| ())
+        if let Some(times) = self.shared.executor.kernel_times() {
+            times.lock().unwrap_or_else(|p| p.into_inner()).clear();
+        }
     }
 
     /// Device time by kernel since [`Gpu::reset_metrics`]; empty unless the device was opened with
     /// [`GpuOptions::kernel_times`](super::GpuOptions).
     pub fn kernel_times(&self) -> KernelTimes {
-        self.shared.kernel_times.lock().unwrap_or_else(|p| p.into_inner()).clone()
+        let times = self.shared.executor.kernel_times();
+        times.map_or_else(KernelTimes::new, |times| times.lock().unwrap_or_else(|p| p.into_inner()).clone())
     }
 
     /// The memory budget, bytes.
@@ -275,9 +138,76 @@ impl Gpu {
 
     /// Gives all cached free memory back to the driver, staging included.
     pub fn trim_memory(&self) {
-        self.shared.staging.clear();
-        let free = self.memory().pool.trim();
-        self.destroy(&free);
+        self.shared.executor.trim();
+        self.shared.memory.trim();
+    }
+
+    /// Stores the compiled pipelines on disk where the device supports it, so that the next process starts fast.
+    pub fn store_pipelines(&self) {
+        self.shared.executor.store_kernels();
+    }
+
+    /// Waits until all kernels are compiled whose compilation was started in the background.
+    pub fn wait_for_kernels(&self) {
+        self.background().wait();
+    }
+}
+
+#[doc(hidden)]
+impl Gpu {
+    pub(super) fn of(parts: Parts) -> Self {
+        let Parts { executor, adapter, capabilities, faults, limits } = parts;
+        let shared = Shared {
+            memory: Arc::new(DeviceMemory::new(executor.clone(), limits)),
+            kernels: Kernels::new(executor.clone(), capabilities.clone()),
+            executor,
+            adapter,
+            capabilities,
+            faults,
+            host_waits: AtomicU64::new(0),
+            submissions: Mutex::default(),
+            tables: Mutex::default(),
+            background: Background::default(),
+        };
+        Self { shared: Arc::new(shared), admission: None }
+    }
+
+    /// For tests: loses the device as a driver reset would.
+    pub fn lose(&self) {
+        self.shared.executor.lose();
+    }
+
+    /// What the device can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    /// Allocates `len` elements; `what` names the buffer in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BufferTooLarge`], [`Error::OutOfBudget`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    pub fn alloc<T: Element>(&self, len: usize, what: &str) -> Result<DeviceBuffer<T>> {
+        self.shared.faults.check_lost()?;
+        let bytes = (len * T::WORDS * 4) as u64;
+        Ok(DeviceBuffer::new(self.shared.memory.alloc(bytes, what, self.admission)?, len))
+    }
+
+    /// A new buffer with these values, before any work that is submitted later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn upload<T: Element>(&self, values: &[T], what: &str) -> Result<DeviceBuffer<T>> {
+        let buffer = self.alloc(values.len(), what)?;
+        let bytes: &[u8] = bytemuck::cast_slice(as_words(values));
+        if !bytes.is_empty() {
+            let faults = self.shared.faults.count();
+            let written = self.shared.executor.write(buffer.raw().memory, bytes);
+            written.map_err(|error| Error::gpu("upload", error))?;
+            self.shared.faults.check("upload", faults)?;
+        }
+        Ok(buffer)
     }
 
     /// A constant table that is made once per device and kept, found again by `key`.
@@ -292,30 +222,31 @@ impl Gpu {
         }
         // not under the lock: a large upload runs on rayon, whose worker may take up a proof that comes here, too. Of two that are made at
         // once the first stays.
-        let table = self.outside().upload(&make(), key)?;
+        let table = self.charging(None).upload(&make(), key)?;
         Ok(tables().entry(key.to_owned()).or_insert_with(|| table.cast()).cast())
     }
 
-    /// Stores the compiled pipelines on disk where the device supports it, so that the next process starts fast.
-    pub fn store_pipelines(&self) {
-        self.shared.pipelines.store();
+    /// The kernels that were compiled on this device so far, each with its variant; generated ones are not among them.
+    pub fn compiled_kernels(&self) -> Vec<(&'static KernelDecl, Variant)> {
+        self.shared.kernels.compiled()
     }
 
-    /// Waits until all kernels are compiled whose compilation was started in the background.
-    pub fn wait_for_kernels(&self) {
-        self.background().wait();
+    /// Compiles a generated kernel. May be called from several threads at once.
+    ///
+    /// # Errors
+    ///
+    /// What the shader compiler reports.
+    pub fn compile_generated(&self, kernel: &GeneratedKernel) -> Result<CompiledKernel> {
+        self.shared.kernels.compile_generated(kernel)
+    }
+
+    /// This device, with what is allocated through it charged to `admission`.
+    pub(super) fn charging(&self, admission: Option<AdmissionId>) -> Self {
+        Self { shared: self.shared.clone(), admission }
     }
 
     pub(crate) fn background(&self) -> &Background {
         &self.shared.background
-    }
-
-    pub(super) fn device(&self) -> &wgpu::Device {
-        &self.shared.device
-    }
-
-    pub(super) fn queue(&self) -> &wgpu::Queue {
-        &self.shared.queue
     }
 
     pub(super) fn memory(&self) -> MemoryGuard<'_> {

@@ -1,15 +1,10 @@
 //! How a kernel is declared: once, as a struct of named bindings and parameters.
 
-use super::{DeviceBuffer, Element};
-
-/// How a kernel uses a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// `var<storage, read>`
-    Read,
-    /// `var<storage, read_write>`
-    ReadWrite,
-}
+use super::{
+    buffer::{DeviceBuffer, RawBuffer},
+    element::Element,
+    executor::Access,
+};
 
 /// The static part of a kernel: its source and its interface.
 #[derive(Debug)]
@@ -49,9 +44,6 @@ pub trait Kernel {
     /// The variant that the arguments ask for.
     fn variant(&self) -> Variant;
 }
-
-/// A device buffer without its element type, as bindings see it.
-pub type RawBuffer = std::sync::Arc<super::buffer::Allocation>;
 
 /// How many workgroups a kernel gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +104,6 @@ pub fn raw<T: Element>(buffer: &DeviceBuffer<T>) -> &RawBuffer {
 ///
 /// The WGSL file declares the bindings in the same order from `@binding(0)`, and, when there are parameters,
 /// `struct Params { len: u32 }` and `var<immediate> params: Params;`. `write` is `var<storage, read_write>`.
-#[macro_export]
-#[doc(hidden)]
 macro_rules! kernel {
     (
         $(#[$meta:meta])*
@@ -161,6 +151,8 @@ macro_rules! kernel {
     (@access read) => { $crate::gpu::Access::Read };
     (@access write) => { $crate::gpu::Access::ReadWrite };
 }
+
+pub(crate) use kernel;
 
 #[cfg(test)]
 mod tests {

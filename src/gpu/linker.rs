@@ -41,7 +41,7 @@ const MODULES: &[(&str, &str)] = &[
 /// # Errors
 ///
 /// Names the unknown import or the unbalanced conditional; both are bugs in a kernel file.
-pub fn link(source: &str, flags: &BTreeSet<&str>) -> Result<String, String> {
+pub(super) fn link(source: &str, flags: &BTreeSet<&str>) -> Result<String, String> {
     let mut out = String::with_capacity(source.len() * 2);
     let mut done = BTreeSet::new();
     append(source, flags, &mut done, &mut out)?;

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use openvm_stark_backend::prover::MatrixDimensions;
 
-use super::{size_class, DeviceBuffer, Element, Gpu};
+use super::{buffer::DeviceBuffer, device::Gpu, element::Element, pool::size_class};
 use crate::error::{Error, Result};
 
 /// A column-major matrix on the device, as a list of segments of whole columns that a kernel can bind each.
@@ -21,7 +21,9 @@ pub struct DeviceMatrix<T> {
 
 /// Columns `columns` of a matrix: element (row, column) at `(column - columns.start) * height + row`.
 pub struct Segment<T> {
+    /// Which columns of the matrix.
     pub columns: Range<usize>,
+    /// Their cells.
     pub buffer: DeviceBuffer<T>,
 }
 
@@ -37,6 +39,7 @@ impl<T: Element> DeviceMatrix<T> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
+    #[doc(hidden)]
     pub fn alloc(gpu: &Gpu, height: usize, width: usize, what: &str) -> Result<Self> {
         let segments = Self::split(gpu, height, width)
             .into_iter()
@@ -55,6 +58,7 @@ impl<T: Element> DeviceMatrix<T> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
+    #[doc(hidden)]
     pub fn upload(gpu: &Gpu, values: &[T], height: usize, width: usize, what: &str) -> Result<Self> {
         assert_eq!(values.len(), height * width, "matrix dimensions");
         let segments = Self::split(gpu, height, width);
@@ -75,6 +79,7 @@ impl<T: Element> DeviceMatrix<T> {
     /// # Errors
     ///
     /// What the device reports.
+    #[doc(hidden)]
     pub fn download(&self, gpu: &Gpu) -> Result<Vec<T>> {
         let mut rec = gpu.recorder("matrix download");
         let tickets: Vec<_> = self.segments.iter().map(|s| rec.download(&s.buffer)).collect();
@@ -103,6 +108,7 @@ impl<T: Element> DeviceMatrix<T> {
 
 impl<T> DeviceMatrix<T> {
     /// Stands for a matrix that could not be uploaded, until [`DeviceMatrix::check`] tells.
+    #[doc(hidden)]
     pub fn failed(height: usize, width: usize, error: Error) -> Self {
         Self { height, width, segments: Arc::new([]), failure: Some(Arc::new(error)) }
     }
@@ -112,6 +118,7 @@ impl<T> DeviceMatrix<T> {
     /// # Errors
     ///
     /// Why it is not.
+    #[doc(hidden)]
     pub fn check(&self) -> Result<()> {
         self.failure.as_ref().map_or(Ok(()), |error| Err(Error::Deferred(error.clone())))
     }
@@ -127,6 +134,7 @@ impl<T> DeviceMatrix<T> {
     }
 
     /// The segments in column order.
+    #[doc(hidden)]
     pub fn segments(&self) -> &[Segment<T>] {
         &self.segments
     }
@@ -136,6 +144,7 @@ impl<T> DeviceMatrix<T> {
     /// # Panics
     ///
     /// When there is no such column.
+    #[doc(hidden)]
     pub fn segment_of(&self, column: usize) -> &Segment<T> {
         assert!(column < self.width, "column {column} of {}", self.width);
         let at = self.segments.partition_point(|s| s.columns.end <= column);

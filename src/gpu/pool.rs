@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Bytes that an allocation of `bytes` takes: the next of eight steps per power of two, at least 256 B.
 ///
 /// So at most an eighth is wasted, and sizes that differ a little share a class.
-pub fn size_class(bytes: u64) -> u64 {
+pub(crate) fn size_class(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let step = (1 << bytes.ilog2()) / 8;
     bytes.next_multiple_of(step)
@@ -16,7 +16,7 @@ pub fn size_class(bytes: u64) -> u64 {
 
 /// Why [`Pool::reserve`] refused.
 #[derive(Debug, PartialEq, Eq)]
-pub struct OverBudget {
+pub(super) struct OverBudget {
     pub requested: u64,
     pub in_use: u64,
     pub budget: u64,
@@ -24,7 +24,7 @@ pub struct OverBudget {
 
 /// What [`Pool::reserve`] decided.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reservation<B> {
+pub(super) enum Reservation<B> {
     /// A free buffer of the class.
     Reused(B),
     /// The caller creates a buffer of this many bytes, after dropping the evicted ones.
@@ -34,7 +34,7 @@ pub enum Reservation<B> {
 /// Accounts for buffers `B` by size class. Of several free ones the first is handed out, so that proofs of one shape get the same buffers in the
 /// same places.
 #[derive(Debug)]
-pub struct Pool<B> {
+pub(super) struct Pool<B> {
     budget: u64,
     in_use: u64,
     cached: u64,
@@ -44,14 +44,14 @@ pub struct Pool<B> {
 
 impl<B: Ord> Pool<B> {
     /// A pool that hands out at most `budget` bytes.
-    pub fn new(budget: u64) -> Self {
+    pub(super) fn new(budget: u64) -> Self {
         Self { budget, in_use: 0, cached: 0, peak: 0, free: BTreeMap::new() }
     }
 
     /// Takes `size_class(bytes)` bytes out of the budget.
     ///
     /// Free buffers of other classes are evicted, largest first, when they and the new one would exceed the budget together.
-    pub fn reserve(&mut self, bytes: u64) -> Result<Reservation<B>, OverBudget> {
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<Reservation<B>, OverBudget> {
         let class = size_class(bytes);
         if self.in_use + class > self.budget {
             return Err(OverBudget { requested: class, in_use: self.in_use, budget: self.budget });
@@ -70,19 +70,19 @@ impl<B: Ord> Pool<B> {
     }
 
     /// Gives a buffer of class `class` back.
-    pub fn release(&mut self, class: u64, buffer: B) {
+    pub(super) fn release(&mut self, class: u64, buffer: B) {
         self.in_use -= class;
         self.cached += class;
         self.free.entry(class).or_default().insert(buffer);
     }
 
     /// Undoes a reservation whose buffer could not be created.
-    pub fn cancel(&mut self, class: u64) {
+    pub(super) fn cancel(&mut self, class: u64) {
         self.in_use -= class;
     }
 
     /// Drops all free buffers.
-    pub fn trim(&mut self) -> Vec<B> {
+    pub(super) fn trim(&mut self) -> Vec<B> {
         self.cached = 0;
         std::mem::take(&mut self.free).into_values().flatten().collect()
     }
@@ -98,27 +98,27 @@ impl<B: Ord> Pool<B> {
     }
 
     /// Bytes handed out now.
-    pub fn in_use(&self) -> u64 {
+    pub(super) fn in_use(&self) -> u64 {
         self.in_use
     }
 
     /// Bytes that the driver has given, handed out or waiting.
-    pub fn held(&self) -> u64 {
+    pub(super) fn held(&self) -> u64 {
         self.in_use + self.cached
     }
 
     /// The most bytes handed out at once since [`Pool::reset_peak`].
-    pub fn peak(&self) -> u64 {
+    pub(super) fn peak(&self) -> u64 {
         self.peak
     }
 
     /// Starts a new high-water mark at what is in use.
-    pub fn reset_peak(&mut self) {
+    pub(super) fn reset_peak(&mut self) {
         self.peak = self.in_use;
     }
 
     /// The budget, bytes.
-    pub fn budget(&self) -> u64 {
+    pub(super) fn budget(&self) -> u64 {
         self.budget
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 ///
 /// Tests choose one by `OPENVM_WGPU_PROFILE` (the names are those of [`LimitProfile::NAMES`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LimitProfile {
     /// The adapter as it is.
     #[default]
@@ -67,6 +68,7 @@ impl std::str::FromStr for LimitProfile {
 
 /// What kernels and stages may rely on: the adapter's abilities under the chosen [`LimitProfile`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// 64-bit integers in shaders: the fast form of the field product.
     pub int64: bool,
@@ -97,7 +99,28 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// An Apple GPU under Metal, for tests.
+    #[doc(hidden)]
+    pub fn of_apple() -> Self {
+        Self {
+            int64: true,
+            min_subgroup_size: 32,
+            immediates: true,
+            pipeline_cache: false,
+            mappable_storage: true,
+            timestamps: false,
+            software: false,
+            unified_memory: true,
+            max_buffer_bytes: 4 << 30,
+            max_segment_bytes: 4 << 30,
+            workgroup_bytes: 32 << 10,
+            storage_buffers: 29,
+            runtime_checks: false,
+        }
+    }
+
     /// The linker flags that select the textual variants of kernels.
+    #[doc(hidden)]
     pub fn flags(&self) -> BTreeSet<&'static str> {
         let mut flags = BTreeSet::new();
         if self.int64 {
@@ -113,6 +136,7 @@ impl Capabilities {
     }
 
     /// Whether the host writes storage buffers in place: the device shares its memory and lets it be mapped.
+    #[doc(hidden)]
     pub fn direct_upload(&self) -> bool {
         self.unified_memory && self.mappable_storage
     }
@@ -123,6 +147,7 @@ impl Capabilities {
     /// # Errors
     ///
     /// What the linker reports.
+    #[doc(hidden)]
     pub fn link(&self, source: &str, flags: &[&str], bindings: usize) -> Result<String, String> {
         let mut all: BTreeSet<&str> = self.flags();
         all.extend(flags);
@@ -134,6 +159,7 @@ impl Capabilities {
     }
 
     /// How many elements of `words` 32-bit words a segment holds, rounded down to a power of two (at least 1).
+    #[doc(hidden)]
     pub fn segment_elements(&self, words: usize) -> usize {
         let fit = (self.max_segment_bytes / (4 * words as u64)).max(1) as usize;
         1 << fit.ilog2()

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{machine::Machine, Gpu, GpuOptions};
+use super::{adapter::GpuOptions, device::Gpu, machine::Machine};
 
 /// The shared device under the profile that the environment names ([`LimitProfile`](super::LimitProfile)).
 ///
@@ -21,7 +21,7 @@ pub fn gpu() -> Gpu {
 /// Whether a machine executes unit tests in place of an adapter.
 #[cfg(test)]
 pub(crate) fn on_machine() -> bool {
-    gpu().shared.machine.is_some()
+    gpu().adapter().backend == "noop"
 }
 
 /// What executes unit tests in place of the adapter, if the environment asks for it.

@@ -63,6 +63,7 @@ pub struct AggregationProver {
 
 /// One proof of an aggregation.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct AggregationStep {
     /// `leaf`, `internal for leaf`, `internal recursive` or `wrap`.
     pub level: &'static str,

@@ -51,6 +51,7 @@ where
 
 /// What went wrong, and where.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProveError {
     /// The program does not fit the VM, or its execution failed: a trap, an exit code, input that is missing.
     #[error(transparent)]
@@ -73,6 +74,7 @@ pub enum ProveError {
 
 /// One proved segment.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct SegmentReport {
     /// Its number, from 0.
     pub segment: usize,

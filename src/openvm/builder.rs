@@ -37,7 +37,8 @@ use super::{
 use crate::{
     gpu::{DeviceMatrix, Gpu},
     kernels::transpose::upload_row_major,
-    SpongeTranscript, WgpuBackend, WgpuEngine,
+    transcript::SpongeTranscript,
+    WgpuBackend, WgpuEngine,
 };
 
 type SC = BabyBearPoseidon2Config;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use metal_on_cpu::{Buffer, Lines, Mode, Options, Order, Price, Program, Work};
-use openvm_wgpu_backend::gpu::machine::{Dispatch, KernelId, LinkedKernel, Machine, MemoryId};
+use openvm_wgpu_backend::internals::gpu::machine::{Dispatch, KernelId, LinkedKernel, Machine, MemoryId};
 
 use crate::machine;
 

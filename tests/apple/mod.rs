@@ -16,8 +16,9 @@ use openvm_stark_backend::{
 };
 use openvm_stark_sdk::config::{app_params_with_100_bits_security, baby_bear_poseidon2::F};
 use openvm_wgpu_backend::{
-    gpu::{Gpu, GpuOptions},
-    EvaluatorPolicy, WgpuDeviceBuilder,
+    internals::gpu::{Gpu, GpuOptions},
+    options::EvaluatorPolicy,
+    WgpuDeviceBuilder,
 };
 use p3_field::PrimeCharacteristicRing;
 

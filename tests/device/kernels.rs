@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use openvm_stark_backend::{keygen::types::StarkProvingKey, StarkEngine};
 use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config as SC;
-use openvm_wgpu_backend::{
+use openvm_wgpu_backend::internals::{
     constraints::{self, PartWidths},
     gpu::{Access, Capabilities, GeneratedKernel, Gpu, Kernel, KernelDecl, Variant},
     kernels::{

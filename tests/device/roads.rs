@@ -10,10 +10,12 @@ use openvm_stark_backend::{
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, EF, F};
 use openvm_wgpu_backend::{
-    gpu::{Gpu, KernelDecl, Variant},
-    kernels::{
-        merkle::MerkleTree,
-        ntt::{dft, DftShape},
+    internals::{
+        gpu::{Gpu, KernelDecl, Variant},
+        kernels::{
+            merkle::MerkleTree,
+            ntt::{dft, DftShape},
+        },
     },
     WgpuDevice,
 };

@@ -14,7 +14,7 @@ use std::{
 };
 
 use metal_on_cpu::{Buffer, Kernel, Mode, Options, Order, Program};
-use openvm_wgpu_backend::gpu::{
+use openvm_wgpu_backend::internals::gpu::{
     machine::{Binding, Dispatch, KernelId, LinkedKernel, Machine, MemoryId},
     Access,
 };

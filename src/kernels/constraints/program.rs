@@ -11,6 +11,7 @@ use crate::{
 
 /// Which evaluator runs constraint programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum EvaluatorPolicy {
     /// The interpreter until a program's generated kernels are compiled, which happens in the background: those of round 0 and of the
     /// GKR input from the start, those of the MLE rounds where they are few and have run often enough for compilation to pay.

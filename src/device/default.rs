@@ -1,0 +1,86 @@
+//! The process-wide default device: what engines prove on that are made from parameters alone.
+
+use std::sync::{LazyLock, Mutex, MutexGuard};
+
+use openvm_stark_backend::SystemParams;
+
+use super::{builder::WgpuDeviceBuilder, WgpuDevice};
+use crate::{error::Result, gpu::Gpu};
+
+/// The process-wide default: how it is opened, and what was.
+#[derive(Default)]
+struct DefaultDevice {
+    builder: WgpuDeviceBuilder,
+    gpu: Option<Gpu>,
+}
+
+impl DefaultDevice {
+    fn lock() -> MutexGuard<'static, Self> {
+        static DEFAULT: LazyLock<Mutex<DefaultDevice>> = LazyLock::new(Mutex::default);
+        DEFAULT.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl WgpuDeviceBuilder {
+    /// Opens the adapter and makes it the default of the process, with these options: what engines prove on that are made from parameters alone
+    /// (`StarkEngine::new`), as OpenVM's SDK makes them. Engines that exist keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`].
+    pub fn set_default(self) -> Result<Gpu> {
+        let gpu = self.open()?;
+        *DefaultDevice::lock() = DefaultDevice { builder: self, gpu: Some(gpu.clone()) };
+        Ok(gpu)
+    }
+}
+
+impl WgpuDevice {
+    /// The process-wide default GPU, opened at the first call and again when it was lost.
+    pub(crate) fn shared(params: SystemParams) -> Result<Self> {
+        let mut default = DefaultDevice::lock();
+        let gpu = match default.gpu.take_if(|gpu| !gpu.is_lost()) {
+            Some(gpu) => gpu,
+            None => default.builder.open()?,
+        };
+        default.gpu = Some(gpu.clone());
+        default.builder.clone().build_on(gpu, params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openvm_stark_backend::{prover::TraceCommitter, test_utils::default_test_params_small};
+    use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, F};
+    use p3_field::PrimeCharacteristicRing;
+
+    use super::*;
+    use crate::{error::Error, gpu::DeviceMatrix};
+
+    /// The root of a small commitment.
+    fn commit(device: &WgpuDevice) -> Result<Digest> {
+        let matrix = DeviceMatrix::upload(device.gpu(), &[F::TWO; 8], 8, 1, "test")?;
+        Ok(device.commit(&[&matrix])?.0)
+    }
+
+    #[test]
+    fn a_lost_default_device_is_replaced_and_one_can_be_set() {
+        let shared = || WgpuDevice::shared(default_test_params_small()).unwrap();
+        let (device, other) = (shared(), shared());
+        let root = commit(&device).unwrap();
+        other.gpu().lose();
+        assert!(device.gpu().is_lost(), "engines share a device");
+        assert!(matches!(commit(&device), Err(Error::DeviceLost(_))));
+        let fresh = shared();
+        assert!(!fresh.gpu().is_lost() && device.gpu().is_lost());
+        assert_eq!(commit(&fresh).unwrap(), root);
+        fresh.gpu().lose();
+        assert_eq!(commit(&shared()).unwrap(), root);
+
+        // in the same test, since tests run at the same time
+        let gpu = WgpuDeviceBuilder::new().memory_budget(64 << 20).verify_before_return(true).set_default().unwrap();
+        let device = WgpuDevice::shared(default_test_params_small()).unwrap();
+        assert_eq!((gpu.memory_budget(), device.gpu().memory_budget()), (64 << 20, 64 << 20));
+        assert!(device.options().verify_before_return);
+    }
+}
