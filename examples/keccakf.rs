@@ -20,7 +20,7 @@ use openvm_stark_sdk::config::{
     MAX_APP_LOG_STACKED_HEIGHT,
 };
 use openvm_wgpu_backend::{
-    internals::gpu::KernelTimes, options::EvaluatorPolicy, BabyBearPoseidon2WgpuEngine, WgpuDevice, WgpuDeviceBuilder,
+    options::EvaluatorPolicy, report::KernelTimes, BabyBearPoseidon2WgpuEngine, WgpuDevice, WgpuDeviceBuilder,
 };
 
 use support::{
