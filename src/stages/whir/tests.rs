@@ -55,8 +55,9 @@ impl Case<'_> {
         }
     }
 
-    /// Both provers on random traces.
-    fn check(&self, rng: &mut StdRng) {
+    /// Both provers on traces drawn from `seed`: equal proofs, and equal transcripts behind them.
+    fn check(&self, seed: u64) {
+        let rng = &mut StdRng::seed_from_u64(seed);
         let gpu = testing::gpu();
         let params = self.params();
         let hasher = BabyBearPoseidon2Config::default_from_params(params.clone());
@@ -125,80 +126,118 @@ fn equal(found: &WhirProof<SC>, expected: &WhirProof<SC>) {
     assert!(found == expected);
 }
 
+// ---- proofs that equal upstream's ----
+
+/// Everything is folded away.
 #[test]
-fn proofs_equal_upstream() {
-    let mut rng = StdRng::seed_from_u64(18);
-    let cases = [
-        // one variable, one round, everything folded away
-        Case { l_skip: 0, n_stack: 1, log_blowup: 1, k: 1, queries: &[3], pow: [0, 0, 0], commits: &[&[(2, 1)]] },
-        Case {
-            l_skip: 2,
-            n_stack: 3,
-            log_blowup: 1,
-            k: 1,
-            queries: &[5, 4, 3, 2],
-            pow: [0, 0, 0],
-            commits: &[&[(32, 2), (8, 3), (2, 5)]],
-        },
-        Case {
-            l_skip: 1,
-            n_stack: 7,
-            log_blowup: 2,
-            k: 2,
-            queries: &[9, 7, 1, 6],
-            pow: [1, 2, 3],
-            commits: &[&[(256, 1), (128, 3)], &[(64, 2)], &[(1, 1)]],
-        },
-        Case {
-            l_skip: 4,
-            n_stack: 5,
-            log_blowup: 1,
-            k: 4,
-            queries: &[40, 30],
-            pow: [5, 3, 4],
-            commits: &[&[(512, 7), (16, 11), (4, 9)], &[(32, 3)]],
-        },
-        Case {
-            l_skip: 2,
-            n_stack: 8,
-            log_blowup: 3,
-            k: 3,
-            queries: &[20, 10, 10],
-            pow: [0, 1, 2],
-            commits: &[&[(1024, 2)], &[(256, 5), (128, 1)]],
-        },
-        // several workgroups everywhere
-        Case {
-            l_skip: 4,
-            n_stack: 10,
-            log_blowup: 1,
-            k: 4,
-            queries: &[193, 88, 81],
-            pow: [6, 2, 7],
-            commits: &[&[(1 << 14, 10), (1 << 12, 3), (8, 100)], &[(1 << 10, 7)]],
-        },
-        Case {
-            l_skip: 3,
-            n_stack: 8,
-            log_blowup: 2,
-            k: 1,
-            queries: &[10, 9, 8, 7],
-            pow: [2, 2, 2],
-            commits: &[&[(1 << 11, 1)]],
-        },
-        // foldings by more than a workgroup's share
-        Case {
-            l_skip: 0,
-            n_stack: 13,
-            log_blowup: 1,
-            k: 6,
-            queries: &[5, 3],
-            pow: [0, 0, 1],
-            commits: &[&[(1 << 13, 3), (1 << 7, 5)]],
-        },
-    ];
-    cases.iter().for_each(|case| case.check(&mut rng));
+fn one_variable_in_one_round() {
+    Case { l_skip: 0, n_stack: 1, log_blowup: 1, k: 1, queries: &[3], pow: [0, 0, 0], commits: &[&[(2, 1)]] }.check(0);
 }
+
+/// Traces below the skip domain, and no proof of work.
+#[test]
+fn rounds_of_one_variable() {
+    Case {
+        l_skip: 2,
+        n_stack: 3,
+        log_blowup: 1,
+        k: 1,
+        queries: &[5, 4, 3, 2],
+        pow: [0, 0, 0],
+        commits: &[&[(32, 2), (8, 3), (2, 5)]],
+    }
+    .check(1);
+}
+
+/// Of very different heights, down to one cell.
+#[test]
+fn three_commitments() {
+    Case {
+        l_skip: 1,
+        n_stack: 7,
+        log_blowup: 2,
+        k: 2,
+        queries: &[9, 7, 1, 6],
+        pow: [1, 2, 3],
+        commits: &[&[(256, 1), (128, 3)], &[(64, 2)], &[(1, 1)]],
+    }
+    .check(2);
+}
+
+/// Folds of four variables.
+#[test]
+fn dozens_of_queries() {
+    Case {
+        l_skip: 4,
+        n_stack: 5,
+        log_blowup: 1,
+        k: 4,
+        queries: &[40, 30],
+        pow: [5, 3, 4],
+        commits: &[&[(512, 7), (16, 11), (4, 9)], &[(32, 3)]],
+    }
+    .check(3);
+}
+
+/// At a blowup of 8.
+#[test]
+fn folds_of_three_variables() {
+    Case {
+        l_skip: 2,
+        n_stack: 8,
+        log_blowup: 3,
+        k: 3,
+        queries: &[20, 10, 10],
+        pow: [0, 1, 2],
+        commits: &[&[(1024, 2)], &[(256, 5), (128, 1)]],
+    }
+    .check(4);
+}
+
+#[test]
+fn several_workgroups_everywhere() {
+    Case {
+        l_skip: 4,
+        n_stack: 10,
+        log_blowup: 1,
+        k: 4,
+        queries: &[193, 88, 81],
+        pow: [6, 2, 7],
+        commits: &[&[(1 << 14, 10), (1 << 12, 3), (8, 100)], &[(1 << 10, 7)]],
+    }
+    .check(5);
+}
+
+/// At a blowup of 4.
+#[test]
+fn single_folds_of_a_tall_column() {
+    Case {
+        l_skip: 3,
+        n_stack: 8,
+        log_blowup: 2,
+        k: 1,
+        queries: &[10, 9, 8, 7],
+        pow: [2, 2, 2],
+        commits: &[&[(1 << 11, 1)]],
+    }
+    .check(6);
+}
+
+#[test]
+fn foldings_by_more_than_a_workgroups_share() {
+    Case {
+        l_skip: 0,
+        n_stack: 13,
+        log_blowup: 1,
+        k: 6,
+        queries: &[5, 3],
+        pow: [0, 0, 1],
+        commits: &[&[(1 << 13, 3), (1 << 7, 5)]],
+    }
+    .check(7);
+}
+
+// ---- wrong input ----
 
 #[test]
 fn wrong_shapes_are_errors() {
