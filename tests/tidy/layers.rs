@@ -24,7 +24,7 @@ fn module(path: &str) -> &str {
 }
 
 /// Tests may look up: a kernel's test may meet it with the stage that uses it.
-fn is_test(path: &str) -> bool {
+pub fn is_test(path: &str) -> bool {
     ["tests.rs", "testing.rs"].iter().any(|name| path.ends_with(name)) || path.contains("/tests/")
 }
 
@@ -51,7 +51,8 @@ pub fn arrows_upward(files: &[File]) -> Vec<String> {
 /// The module of this crate that a path leads to; none for other crates and for what is below the file's own module.
 fn target(file: &str, segments: &[String]) -> Option<String> {
     let name = match segments[0].as_str() {
-        "crate" => segments.get(1)?,
+        // the layers' modules stand in one for tests and benches, and are known at the root as well
+        "crate" => segments.get(1 + usize::from(segments.get(1)? == "internals"))?,
         "super" => {
             let depth = file.split('/').count() - 1 - usize::from(file.ends_with("/mod.rs"));
             let up = segments.iter().take_while(|segment| *segment == "super").count();
@@ -91,6 +92,7 @@ mod tests {
         assert_eq!(upward("src/kernels/ntt.rs", "use super::super::stages::X;"), 1);
         assert_eq!(upward("src/gpu/pool.rs", "use crate::kernels::{a, b};"), 2);
         assert_eq!(upward("src/gpu/pool.rs", "use crate::WgpuDevice;"), 1);
+        assert_eq!(upward("src/gpu/pool.rs", "use crate::internals::{gpu::Gpu, stages::X};"), 1);
         assert_eq!(upward("src/constraints/chunk.rs", "use crate::gpu::Gpu;"), 1);
         assert_eq!(upward("src/stages/whir/mod.rs", "use crate::device::WgpuDevice;"), 1);
     }

@@ -3,6 +3,7 @@
 //! Each checker takes texts and returns what is wrong with them, so that the tests beside it plant a violation and see it found. Here they
 //! meet the repository.
 
+mod circles;
 mod figures;
 mod kernel_rows;
 mod layers;
@@ -74,6 +75,11 @@ fn layers_point_one_way() {
 #[test]
 fn only_gpu_names_wgpu() {
     assert_none("wgpu is named in src/gpu alone", layers::names_wgpu(&files("src", "rs")));
+}
+
+#[test]
+fn files_of_gpu_form_no_circle() {
+    assert_none("no circles of files within src/gpu", circles::circles(&files("src/gpu", "rs")));
 }
 
 #[test]
