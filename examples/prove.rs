@@ -55,7 +55,7 @@ fn fibonacci(rows: usize) -> (ColMajorMatrix<F>, Vec<F>) {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let params = app_params_with_100_bits_security(16); // traces of at most 2^16 rows
     let device = WgpuDeviceBuilder::new().build(params)?; // the best GPU, or an error that says what is missing
-    let engine: BabyBearPoseidon2WgpuEngine = BabyBearPoseidon2WgpuEngine::from_device(device);
+    let engine = BabyBearPoseidon2WgpuEngine::from_device(device);
 
     let airs: Vec<AirRef<SC>> = vec![Arc::new(Fibonacci)];
     let (pk, vk) = engine.keygen(&airs);
