@@ -67,8 +67,8 @@ impl Case {
     /// The layers of a sumcheck over 2^8 fractions that one workgroup proves.
     fn gkr_rounds() -> Self {
         let (levels, last_layer) = (8, 6);
-        let (heap, unused, state, sponge, tape, padding) = (8 << levels, 4, 4 * 68, 16, 1000, 4 * 9);
-        let words = [heap, heap, unused, unused, unused, state, sponge, tape, ROUND_CONSTANTS, padding];
+        let (heap, level, unused, state, sponge, tape) = (16 << levels, 4 << levels, 4, 4 * 101, 16, 1000);
+        let words = [heap, level, level, unused, state, sponge, tape, ROUND_CONSTANTS];
         Self::new("gkr/rounds.wgsl", &[0, 0, 0, 0, 0, last_layer, levels, levels, 0, 0, 0, 0, 0], &words, 1)
     }
 

@@ -4,6 +4,7 @@
 // Host reference: the sum.
 #import grid
 #import field/ext
+#import reduce
 
 struct Params {
     rows: u32,
@@ -14,9 +15,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
 var<immediate> params: Params;
 
-var<workgroup> sums: array<vec4<u32>, 256>;
+const THREADS: u32 = 256u;
+const SUMS: u32 = 1u;
+var<workgroup> sums: array<vec4<u32>, THREADS>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -25,18 +28,12 @@ fn main(
     let row = linear_workgroup(workgroup, workgroups);
     var sum = E_ZERO;
     if row < params.rows {
-        for (var i = lane; i < params.len; i += 256u) {
+        for (var i = lane; i < params.len; i += THREADS) {
             sum = e_add(sum, values[row * params.len + i]);
         }
     }
     sums[lane] = sum;
-    workgroupBarrier();
-    for (var stride = 128u; stride > 0u; stride >>= 1u) {
-        if lane < stride {
-            sums[lane] = e_add(sums[lane], sums[lane + stride]);
-        }
-        workgroupBarrier();
-    }
+    reduce(lane, THREADS, 1u);
     if lane == 0u && row < params.rows {
         out[row] = sums[lane];
     }

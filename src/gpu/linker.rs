@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 
 /// Shared WGSL modules by import path.
 const MODULES: &[(&str, &str)] = &[
+    ("reduce", include_str!("../../wgsl/reduce.wgsl")),
+    ("eq/tensor", include_str!("../../wgsl/eq/tensor.wgsl")),
     ("grid", include_str!("../../wgsl/grid.wgsl")),
     ("field/baby_bear", include_str!("../../wgsl/field/baby_bear.wgsl")),
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
@@ -21,7 +23,7 @@ const MODULES: &[(&str, &str)] = &[
     ("ntt/roots", include_str!("../../wgsl/ntt/roots.wgsl")),
     ("ntt/lazy", include_str!("../../wgsl/ntt/lazy.wgsl")),
     ("ntt/tile", include_str!("../../wgsl/ntt/tile.wgsl")),
-    ("transcript/tape", include_str!("../../wgsl/transcript/tape.wgsl")),
+    ("stacked_reduction/product_round", include_str!("../../wgsl/stacked_reduction/product_round.wgsl")),
     ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),
     ("stacked_reduction/eq_cube", include_str!("../../wgsl/stacked_reduction/eq_cube.wgsl")),
     ("rap/columns", include_str!("../../wgsl/rap/columns.wgsl")),
@@ -31,7 +33,13 @@ const MODULES: &[(&str, &str)] = &[
     ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
     ("constraints/scalar_values", include_str!("../../wgsl/constraints/scalar_values.wgsl")),
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
+    ("transcript/tape", include_str!("../../wgsl/transcript/tape.wgsl")),
     ("transcript/duplex", include_str!("../../wgsl/transcript/duplex.wgsl")),
+    ("transcript/duplex_lanes", include_str!("../../wgsl/transcript/duplex_lanes.wgsl")),
+    ("transcript/duplex_threads", include_str!("../../wgsl/transcript/duplex_threads.wgsl")),
+    ("gkr/state", include_str!("../../wgsl/gkr/state.wgsl")),
+    ("gkr/round_table", include_str!("../../wgsl/gkr/round_table.wgsl")),
+    ("gkr/round_poly", include_str!("../../wgsl/gkr/round_poly.wgsl")),
     ("gkr/fraction", include_str!("../../wgsl/gkr/fraction.wgsl")),
     ("gkr/numerator", include_str!("../../wgsl/gkr/numerator.wgsl")),
 ];

@@ -33,6 +33,14 @@ kernel! {
 }
 
 kernel! {
+    /// eq over all prefixes or suffixes of a point, in two parts.
+    struct Heaps("eq/heaps.wgsl", workgroup = 64) {
+        buffers { read coordinates: EF, write heaps: EF }
+        params { first, low_vars, high_vars, suffixes }
+    }
+}
+
+kernel! {
     /// out[at + i] = x^(2^i)
     struct Squarings("eq/squarings.wgsl", workgroup = 1) {
         buffers { read tape: F, write out: EF }
@@ -93,6 +101,47 @@ pub(crate) fn split_table(
     rec.dispatch(&split, Grid::threads(len));
 }
 
+/// Which parts of a point [`EqHeaps`] are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Ends {
+    Prefixes,
+    Suffixes,
+}
+
+/// eq over all prefixes or suffixes of a point of `low_vars + high_vars` coordinates from `first` on, as `wgsl/eq/heaps.wgsl` lays it out.
+pub(crate) struct EqHeaps<'a> {
+    pub coordinates: &'a DeviceBuffer<EF>,
+    pub first: usize,
+    pub low_vars: usize,
+    pub high_vars: usize,
+    pub of: Ends,
+}
+
+impl EqHeaps<'_> {
+    /// Makes the tables.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+    pub fn record(self, rec: &mut Recorder) -> Result<DeviceBuffer<EF>> {
+        let Self { coordinates, first, low_vars, high_vars, of } = self;
+        assert!(first + low_vars + high_vars <= coordinates.len(), "a coordinate per dimension");
+        let len = (2 << low_vars) + (2 << high_vars);
+        let heaps = rec.gpu().alloc(len, "eq tables")?;
+        let kernel = Heaps {
+            coordinates,
+            heaps: &heaps,
+            first: first as u32,
+            low_vars: low_vars as u32,
+            high_vars: high_vars as u32,
+            suffixes: of as u32,
+        };
+        rec.dispatch(&kernel, Grid::threads(len));
+        Ok(heaps)
+    }
+}
+
 /// `x, x^2, x^4, ..` (`len` of them) for a challenge `x`, to `out` from an offset.
 pub(crate) fn squarings(rec: &mut Recorder, x: &Challenge, len: usize, (out, at): (&DeviceBuffer<EF>, usize)) {
     assert!(at + len <= out.len(), "squarings past the end");
@@ -107,7 +156,7 @@ mod tests {
     use rand::{rngs::StdRng, Rng, SeedableRng};
 
     use super::*;
-    use crate::gpu::testing;
+    use crate::{gpu::testing, kernels::wgsl_constant};
 
     fn random(rng: &mut StdRng, len: usize) -> Vec<EF> {
         (0..len).map(|_| rng.random()).collect()
@@ -151,6 +200,37 @@ mod tests {
             let (low, high) = found[3..].split_at(1 << low_bits);
             let table: Vec<EF> = high.iter().flat_map(|h| low.iter().map(|l| *h * *l)).collect();
             assert_eq!(table, evals_eq_hypercube(&x));
+        }
+    }
+
+    #[test]
+    fn factors_have_their_numbers() {
+        let constant = |name| wgsl_constant(include_str!("../../wgsl/eq/tensor.wgsl"), name);
+        assert_eq!(["EQ", "MONOMIAL"].map(constant), [Factors::Eq, Factors::Monomial].map(|factors| factors as u32));
+    }
+
+    #[test]
+    fn heaps_have_all_prefixes_or_suffixes() {
+        let gpu = testing::gpu();
+        let mut rng = StdRng::seed_from_u64(20);
+        for (first, low_vars, high_vars) in [(0, 0, 0), (1, 0, 1), (3, 1, 0), (0, 2, 3), (4, 6, 5), (2, 7, 8)] {
+            let x = random(&mut rng, first + low_vars + high_vars + 2);
+            let coordinates = gpu.upload(&x, "x").unwrap();
+            for of in [Ends::Prefixes, Ends::Suffixes] {
+                let mut rec = gpu.recorder("test");
+                let heaps = EqHeaps { coordinates: &coordinates, first, low_vars, high_vars, of };
+                let heaps = heaps.record(&mut rec).unwrap();
+                let ticket = rec.download(&heaps);
+                let found = rec.wait().unwrap().take(ticket).unwrap();
+                let parts = [(0, first, low_vars), (2 << low_vars, first + low_vars, high_vars)];
+                for (at, begin, vars) in parts {
+                    for m in 0..=vars {
+                        let start = if of == Ends::Suffixes { begin + vars - m } else { begin };
+                        let expected = evals_eq_hypercube(&x[start..start + m]);
+                        assert_eq!(found[at + (1 << m)..at + (2 << m)], expected, "{of:?} {m} of {vars}");
+                    }
+                }
+            }
         }
     }
 

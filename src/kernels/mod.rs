@@ -20,3 +20,10 @@ pub mod whir;
 /// Largest univariate skip: a workgroup holds the 2^l_skip values of a chunk, of base or extension elements, in its memory. Kernels that
 /// rely on it assert it next to the size of their memory; upstream's parameters stay below.
 pub const MAX_L_SKIP: usize = 9;
+
+/// The value of `const NAME: u32 = ..u;` in the text of a kernel or module, for what the host knows by the same name.
+#[cfg(test)]
+pub(crate) fn wgsl_constant(text: &str, name: &str) -> u32 {
+    let value = text.lines().find_map(|line| line.strip_prefix(&format!("const {name}: u32 = "))?.strip_suffix("u;"));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no constant {name}"))
+}

@@ -1,6 +1,7 @@
-// Denominators of padding: padding[k] = alpha^(2^k), that of a node k levels above leaves which are all 0 / alpha.
+// Denominators of padding: alpha^(2^k) at PADDING + k of the state, k < len.
 //
 // One thread an entry, k products. Host reference: exp_power_of_2.
+#import gkr/state
 #import transcript/tape
 
 struct Params {
@@ -9,7 +10,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read_write> padding: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> state: array<vec4<u32>>;
 var<immediate> params: Params;
 
 @compute @workgroup_size(64)
@@ -19,6 +20,6 @@ fn main(@builtin(local_invocation_index) local: u32) {
         for (var k = 0u; k < local; k++) {
             q = e_square(q);
         }
-        padding[local] = q;
+        state[PADDING + local] = q;
     }
 }

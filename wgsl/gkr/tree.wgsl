@@ -1,7 +1,7 @@
 // Nodes of the fraction tree, `rise` levels (0 to 3) above the source: node i is the sum of the source's fractions
 // i * 2^rise .. (i + 1) * 2^rise.
 //
-// Source fractions from `real` on are padding: 0 / padding[squarings]. With BASE_NUMERATORS, the source's are of the base field.
+// Source fractions from `real` on are padding: 0 / alpha^(2^squarings). With BASE_NUMERATORS, the source's are of the base field.
 //
 // One thread a node, `len` nodes from source node `source_at` (counted in nodes) to `target_at`. One pass: reads 32 (or 20) * 2^rise bytes and
 // writes 32 bytes a node; 3 (2^rise - 1) extension products a node. Levels in between are not stored: layers near the leaves are
@@ -10,6 +10,7 @@
 #import grid
 #import gkr/fraction
 #import gkr/numerator
+#import gkr/state
 
 struct Params {
     len: u32,
@@ -28,14 +29,14 @@ struct Params {
 @group(0) @binding(1) var<storage, read> source_q: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> target_p: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> target_q: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> padding: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> state: array<vec4<u32>>;
 var<immediate> params: Params;
 
 fn leaf(i: u32) -> Fraction {
     let real = i < params.real;
     let at = select(0u, i, real);
     let there = vec4<bool>(real);
-    return Fraction(select(E_ZERO, numerator(at), there), select(padding[params.squarings], source_q[at], there));
+    return Fraction(select(E_ZERO, numerator(at), there), select(state[PADDING + params.squarings], source_q[at], there));
 }
 
 fn pair(i: u32) -> Fraction {

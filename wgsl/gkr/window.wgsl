@@ -11,8 +11,8 @@
 // target (with p0'), and the sums are those of the folded table. Pieces of long tables are separate dispatches.
 //
 // With BASE_NUMERATORS, the source's numerators are of the base field: leaves, which are `raw`.
-// Source fractions from `real` on are padding (0 / padding[squarings], or with p0'), and points wholly of padding are left out: they are all alike, so rounds.wgsl adds their
-// part from the sum of the eq weights, the tenth sum, which it subtracts from 1.
+// Source fractions from `real` on are padding (0 / alpha^(2^squarings), or with p0'), and points wholly of padding are left out: they are all
+// alike, so rounds.wgsl adds their part from the sum of the eq weights, the tenth sum, which it subtracts from 1.
 //
 // A workgroup takes tiles of 256 consecutive x' (or x): each thread folds one and leaves (w p0', q0, w p1, q1), w the eq weight, in
 // workgroup memory; then threads (v, y) of three groups of 64 evaluate the points (0, v), (1, v), (inf, v) of one y each; the fourth group
@@ -24,6 +24,7 @@
 #import grid
 #import gkr/fraction
 #import gkr/numerator
+#import gkr/state
 
 struct Params {
     // points x' of this dispatch: `len` (a multiple of 4, or all) from `first` on within the source piece
@@ -54,10 +55,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> target_p: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> target_q: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> eq: array<vec4<u32>>;
-// lambda, eq prefix, r_0, r_1, ..
 @group(0) @binding(5) var<storage, read> state: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> padding: array<vec4<u32>>;
 var<immediate> params: Params;
 
 /// The four columns of a tile, [column][x mod 4][y]; rows are padded so that neighbouring x fall into different banks. Later the
@@ -110,8 +109,8 @@ fn entry(x: u32) -> Entry {
     if params.fold == 0u {
         return Entry(node(2u * x), node(2u * x + 1u));
     }
-    let r0 = state[2];
-    let r1 = state[3];
+    let r0 = state[R_0];
+    let r1 = state[R_1];
     let low = fold_pair(8u * x, r0);
     let high = fold_pair(8u * x + 4u, r0);
     return Entry(fraction_fold(low.even, high.even, r1), fraction_fold(low.odd, high.odd, r1));
@@ -134,7 +133,7 @@ fn fill(k: u32, local: u32) {
     var even = x.even;
     let odd = x.odd;
     if params.raw != 0u {
-        even.p = e_add(even.p, e_mul(state[0], even.q));
+        even.p = e_add(even.p, e_mul(state[LAMBDA], even.q));
     }
     if params.fold != 0u {
         let to = params.target_at + 2u * k;
@@ -170,10 +169,10 @@ fn main(
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
     let v = local >> 6u;
     let y = local & 63u;
-    padding_q = padding[params.squarings];
+    padding_q = state[PADDING + params.squarings];
     padding_p = E_ZERO;
     if params.raw == 0u {
-        padding_p = e_mul(state[0], padding_q);
+        padding_p = e_mul(state[LAMBDA], padding_q);
     }
     var sums = array<vec4<u32>, 3>(E_ZERO, E_ZERO, E_ZERO);
     let stride = 256u * num_workgroups.x * num_workgroups.y;

@@ -7,9 +7,12 @@
 // first pass only). Elements are 2^log_ext words; the words of an extension element are transformed side by side.
 // `inverse` (last pass only) makes it the inverse DFT: index k goes to N - k, all divided by N.
 //
-// A workgroup of 256 threads takes R rows m1 (N / R apart) by 2^12 / R consecutive words x = m2 L + k (of several columns where those are
-// shorter), sixteen values a thread: radix 16 over the high bits of m1 in registers, an exchange through workgroup memory, radix R / 16
-// over the low bits. The powers of the roots are the same in every column, so they are computed once for `repeat` columns.
+// A workgroup of 256 threads takes R rows m1 = u R / 16 + v (N / R apart) by 2^12 / R consecutive words x = m2 L + k (of several columns where
+// those are shorter), sixteen values a thread. q = q1 + 16 q2:
+//   high digit: radix 16 over u in registers, u becomes q1; a thread has one (v, x);
+//   exchange through workgroup memory;
+//   low digit:  radix R / 16 over v, v becomes q2; a thread has one (q1, x), and 256 / R of those.
+// The powers of the roots are the same in every column, so they are computed once for `repeat` columns.
 // Bytes moved: 8 a word and pass; runs of at least 16 words. Host reference: p3_dft::Radix2DitParallel.
 #import grid
 #import ntt/roots
@@ -90,101 +93,165 @@ fn store4(place: vec4<u32>, value: vec4<u32>, x: vec4<u32>, end: u32) {
     }
 }
 
+/// log2 of the low digit's radix.
+fn log_b() -> u32 {
+    return params.log_r - 4u;
+}
+
+/// log2 of a tile's words x.
+fn log_tile() -> u32 {
+    return 12u - params.log_r;
+}
+
+/// log2 of the words x of one column.
+fn log_inner() -> u32 {
+    return params.log_n + params.log_ext - params.log_r;
+}
+
+/// log2 of the words of the first L elements.
+fn log_lw() -> u32 {
+    return params.log_l + params.log_ext;
+}
+
+/// The k of word x.
+fn k_of(x: u32) -> u32 {
+    return (x & ((1u << log_lw()) - 1u)) >> params.log_ext;
+}
+
+/// What a thread has for the high digit: (v, x).
+struct HighDigit {
+    /// The column among those of the tile, and the place of u = 0 in it.
+    column: u32,
+    offset: u32,
+    slots: Slots,
+    /// w_{L R}^(m1 k) without v's part; there are none in the first pass.
+    roots: Block,
+}
+
+fn high_digit(thread: u32, tile_start: u32) -> HighDigit {
+    let x = tile_start + (thread & ((1u << log_tile()) - 1u));
+    let offset = ((thread >> log_tile()) << log_inner()) + (x & ((1u << log_inner()) - 1u));
+    var roots: Block;
+    if params.log_l > 0u {
+        roots = block_powers(root(k_of(x) << (23u - params.log_l)));
+    }
+    return HighDigit(x >> log_inner(), offset, block_slots(4u, 1u << (log_b() + log_inner()), 0u), roots);
+}
+
+/// What a thread has for the low digit: (q1, x) and those that follow by g.
+struct LowDigit {
+    x: u32,
+    q1: u32,
+    /// Where the exchange takes the high digit's values, by u, and gives the low one's, by v and g.
+    slots_put: Slots,
+    get_at: u32,
+    slots_get: Slots,
+    roots: Block,
+    /// By q2 and g: places in `dst`, and words x.
+    slots_out: Slots,
+    slots_x: Slots,
+}
+
+/// Consecutive threads write consecutive words: over x, or, where rows of L words are shorter than the tile (`grouped`), over k, q1 and m2.
+fn low_digit(thread: u32, tile_start: u32) -> LowDigit {
+    let lw_mask = (1u << log_lw()) - 1u;
+    let grouped = log_lw() < min(log_tile(), 5u);
+    var t = thread & ((1u << log_tile()) - 1u);
+    var q1 = thread >> log_tile();
+    var pad = 16u;
+    if grouped {
+        t = (thread & lw_mask) | ((thread >> (log_lw() + 4u)) << log_lw());
+        q1 = (thread >> log_lw()) & 15u;
+        pad = max(1u << log_lw(), 2u);
+    }
+    let pitch = 256u + pad;
+    let x = tile_start + t;
+    let exponent = (k_of(x) + (q1 << params.log_l)) << (27u - params.log_l - params.log_r);
+    return LowDigit(
+        x,
+        q1,
+        block_slots(4u, pitch, 0u),
+        q1 * pitch + t,
+        block_slots(log_b(), 1u << log_tile(), select(pitch << log_b(), 16u, grouped)),
+        block_roots(log_b(), exponent, select(1u << 23u, 0u, grouped)),
+        block_slots(log_b(), 16u << log_lw(), select(1u << (log_lw() + log_b()), 16u << params.log_r, grouped)),
+        block_slots(log_b(), 0u, select(0u, 16u, grouped)),
+    );
+}
+
+/// The high digit's values of a column from `start` on; zeros from `limit` on.
+fn load_high(start: u32, limit: u32, digit: HighDigit) -> Block {
+    let at = digit.offset + digit.slots.lane;
+    let s = digit.slots;
+    return Block(
+        load4(start, at, limit),
+        load4(start, at + s.w2, limit),
+        load4(start, at + s.w3, limit),
+        load4(start, at + (s.w2 + s.w3), limit),
+    );
+}
+
+fn exchange_digits(thread: u32, digit: LowDigit, x: Block) -> Block {
+    let to = thread + digit.slots_put.lane;
+    put4(to, x.a);
+    put4(to + digit.slots_put.w2, x.b);
+    put4(to + digit.slots_put.w3, x.c);
+    put4(to + (digit.slots_put.w2 + digit.slots_put.w3), x.d);
+    workgroupBarrier();
+    let at = digit.get_at + digit.slots_get.lane;
+    let y = Block(
+        get4(at),
+        get4(at + digit.slots_get.w2),
+        get4(at + digit.slots_get.w3),
+        get4(at + (digit.slots_get.w2 + digit.slots_get.w3)),
+    );
+    workgroupBarrier();
+    return y;
+}
+
+/// The results, for the columns from `first` on.
+fn store_low(first: u32, digit: LowDigit, y: Block) {
+    let end = params.columns << log_inner();
+    let x = (first << log_inner()) + digit.x;
+    let row = (x >> log_lw()) << (log_lw() + params.log_r);
+    let at = row + (digit.q1 << log_lw()) + (x & ((1u << log_lw()) - 1u)) + digit.slots_out.lane;
+    let out = digit.slots_out;
+    let words = digit.slots_x;
+    store4(at, y.a, x + words.lane, end);
+    store4(at + out.w2, y.b, x + words.lane + words.w2, end);
+    store4(at + out.w3, y.c, x + words.lane + words.w3, end);
+    store4(at + (out.w2 + out.w3), y.d, x + words.lane + (words.w2 + words.w3), end);
+}
+
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let log_b = params.log_r - 4u;
-    let log_tile = 12u - params.log_r;
-    let tile_mask = (1u << log_tile) - 1u;
-    // words x of one column, and of an element row of the first L
-    let log_inner = params.log_n + params.log_ext - params.log_r;
-    let log_lw = params.log_l + params.log_ext;
-    let lw_mask = (1u << log_lw) - 1u;
-    let log_tiles = max(log_inner, log_tile) - log_tile;
-    let log_wide = max(log_inner, log_tile) - log_inner;
-
+    // tiles of a column, or columns of a tile
+    let log_tiles = max(log_inner(), log_tile()) - log_tile();
+    let log_columns = max(log_inner(), log_tile()) - log_inner();
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
-    let tile_start = (workgroup & ((1u << log_tiles) - 1u)) << log_tile;
-    let first_column = ((workgroup >> log_tiles) * params.repeat) << log_wide;
-
-    // radix 16 over the high bits of m1 = u R/16 + v: this thread has (v, t)
-    let t_a = thread & tile_mask;
-    let v_a = thread >> log_tile;
-    let x_a = tile_start + t_a;
-    let column_a = x_a >> log_inner;
-    let offset_a = (v_a << log_inner) + (x_a & ((1u << log_inner) - 1u));
-    let slots_a = block_slots(4u, 1u << (log_b + log_inner), 0u);
+    let tile_start = (workgroup & ((1u << log_tiles) - 1u)) << log_tile();
+    let first_column = ((workgroup >> log_tiles) * params.repeat) << log_columns;
+    let high = high_digit(thread, tile_start);
+    let low = low_digit(thread, tile_start);
     let in_words = 1u << (params.log_in + params.log_ext);
-    let twiddled = params.log_l > 0u;
-    var roots_a: Block;
-    if twiddled {
-        roots_a = block_powers(root(((x_a & lw_mask) >> params.log_ext) << (23u - params.log_l)));
-    }
-
-    // radix R/16 over v: this thread has (q1, t) and those that follow by g. Consecutive threads write consecutive words: over t,
-    // or, where rows of L words are shorter than the tile, over k, q1 and m2
-    let grouped = log_lw < min(log_tile, 5u);
-    var t_b = thread & tile_mask;
-    var q_b = thread >> log_tile;
-    var pad = 16u;
-    if grouped {
-        t_b = (thread & lw_mask) | ((thread >> (log_lw + 4u)) << log_lw);
-        q_b = (thread >> log_lw) & 15u;
-        pad = max(1u << log_lw, 2u);
-    }
-    let pitch = 256u + pad;
-    let slots_put = block_slots(4u, pitch, 0u);
-    let slots_get = block_slots(log_b, 1u << log_tile, select(pitch << log_b, 16u, grouped));
-    let get_at = q_b * pitch + t_b;
-    let x_b = tile_start + t_b;
-    let exponent = (((x_b & lw_mask) >> params.log_ext) + (q_b << params.log_l)) << (27u - params.log_l - params.log_r);
-    let roots_b = block_roots(log_b, exponent, select(1u << 23u, 0u, grouped));
-    let slots_out = block_slots(log_b, 16u << log_lw, select(1u << (log_lw + log_b), 16u << params.log_r, grouped));
-    let slots_x = block_slots(log_b, 0u, select(0u, 16u, grouped));
-    let end = params.columns << log_inner;
-
     for (var i = 0u; i < params.repeat; i++) {
-        let first = first_column + (i << log_wide);
+        let first = first_column + (i << log_columns);
         if first >= params.columns {
             break;
         }
-        let column = first + column_a;
-        let start = column * in_words;
-        let limit = select(0u, in_words, column < params.columns);
-        var x = Block(
-            load4(start, offset_a + slots_a.lane, limit),
-            load4(start, offset_a + slots_a.lane + slots_a.w2, limit),
-            load4(start, offset_a + slots_a.lane + slots_a.w3, limit),
-            load4(start, offset_a + slots_a.lane + (slots_a.w2 + slots_a.w3), limit),
-        );
-        if twiddled {
-            x = block_mul(x, roots_a);
+        let column = first + high.column;
+        var x = load_high(column * in_words, select(0u, in_words, column < params.columns), high);
+        if params.log_l > 0u {
+            x = block_mul(x, high.roots);
         }
-        x = dft16(x);
-        put4(thread + slots_put.lane, x.a);
-        put4(thread + slots_put.lane + slots_put.w2, x.b);
-        put4(thread + slots_put.lane + slots_put.w3, x.c);
-        put4(thread + slots_put.lane + (slots_put.w2 + slots_put.w3), x.d);
-        workgroupBarrier();
-        x = Block(
-            get4(get_at + slots_get.lane),
-            get4(get_at + slots_get.lane + slots_get.w2),
-            get4(get_at + slots_get.lane + slots_get.w3),
-            get4(get_at + slots_get.lane + (slots_get.w2 + slots_get.w3)),
-        );
-        workgroupBarrier();
-        if log_b > 0u {
-            x = block_dft(block_mul(x, roots_b), log_b);
+        x = exchange_digits(thread, low, dft16(x));
+        if log_b() > 0u {
+            x = block_dft(block_mul(x, low.roots), log_b());
         }
-        let xg = (first << log_inner) + x_b;
-        let out = ((xg >> log_lw) << (log_lw + params.log_r)) + (q_b << log_lw) + (xg & lw_mask);
-        store4(out + slots_out.lane, x.a, xg + slots_x.lane, end);
-        store4(out + slots_out.lane + slots_out.w2, x.b, xg + slots_x.lane + slots_x.w2, end);
-        store4(out + slots_out.lane + slots_out.w3, x.c, xg + slots_x.lane + slots_x.w3, end);
-        let both = slots_out.w2 + slots_out.w3;
-        store4(out + slots_out.lane + both, x.d, xg + slots_x.lane + (slots_x.w2 + slots_x.w3), end);
+        store_low(first, low, x);
     }
 }

@@ -5,14 +5,40 @@
 //     dst(m, k + l q) = sum_r w_1024^(r q) w_(1024 l)^(r k) src(r M + m, k).
 // FOLD: j has one bit more, and src(j, k) above stands for src(j, k mod l / 2) + w_l^k src(j + 1024 M, k mod l / 2).
 //
-// FIRST: a workgroup has one k and 8 m in a row. It stores so that the last pass reads its tile from consecutive memory:
-// [K / 8][m / 8][K' ][m % 8], K = k + l q, with K' the place of K % 8 that keeps the workgroup's q together.
-// Else M = 1, a workgroup has 8 k in a row, and dst is in natural order; `inverse`: K goes to N - K, all divided by N. NATURAL: reads what
-// ntt/pass.wgsl stores, [r][k], of any length; the other two are compiled for a length, since constant strides need no address arithmetic.
+// A pass stands at one of three places of a transform (PLACE, kernels::ntt::wide::Place):
+//   FIRST:        a workgroup has one k and 8 m in a row. It stores so that the last pass reads its tile from consecutive memory:
+//                 [K / 8][m / 8][K'][m % 8], K = k + l q, with K' the place of K % 8 that keeps the workgroup's q together.
+//   LAST:         reads that; M = 1, a workgroup has 8 k in a row, and dst is in natural order; `inverse`: K goes to N - K, all divided by N.
+//   LAST_NATURAL: the same (with the flag NATURAL), but reads what ntt/pass.wgsl stores, [r][k], of any length. The other two are compiled
+//                 for a length, since constant strides need no address arithmetic.
 //
 // 512 threads, 16 values each: rows r = 64 u + 8 v1 + v0, DFT of length 16 over u, of length 8 over v1, of length 8 over v0, with q = q1 + 16 q2 +
-// 128 q3; an exchange through workgroup memory between them. A workgroup takes the same tile of up to `repeat` columns one after the other: the
-// powers of roots stay in registers, and the next column's values are loaded while this one's are transformed.
+// 128 q3. t is the word among the eight. Between the transforms a digit that the slots of a thread's block hold and one that tells threads apart change places:
+//
+//                    number of the thread       block of the thread
+//                   8 .. 6   5 .. 3   2 .. 0     3 .. 0 (slot)
+//                  +--------+--------+--------+  +----------------+
+//   load           |   v1   |   v0   |   t    |  |       u        |   DFT of 16, u becomes q1, times w_1024^(v q1) and what comes before
+//                  +--------+--------+--------+  +----------------+
+//   exchange_q1        ^------------------------------- q1 % 8         v1 goes to the slots
+//                  +--------+--------+--------+  +----------------+
+//                  | q1 % 8 |   v0   |   t    |  |  v1   | q1 / 8 |   DFT of 8, v1 becomes q2, times w_64^(v0 q2)
+//                  +--------+--------+--------+  +----------------+
+//   exchange_q2                 ^------------------ q2                 v0 goes to the slots
+//                  +--------+--------+--------+  +----------------+
+//   store          | q1 % 8 |   q2   |   t    |  |  v0   | q1 / 8 |   DFT of 8, v0 becomes q3
+//                  +--------+--------+--------+  +----------------+
+//
+// The third exchange is through memory, from the pass that is FIRST, where t tells 8 m apart, to the one that is LAST, where t tells 8 K apart and m are the
+// rows. A column between them, for M = 1024:
+//
+//   | m / 8 = 0 | m / 8 = 1 | ..  | m / 8 = 127 | m / 8 = 0 | ..                  | store: for every q runs of 8 m, which are of one K' each
+//   |<--------------- K / 8 = 0 --------------->|<--------- K / 8 = 1 ---------- ..  load: a tile is one K / 8, 8,192 words
+//      |
+//      +-> 64 words: [K'][m % 8]
+//
+// A workgroup takes the same tile of up to `repeat` columns one after the other: the powers of roots stay in registers, and the next column's
+// values are loaded while this one's are transformed.
 // `twiddles`: w_1024^(v q1) as [v][q1], w_64^(v0 q2) as [v0][q2], w_(16 l)^(k u) as [k][u]; `roots` for w_(1024 l)^(v k).
 // Bytes moved: 8 a word, runs of at least 8 words; FOLD reads twice as much, half of it cached. Products: 5.3 a word, 6.3 with FOLD.
 // Host reference: p3_dft::Radix2DitParallel.
@@ -29,13 +55,17 @@ struct Params {
 #endif
 }
 
+const FIRST: u32 = 0u;
+const LAST: u32 = 1u;
+const LAST_NATURAL: u32 = 2u;
+
 #if NATURAL
-const FIRST = 0u;
+const PLACE: u32 = LAST_NATURAL;
 const FOLD = 0u;
 const LOG_M = 3u;
 const LOG_FIRST_L = 3u;
 #else
-override FIRST: u32;
+override PLACE: u32;
 override FOLD: u32;
 override LOG_L: u32;
 override LOG_M: u32;
@@ -169,97 +199,158 @@ fn store4_inverse(column: u32, k: u32, log_l: u32, x: vec4<u32>) {
     dst[column + at.w] = y.w;
 }
 
+fn log_l() -> u32 {
+#if NATURAL
+    return params.log_l;
+#else
+    return LOG_L;
+#endif
+}
+
+/// log2 of a column's words after the pass.
+fn log_n() -> u32 {
+    return log_l() + 10u + select(0u, LOG_M, PLACE == FIRST);
+}
+
+/// What a workgroup has of each of its columns, as one thread sees it.
+struct Tile {
+    /// log2 of the tiles of a column.
+    log_count: u32,
+    /// log2 of a column's words before the pass.
+    log_input: u32,
+    /// The thread's k.
+    k: u32,
+    source: Source,
+    /// Where the value of slot (0, 0) goes, and log2 of the distance of neighbouring q.
+    target_at: u32,
+    log_step: u32,
+}
+
+/// Its q of slot (0, 0), for (q1 % 8, q2, t).
+fn first_q(thread: u32) -> u32 {
+    return (thread >> 6u) + (((thread >> 3u) & 7u) << 4u);
+}
+
+/// FIRST: blocks of 8 m for each k.
+fn first_tile(workgroup: u32, thread: u32) -> Tile {
+    let t = thread & 7u;
+    let log_blocks = max(LOG_M, 3u) - 3u;
+    let k = workgroup & ((1u << log_l()) - 1u);
+    let block = (workgroup >> log_l()) & ((1u << log_blocks) - 1u);
+    let source = Source(((thread >> 3u) << LOG_M) + (block << 3u) + t, 64u << LOG_M, 1024u << LOG_M);
+    let K = k + (first_q(thread) << log_l());
+    let target_at = ((K >> 3u) << (3u + LOG_M)) + (block << 6u) + (place(K & 7u) << 3u) + t;
+    return Tile(log_blocks + log_l(), 10u + LOG_M + FOLD, k, source, target_at, log_l() + LOG_M);
+}
+
+/// LAST: blocks of 8 k, from what FIRST stores.
+fn last_tile(workgroup: u32, thread: u32) -> Tile {
+    var tile = last_natural_tile(workgroup, thread);
+    let v = thread >> 3u;
+    // with FOLD, the values of k beyond l / 2 are those of k - l / 2
+    let blocks = 1u << (tile.log_count - min(FOLD, tile.log_count));
+    let block = workgroup & (blocks - 1u);
+    let start = (block << (13u + FOLD)) + ((v >> 3u) << 6u) + (place(thread & 7u) << 3u) + (v & 7u);
+    tile.source = Source(start, 512u, 8192u);
+    return tile;
+}
+
+/// LAST_NATURAL: blocks of 8 k, from natural order.
+fn last_natural_tile(workgroup: u32, thread: u32) -> Tile {
+    let log_blocks = max(log_l(), 3u) - 3u;
+    let k = ((workgroup & ((1u << log_blocks) - 1u)) << 3u) + (thread & 7u);
+    let source = Source(((thread >> 3u) << log_l()) + k, 64u << log_l(), 0u);
+    return Tile(log_blocks, log_l() + 10u, k, source, k + (first_q(thread) << log_l()), log_l());
+}
+
+fn tile_of(workgroup: u32, thread: u32) -> Tile {
+    if PLACE == FIRST {
+        return first_tile(workgroup, thread);
+    }
+    if PLACE == LAST {
+        return last_tile(workgroup, thread);
+    }
+    return last_natural_tile(workgroup, thread);
+}
+
+/// The factors of a thread's values, the same in every column.
+struct Factors {
+    /// w_l^k, of the second half of a fold.
+    fold: u32,
+    /// Before the DFTs over u, v1 and v0; those over u have none where k is 0 for the whole workgroup.
+    twisted: bool,
+    u: Block,
+    v1: Block,
+    v0: Block,
+}
+
+fn factors(k: u32, thread: u32) -> Factors {
+    let v = thread >> 3u;
+    let v0 = v & 7u;
+    let twisted = PLACE != FIRST || k != 0u;
+    var of_v1 = twiddles16(v << 2u);
+    if twisted {
+        let h = root((v * k) << (17u - log_l()));
+        of_v1 = Block(v_scale(of_v1.a, h), v_scale(of_v1.b, h), v_scale(of_v1.c, h), v_scale(of_v1.d, h));
+    }
+    let low = twiddles[256u + 2u * v0];
+    let high = twiddles[257u + 2u * v0];
+    let of_v0 = Block(low.xxyy, low.zzww, high.xxyy, high.zzww);
+    return Factors(root(k << (27u - log_l())), twisted, twiddles16(272u + (k << 2u)), of_v1, of_v0);
+}
+
+/// A column's values of this thread, transformed.
+fn transform(thread: u32, loaded: Loaded, f: Factors) -> Block {
+    var x = folded(loaded, f.fold);
+    if f.twisted {
+        x = block_mul(x, f.u);
+    }
+    x = exchange_q1(thread, block_mul(dft16_lazy(x), f.v1));
+    x = block_mul(dft8_lazy(x), f.v0);
+    workgroupBarrier();
+    x = dft8_const(exchange_q2(thread, x));
+    workgroupBarrier();
+    return x;
+}
+
+fn store(column: u32, tile: Tile, x: Block) {
+    let start = column << log_n();
+    if params.inverse != 0u {
+        store4_inverse(start, tile.target_at, log_l(), x.a);
+        store4_inverse(start, tile.target_at + (256u << log_l()), log_l(), x.b);
+        store4_inverse(start, tile.target_at + (512u << log_l()), log_l(), x.c);
+        store4_inverse(start, tile.target_at + (768u << log_l()), log_l(), x.d);
+    } else {
+        let at = start + tile.target_at;
+        let step = 128u << tile.log_step;
+        let other = 8u << tile.log_step;
+        store4(at, step, other, x.a);
+        store4(at + 2u * step, step, other, x.b);
+        store4(at + 4u * step, step, other, x.c);
+        store4(at + 6u * step, step, other, x.d);
+    }
+}
+
 @compute @workgroup_size(512)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-#if NATURAL
-    let log_l = params.log_l;
-#else
-    let log_l = LOG_L;
-#endif
-    let first = FIRST != 0u;
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
-    let t = thread & 7u;
-    let v = thread >> 3u;
-    let log_n = log_l + 10u + select(0u, LOG_M, first);
-    // tiles of a column: blocks of 8 m for each k, or blocks of 8 k
-    let log_blocks = select(max(log_l, 3u), max(LOG_M, 3u), first) - 3u;
-    let log_tiles = log_blocks + select(0u, log_l, first);
-    var log_input = log_n;
-    var block = workgroup & ((1u << log_blocks) - 1u);
-    var k = (block << 3u) + t;
-    var source = Source(
-        ((block & ((1u << (log_blocks - min(FOLD, log_blocks))) - 1u)) << (13u + FOLD)) + ((v >> 3u) << 6u) + (place(t) << 3u) + (v & 7u),
-        512u,
-        8192u,
-    );
-    if first {
-        log_input = 10u + LOG_M + FOLD;
-        k = workgroup & ((1u << log_l) - 1u);
-        block = (workgroup >> log_l) & ((1u << log_blocks) - 1u);
-        source = Source((v << LOG_M) + (block << 3u) + t, 64u << LOG_M, 1024u << LOG_M);
-    }
-#if NATURAL
-    source = Source((v << log_l) + k, 64u << log_l, 0u);
-#endif
-    var column = (workgroup >> log_tiles) * params.repeat;
+    let tile = tile_of(workgroup, thread);
+    let f = factors(tile.k, thread);
+    var column = (workgroup >> tile.log_count) * params.repeat;
     let end = min(params.columns, column + params.repeat);
-    source.start += column << log_input;
-
-    // thread (q1 % 8, q2, t), first of its values of K = k + l (q1 + 16 q2 + 128 q3)
-    let q = (thread >> 6u) + ((v & 7u) << 4u);
-    var target_at = k + (q << log_l);
-    var log_step = log_l;
-    if first {
-        target_at = ((target_at >> 3u) << (3u + LOG_M)) + (block << 6u) + (place(target_at & 7u) << 3u) + t;
-        log_step += LOG_M;
-    }
-
-    let untwisted = first && k == 0u;
-    let fold_factor = root(k << (27u - log_l));
-    let roots_u = twiddles16(272u + (k << 2u));
-    var roots_v = twiddles16(v << 2u);
-    if !untwisted {
-        let h = root((v * k) << (17u - log_l));
-        roots_v = Block(v_scale(roots_v.a, h), v_scale(roots_v.b, h), v_scale(roots_v.c, h), v_scale(roots_v.d, h));
-    }
-    let v0 = v & 7u;
-    let roots_low = twiddles[256u + 2u * v0];
-    let roots_high = twiddles[257u + 2u * v0];
-    let roots_v0 = Block(roots_low.xxyy, roots_low.zzww, roots_high.xxyy, roots_high.zzww);
-
+    var source = tile.source;
+    source.start += column << tile.log_input;
     var next = load(source);
     for (; column < end; column++) {
-        var x = folded(next, fold_factor);
+        let loaded = next;
         if column + 1u < end {
-            source.start += 1u << log_input;
+            source.start += 1u << tile.log_input;
             next = load(source);
         }
-        if !untwisted {
-            x = block_mul(x, roots_u);
-        }
-        x = exchange_q1(thread, block_mul(dft16_lazy(x), roots_v));
-        x = block_mul(dft8_lazy(x), roots_v0);
-        workgroupBarrier();
-        x = dft8_const(exchange_q2(thread, x));
-        workgroupBarrier();
-        let start = column << log_n;
-        if params.inverse != 0u {
-            store4_inverse(start, target_at, log_l, x.a);
-            store4_inverse(start, target_at + (256u << log_l), log_l, x.b);
-            store4_inverse(start, target_at + (512u << log_l), log_l, x.c);
-            store4_inverse(start, target_at + (768u << log_l), log_l, x.d);
-        } else {
-            let at = start + target_at;
-            let step = 128u << log_step;
-            let other = 8u << log_step;
-            store4(at, step, other, x.a);
-            store4(at + 2u * step, step, other, x.b);
-            store4(at + 4u * step, step, other, x.c);
-            store4(at + 6u * step, step, other, x.d);
-        }
+        store(column, tile, transform(thread, loaded, f));
     }
 }

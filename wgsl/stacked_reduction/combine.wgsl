@@ -6,6 +6,7 @@
 // memory. Reads 4 bytes and does 4 wide products per cell; writes 16 bytes per row (and reads them when it accumulates).
 // Host reference: `tests::combinations_of_columns`.
 #import grid
+#import reduce
 #import stacked_reduction/dot4
 
 struct Params {
@@ -24,7 +25,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> combined: array<vec4<u32>>;
 var<immediate> params: Params;
 
-// thread t's sum for its row l + k L at 256 k + t
+const THREADS: u32 = 256u;
+/// Of rows l, l + L, l + 2 L and l + 3 L.
+const SUMS: u32 = 4u;
 var<workgroup> sums: array<vec4<u32>, 1024>;
 
 /// The cells of four columns from element `p` on.
@@ -32,7 +35,7 @@ fn cells(p: u32) -> vec4<u32> {
     return vec4<u32>(source[p], source[p + params.pitch], source[p + 2u * params.pitch], source[p + 3u * params.pitch]);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
@@ -44,7 +47,7 @@ fn main(
     // rows beyond the last are computed as the last and not written
     let rows = min(vec4<u32>(row, row + lanes, row + 2u * lanes, row + 3u * lanes), vec4<u32>(params.rows - 1u));
     let at = params.offset + rows * params.stride;
-    let step = 4u * (256u >> params.row_lanes_log);
+    let step = 4u * (THREADS >> params.row_lanes_log);
     var sum0 = E_ZERO;
     var sum1 = E_ZERO;
     var sum2 = E_ZERO;
@@ -74,23 +77,14 @@ fn main(
         }
     }
     sums[local] = sum0;
-    sums[256u + local] = sum1;
-    sums[512u + local] = sum2;
-    sums[768u + local] = sum3;
-    workgroupBarrier();
-    for (var s = 128u; s >= lanes; s >>= 1u) {
-        if local < s {
-            sums[local] = e_add(sums[local], sums[local + s]);
-            sums[256u + local] = e_add(sums[256u + local], sums[256u + local + s]);
-            sums[512u + local] = e_add(sums[512u + local], sums[512u + local + s]);
-            sums[768u + local] = e_add(sums[768u + local], sums[768u + local + s]);
-        }
-        workgroupBarrier();
-    }
-    for (var i = local; i < 4u * lanes; i += 256u) {
+    sums[THREADS + local] = sum1;
+    sums[2u * THREADS + local] = sum2;
+    sums[3u * THREADS + local] = sum3;
+    reduce(local, THREADS, lanes);
+    for (var i = local; i < 4u * lanes; i += THREADS) {
         let target_row = first + i;
         if target_row < params.rows {
-            var total = sums[256u * (i >> params.row_lanes_log) + (i & (lanes - 1u))];
+            var total = sums[THREADS * (i >> params.row_lanes_log) + (i & (lanes - 1u))];
             if params.accumulate != 0u {
                 total = e_add(total, combined[target_row]);
             }

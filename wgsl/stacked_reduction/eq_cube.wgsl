@@ -1,6 +1,6 @@
 // eq(x, r[1..1+n]) for points x of the hypercube of any dimension n, from two small tables.
 //
-// `eq_tables` holds two heaps (see eq_tables.wgsl): entry 2^m + x of the first is eq(x, r[1..1+m]) for m <= low_bits, entry
+// `eq_tables` holds two heaps (eq/heaps.wgsl, of prefixes): entry 2^m + x of the first is eq(x, r[1..1+m]) for m <= low_bits, entry
 // 2^m + x of the second, which begins at 2 << low_bits, is eq(x, r[1+low_bits..1+low_bits+m]).
 // A kernel that imports this declares `eq_tables: array<vec4<u32>>`.
 #import field/ext

@@ -5,6 +5,7 @@
 // Host reference: interpolation by `eval_eq_uni` (`tests::polynomial_of_round_0_and_its_point`).
 #import grid
 #import field/ext
+#import reduce
 
 struct Params {
     rows: u32,
@@ -17,32 +18,27 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> folded: array<vec4<u32>>;
 var<immediate> params: Params;
 
-var<workgroup> terms: array<vec4<u32>, 256>;
+const THREADS: u32 = 256u;
+const SUMS: u32 = 1u;
+var<workgroup> sums: array<vec4<u32>, THREADS>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     let size = 1u << params.l_skip;
-    let span = max(size, 256u);
+    let span = max(size, THREADS);
     let first = linear_workgroup(workgroup_id, num_workgroups) * span;
     var term = E_ZERO;
-    for (var row = first + local; row < min(first + span, params.rows); row += 256u) {
+    for (var row = first + local; row < min(first + span, params.rows); row += THREADS) {
         term = e_add(term, e_mul(combined[row], point[row & (size - 1u)]));
     }
-    terms[local] = term;
-    let lanes = min(size, 256u);
-    let lane = local & (lanes - 1u);
-    workgroupBarrier();
-    for (var s = lanes >> 1u; s > 0u; s >>= 1u) {
-        if lane < s {
-            terms[local] = e_add(terms[local], terms[local + s]);
-        }
-        workgroupBarrier();
-    }
-    if lane == 0u && first + local < params.rows {
-        folded[params.out_at + ((first + local) >> params.l_skip)] = terms[local];
+    sums[local] = term;
+    let lanes = min(size, THREADS);
+    reduce(local, lanes, 1u);
+    if (local & (lanes - 1u)) == 0u && first + local < params.rows {
+        folded[params.out_at + ((first + local) >> params.l_skip)] = sums[local];
     }
 }

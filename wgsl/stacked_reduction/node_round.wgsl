@@ -2,17 +2,17 @@
 //
 // Per commitment the nodes of a level are, in this order: views that end here (already written by view_sums.wgsl), folds with u of the
 // level before, and a zero where the count is odd. `plan` has per commitment: first node, end of the views, end of the folds, first node
-// of the folds' sources. partials as in cube_round.wgsl, over pairs of nodes; nothing is summed when `sum` is 0 (the last level, whose
-// values are the stacking openings). Thread i takes pairs i, i + threads, ... Host reference: `tests::node_rounds`.
+// of the folds' sources. partials as in cube_round.wgsl, over pairs of the nodes below `paired`: all, or none on the last level, whose values are
+// the stacking openings. Host reference: `tests::node_rounds`.
 #import grid
-#import transcript/tape
+#import stacked_reduction/product_round
 
 struct Params {
     nodes: u32,
     commits: u32,
     plan_at: u32,
     u_word: u32,
-    sum: u32,
+    paired: u32,
     workgroups: u32,
     partial_at: u32,
 }
@@ -25,9 +25,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> node_weights: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<u32>>;
 var<immediate> params: Params;
-
-var<workgroup> at_one: array<vec4<u32>, 256>;
-var<workgroup> at_two: array<vec4<u32>, 256>;
 
 /// The plan entry of the last commitment that begins at or before a node.
 fn commit_of(node: u32) -> u32 {
@@ -44,12 +41,12 @@ fn commit_of(node: u32) -> u32 {
     return params.plan_at + 4u * commit;
 }
 
-/// Value and weight of a node, made first unless it is a view.
-fn make_node(node: u32, u: Ext) -> array<vec4<u32>, 2> {
+/// A node, made first unless it is a view.
+fn element(node: u32, u: Ext) -> Element {
     let entry = commit_of(node);
     let views_end = plan[entry + 1u];
     if node < views_end {
-        return array<vec4<u32>, 2>(node_values[node], node_weights[node]);
+        return Element(node_values[node], node_weights[node]);
     }
     var value = E_ZERO;
     var weight = E_ZERO;
@@ -60,41 +57,14 @@ fn make_node(node: u32, u: Ext) -> array<vec4<u32>, 2> {
     }
     node_values[node] = value;
     node_weights[node] = weight;
-    return array<vec4<u32>, 2>(value, weight);
+    return Element(value, weight);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let group = linear_workgroup(workgroup_id, num_workgroups);
-    var one = E_ZERO;
-    var two = E_ZERO;
-    if group < params.workgroups {
-        let u = tape_ext(params.u_word);
-        for (var i = group * 256u + local; 2u * i < params.nodes; i += params.workgroups * 256u) {
-            let low = make_node(2u * i, u);
-            if 2u * i + 1u < params.nodes {
-                let high = make_node(2u * i + 1u, u);
-                one = e_add(one, e_mul(high[0], high[1]));
-                two = e_add(two, e_mul(e_sub(e_double(high[0]), low[0]), e_sub(e_double(high[1]), low[1])));
-            }
-        }
-    }
-    at_one[local] = one;
-    at_two[local] = two;
-    workgroupBarrier();
-    for (var s = 128u; s > 0u; s >>= 1u) {
-        if local < s {
-            at_one[local] = e_add(at_one[local], at_one[local + s]);
-            at_two[local] = e_add(at_two[local], at_two[local + s]);
-        }
-        workgroupBarrier();
-    }
-    if local == 0u && group < params.workgroups && params.sum != 0u {
-        partials[2u * (params.partial_at + group)] = at_one[local];
-        partials[2u * (params.partial_at + group) + 1u] = at_two[local];
-    }
+    product_round(linear_workgroup(workgroup_id, num_workgroups), local, params.nodes, params.paired);
 }

@@ -10,6 +10,7 @@
 // then a plain inverse DFT, N terms a coefficient, 2 N / 256 coefficients a thread.
 // Host reference: `tests::polynomial_of_round_0_and_its_point`.
 #import grid
+#import reduce
 #import transcript/tape
 
 struct Params {
@@ -29,10 +30,12 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> kind_weights: array<vec4<u32>>;
 var<immediate> params: Params;
 
+const THREADS: u32 = 256u;
+const SUMS: u32 = 1u;
 // lane l's sum of value v at v + l 2^(log_z + 1)
 var<workgroup> sums: array<vec4<u32>, 1024>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
@@ -44,8 +47,8 @@ fn main(
     let count = plan[params.plan_at + 3u * kind + 1u];
     let log_z = plan[params.plan_at + 3u * kind + 2u];
     let values = 2u << log_z;
-    let lanes = max(256u / values, 1u);
-    for (var v = local; v < lanes * values; v += 256u) {
+    let lanes = max(THREADS / values, 1u);
+    for (var v = local; v < lanes * values; v += THREADS) {
         let value = v & (values - 1u);
         let place = (value >> log_z) * size + (value & ((1u << log_z) - 1u));
         var sum = E_ZERO;
@@ -54,17 +57,11 @@ fn main(
         }
         sums[v] = sum;
     }
-    workgroupBarrier();
-    for (var s = 128u; s >= values; s >>= 1u) {
-        if local < s {
-            sums[local] = e_add(sums[local], sums[local + s]);
-        }
-        workgroupBarrier();
-    }
+    reduce(local, THREADS, values);
     let lambda = tape_ext(params.lambda_word);
     let constant = kind * (2u * size + 1u);
     let b = e_mul(lambda, constants[constant + 2u * size]);
-    for (var c = local; c < 2u * size; c += 256u) {
+    for (var c = local; c < 2u * size; c += THREADS) {
         let j = c & (size - 1u);
         let rotated = c >> params.l_skip;
         var coefficient = E_ZERO;

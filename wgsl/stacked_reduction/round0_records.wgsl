@@ -8,6 +8,7 @@
 // lane + lanes, ..; the lanes meet in workgroup memory. One pass over Q, two products an element.
 // Host reference: `tests::sums_over_the_hypercube`.
 #import grid
+#import reduce
 #import stacked_reduction/eq_cube
 
 struct Params {
@@ -27,10 +28,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> records: array<vec4<u32>>;
 var<immediate> params: Params;
 
-var<workgroup> eq_sums: array<vec4<u32>, 256>;
-var<workgroup> rot_sums: array<vec4<u32>, 256>;
+const THREADS: u32 = 256u;
+/// With eq and with the rotated eq.
+const SUMS: u32 = 2u;
+var<workgroup> sums: array<vec4<u32>, 512>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
@@ -47,7 +50,7 @@ fn main(
     let first_z = (linear & ((1u << log_slices) - 1u)) << 8u;
     let z = first_z + (local & ((1u << log_thread_z) - 1u));
     let lane = local >> log_thread_z;
-    let lanes = 256u >> log_thread_z;
+    let lanes = THREADS >> log_thread_z;
     let bits = min(params.n, params.low_bits);
     let high_bits = params.n - bits;
     let size = 1u << bits;
@@ -76,19 +79,12 @@ fn main(
             }
         }
     }
-    eq_sums[local] = eq_sum;
-    rot_sums[local] = rot_sum;
-    workgroupBarrier();
-    for (var s = 128u; s >= (1u << log_thread_z); s >>= 1u) {
-        if local < s {
-            eq_sums[local] = e_add(eq_sums[local], eq_sums[local + s]);
-            rot_sums[local] = e_add(rot_sums[local], rot_sums[local + s]);
-        }
-        workgroupBarrier();
-    }
+    sums[local] = eq_sum;
+    sums[THREADS + local] = rot_sum;
+    reduce(local, THREADS, 1u << log_thread_z);
     if lane == 0u {
         let record = (params.record_at + group) << (params.l_skip + 1u);
-        records[record + z] = eq_sums[local];
-        records[record + (1u << params.l_skip) + z] = rot_sums[local];
+        records[record + z] = sums[local];
+        records[record + (1u << params.l_skip) + z] = sums[THREADS + local];
     }
 }

@@ -5,6 +5,7 @@
 // threads walk the rows of a block for four columns at once, so that a weight is loaded once for four cells; a workgroup holds
 // 256 >> lane_bits such teams. Reads 4 bytes and does 4 wide products per cell. Host reference: `tests::openings_of_columns`.
 #import grid
+#import reduce
 #import transcript/tape
 #import stacked_reduction/dot4
 
@@ -27,7 +28,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<u32>>;
 var<immediate> params: Params;
 
-// thread t's sum for its column k at 256 k + t
+const THREADS: u32 = 256u;
+/// Of four columns.
+const SUMS: u32 = 4u;
 var<workgroup> sums: array<vec4<u32>, 1024>;
 
 fn cells(p: u32, steps: vec3<u32>) -> vec4<u32> {
@@ -48,7 +51,7 @@ fn block_weight(block: u32) -> Ext {
     return weight;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
@@ -56,7 +59,7 @@ fn main(
 ) {
     let group = linear_workgroup(workgroup_id, num_workgroups);
     let block = group & ((1u << params.log_blocks) - 1u);
-    let teams = 256u >> params.lane_bits;
+    let teams = THREADS >> params.lane_bits;
     let lanes = 1u << params.lane_bits;
     // columns beyond the last are computed as the last and not written
     let first = (group >> params.log_blocks) * teams * 4u;
@@ -89,23 +92,14 @@ fn main(
         sum3 = e_add(sum3, e_dot4(w0, w1, w2, w3, cells(at3 + p, steps)));
     }
     sums[local] = sum0;
-    sums[256u + local] = sum1;
-    sums[512u + local] = sum2;
-    sums[768u + local] = sum3;
-    workgroupBarrier();
-    for (var s = lanes >> 1u; s > 0u; s >>= 1u) {
-        if (local & (lanes - 1u)) < s {
-            sums[local] = e_add(sums[local], sums[local + s]);
-            sums[256u + local] = e_add(sums[256u + local], sums[256u + local + s]);
-            sums[512u + local] = e_add(sums[512u + local], sums[512u + local + s]);
-            sums[768u + local] = e_add(sums[768u + local], sums[768u + local + s]);
-        }
-        workgroupBarrier();
-    }
+    sums[THREADS + local] = sum1;
+    sums[2u * THREADS + local] = sum2;
+    sums[3u * THREADS + local] = sum3;
+    reduce(local, lanes, 1u);
     // a team of fewer than four lanes writes several columns a thread
-    for (var k = local; k < 4u * teams; k += 256u) {
+    for (var k = local; k < 4u * teams; k += THREADS) {
         if first + k < params.views {
-            let sum = sums[256u * (k & 3u) + ((k >> 2u) << params.lane_bits)];
+            let sum = sums[THREADS * (k & 3u) + ((k >> 2u) << params.lane_bits)];
             partials[((params.slot + first + k) << params.log_blocks) + block] = e_mul(sum, block_weight(block));
         }
     }

@@ -5,6 +5,7 @@
 // threads add the 2^log_blocks partials of a view. Host reference: `tests::openings_of_columns`.
 #import grid
 #import field/ext
+#import reduce
 
 struct Params {
     slots: u32,
@@ -22,9 +23,11 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> node_weights: array<vec4<u32>>;
 var<immediate> params: Params;
 
-var<workgroup> sums: array<vec4<u32>, 64>;
+const THREADS: u32 = 64u;
+const SUMS: u32 = 1u;
+var<workgroup> sums: array<vec4<u32>, THREADS>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
@@ -32,7 +35,7 @@ fn main(
 ) {
     let group = linear_workgroup(workgroup_id, num_workgroups);
     let lane = local & ((1u << params.lane_bits) - 1u);
-    let slot = (group * 64u + local) >> params.lane_bits;
+    let slot = (group * THREADS + local) >> params.lane_bits;
     var sum = E_ZERO;
     if slot < params.slots {
         for (var b = lane; b < (1u << params.log_blocks); b += 1u << params.lane_bits) {
@@ -40,13 +43,7 @@ fn main(
         }
     }
     sums[local] = sum;
-    workgroupBarrier();
-    for (var s = (1u << params.lane_bits) >> 1u; s > 0u; s >>= 1u) {
-        if lane < s {
-            sums[local] = e_add(sums[local], sums[local + s]);
-        }
-        workgroupBarrier();
-    }
+    reduce(local, 1u << params.lane_bits, 1u);
     if slot >= params.slots || lane != 0u {
         return;
     }

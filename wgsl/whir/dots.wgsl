@@ -9,6 +9,7 @@
 // Host reference: the formula.
 #import grid
 #import field/ext
+#import reduce
 
 struct Params {
     chunks: u32,
@@ -22,9 +23,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> partials: array<vec4<u32>>;
 var<immediate> params: Params;
 
-var<workgroup> sums: array<vec4<u32>, 256>;
+const THREADS: u32 = 256u;
+const SUMS: u32 = 1u;
+var<workgroup> sums: array<vec4<u32>, THREADS>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -36,18 +39,12 @@ fn main(
     let first = chunk << params.chunk_bits;
     var sum = E_ZERO;
     if chunk < params.chunks {
-        for (var i = lane; i < (1u << params.chunk_bits); i += 256u) {
+        for (var i = lane; i < (1u << params.chunk_bits); i += THREADS) {
             sum = e_add(sum, e_mul(f[first + i], halves[low + (i >> params.k)]));
         }
     }
     sums[lane] = sum;
-    workgroupBarrier();
-    for (var stride = 128u; stride >= (1u << params.k); stride >>= 1u) {
-        if lane < stride {
-            sums[lane] = e_add(sums[lane], sums[lane + stride]);
-        }
-        workgroupBarrier();
-    }
+    reduce(lane, THREADS, 1u << params.k);
     if lane < (1u << params.k) && chunk < params.chunks {
         var total = sums[lane];
         if params.chunks > 1u {

@@ -8,6 +8,7 @@
 // One thread a pair.
 // Host reference: upstream's prove_whir_opening on evaluations.
 #import grid
+#import reduce
 #import transcript/tape
 
 struct Params {
@@ -23,8 +24,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<u32>>;
 var<immediate> params: Params;
 
-var<workgroup> sums_1: array<vec4<u32>, 128>;
-var<workgroup> sums_2: array<vec4<u32>, 128>;
+const THREADS: u32 = 128u;
+/// Of s(1) and s(2).
+const SUMS: u32 = 2u;
+var<workgroup> sums: array<vec4<u32>, 256>;
 
 fn fold_coefficients(at: u32, alpha: Ext) -> Ext {
     return e_add(source[at], e_mul(source[at + 1u], alpha));
@@ -37,14 +40,14 @@ fn fold_moments(at: u32, alpha: Ext) -> Ext {
     return e_add(difference, e_mul(e_sub(m1, difference), alpha));
 }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let group = linear_workgroup(workgroup, workgroups);
-    let j = group * 128u + lane;
+    let j = group * THREADS + lane;
     let len = 2u * params.pairs;
     var s_1 = E_ZERO;
     var s_2 = E_ZERO;
@@ -73,18 +76,11 @@ fn main(
         s_1 = e_mul(at_1, m1);
         s_2 = e_mul(e_add(at_1, c1), e_add(m1, e_sub(e_double(m1), m0)));
     }
-    sums_1[lane] = s_1;
-    sums_2[lane] = s_2;
-    workgroupBarrier();
-    for (var stride = 64u; stride > 0u; stride >>= 1u) {
-        if lane < stride {
-            sums_1[lane] = e_add(sums_1[lane], sums_1[lane + stride]);
-            sums_2[lane] = e_add(sums_2[lane], sums_2[lane + stride]);
-        }
-        workgroupBarrier();
-    }
+    sums[lane] = s_1;
+    sums[THREADS + lane] = s_2;
+    reduce(lane, THREADS, 1u);
     if lane == 0u && group < params.groups {
-        partials[group] = sums_1[lane];
-        partials[params.groups + group] = sums_2[lane];
+        partials[group] = sums[lane];
+        partials[params.groups + group] = sums[THREADS + lane];
     }
 }

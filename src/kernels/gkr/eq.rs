@@ -1,21 +1,13 @@
-//! eq tables of a layer's point (`wgsl/gkr/eq.wgsl`).
+//! eq tables of a layer's point (`wgsl/eq/heaps.wgsl`).
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 
 use super::GkrState;
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Grid, Recorder},
-    kernel,
+    gpu::{DeviceBuffer, Recorder},
+    kernels::eq::{Ends, EqHeaps},
 };
-
-kernel! {
-    /// eq of all suffixes, in two halves.
-    struct Eq("gkr/eq.wgsl", workgroup = 64) {
-        buffers { read state: EF, write eq: EF }
-        params { low_vars, high_vars, point }
-    }
-}
 
 /// eq(xi_{first ..}, .) for every `first`, as products of two small tables.
 pub(crate) struct EqTables {
@@ -41,16 +33,8 @@ impl EqTables {
     pub fn build(rec: &mut Recorder, state: &GkrState, layer: usize) -> Result<Self> {
         let low_vars = layer / 2;
         let high_vars = layer - low_vars;
-        let len = (2 << low_vars) + (2 << high_vars);
-        let buffer = rec.gpu().alloc(len, "eq tables")?;
-        let kernel = Eq {
-            state: &state.buffer,
-            eq: &buffer,
-            low_vars: low_vars as u32,
-            high_vars: high_vars as u32,
-            point: GkrState::point(layer) as u32,
-        };
-        rec.dispatch(&kernel, Grid::threads(len));
+        let (coordinates, first) = (&state.buffer, GkrState::point(layer));
+        let buffer = EqHeaps { coordinates, first, low_vars, high_vars, of: Ends::Suffixes }.record(rec)?;
         Ok(Self { buffer, low_vars, high_vars })
     }
 

@@ -115,71 +115,61 @@ impl Fractions {
     }
 }
 
-/// Challenges of the stage on the device.
-#[derive(Clone)]
-pub(crate) struct GkrState {
-    /// lambda, the eq prefix, the last window's (r_0, r_1), then two points of [`GkrState::MAX_VARS`] coordinates, of which layer `j`
-    /// reads the one at `point(j)` and writes the other.
-    buffer: DeviceBuffer<EF>,
-    padding: Padding,
-}
-
 kernel! {
     /// alpha^(2^k)
     struct PaddingPowers("gkr/padding.wgsl", workgroup = 64) {
-        buffers { read tape: F, write padding: EF }
+        buffers { read tape: F, write state: EF }
         params { len, alpha_at }
     }
 }
 
-/// Denominators of the nodes that are not stored, 0 / alpha^(2^k) at k levels above the leaves.
+/// Challenges of the stage on the device, as `wgsl/gkr/state.wgsl` lays them out, for a tree of so many levels.
 #[derive(Clone)]
-pub(crate) struct Padding {
-    denom: DeviceBuffer<EF>,
+pub(crate) struct GkrState {
+    /// lambda, the eq prefix, the last window's (r_0, r_1); two points of [`GkrState::MAX_VARS`] coordinates, of which layer `j` reads the
+    /// one at `point(j)` and writes the other; the denominators of padding, alpha^(2^k) at k levels above the leaves.
+    buffer: DeviceBuffer<EF>,
     /// Levels of the tree below the root.
     levels: usize,
-    /// Some leaves are padding; without, the denominators are undefined and have no effect.
-    exists: bool,
-}
-
-impl Padding {
-    /// No padding in a tree of `levels` levels.
-    ///
-    /// # Errors
-    ///
-    /// As [`Gpu::alloc`].
-    pub fn none(gpu: &Gpu, levels: usize) -> Result<Self> {
-        Ok(Self { denom: gpu.alloc(levels + 1, "padding")?, levels, exists: false })
-    }
-
-    /// Padding leaves 0 / alpha.
-    ///
-    /// # Errors
-    ///
-    /// As [`Gpu::alloc`].
-    pub fn new(rec: &mut Recorder, levels: usize, alpha: &Challenge) -> Result<Self> {
-        let padding = Self { exists: true, ..Self::none(rec.gpu(), levels)? };
-        let len = levels as u32 + 1;
-        let powers = PaddingPowers { tape: alpha.tape(), padding: &padding.denom, len, alpha_at: alpha.word() };
-        rec.dispatch(&powers, Grid::workgroups(1));
-        Ok(padding)
-    }
-
-    /// How often alpha is squared for a padding node of level `level`.
-    fn squarings(&self, level: usize) -> u32 {
-        (self.levels - level) as u32
-    }
+    /// Some leaves are padding; without, its denominators are undefined and have no effect.
+    padded: bool,
 }
 
 impl GkrState {
     /// Layers that fit.
     pub const MAX_VARS: usize = 32;
 
+    /// Where the denominators of padding are.
+    const PADDING: usize = 4 + 2 * Self::MAX_VARS;
+
+    const LEN: usize = Self::PADDING + Self::MAX_VARS + 1;
+
+    /// For a tree without padding.
+    ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn alloc(gpu: &Gpu, padding: Padding) -> Result<Self> {
-        Ok(Self { buffer: gpu.alloc(4 + 2 * Self::MAX_VARS, "GKR challenges")?, padding })
+    pub fn alloc(gpu: &Gpu, levels: usize) -> Result<Self> {
+        assert!(levels <= Self::MAX_VARS, "a tree of {levels} levels");
+        Ok(Self { buffer: gpu.alloc(Self::LEN, "GKR challenges")?, levels, padded: false })
+    }
+
+    /// For a tree whose leaves that are not stored are 0 / alpha.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn padded(rec: &mut Recorder, levels: usize, alpha: &Challenge) -> Result<Self> {
+        let state = Self { padded: true, ..Self::alloc(rec.gpu(), levels)? };
+        let len = levels as u32 + 1;
+        let powers = PaddingPowers { tape: alpha.tape(), state: &state.buffer, len, alpha_at: alpha.word() };
+        rec.dispatch(&powers, Grid::workgroups(1));
+        Ok(state)
+    }
+
+    /// How often alpha is squared for a padding node of level `level`.
+    fn squarings(&self, level: usize) -> u32 {
+        (self.levels - level) as u32
     }
 
     /// Where the point of layer `layer` begins.

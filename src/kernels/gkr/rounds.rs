@@ -14,11 +14,10 @@ kernel! {
     /// Rounds with their transcript steps, in one workgroup.
     struct RoundsKernel("gkr/rounds.wgsl", workgroup = 128) {
         buffers {
-            write heap_p: EF, write heap_q: EF, read table_p: u32, read table_q: EF, read partials: EF,
-            write state: EF, write sponge: F, write tape: F, read round_constants: F,
-            read padding: EF
+            write heap: EF, read table_p: u32, read table_q: EF, read partials: EF, write state: EF,
+            write sponge: F, write tape: F, read round_constants: F
         }
-        params { slots, tail, first, vars, layer, last_layer, levels, top, absorb_index, sample_index, tape_at, real, padded }
+        params { task, slots, first, vars, layer, last_layer, levels, top, absorb_index, sample_index, tape_at, real, padded }
     }
 }
 
@@ -28,10 +27,24 @@ pub(crate) struct Rounds {
     pub state: GkrState,
 }
 
-/// What one invocation does.
+/// What a dispatch does: the constants of these names in `wgsl/gkr/rounds.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+enum Task {
+    /// The heap, the root, and the layers that are proved from the heap.
+    Start,
+    /// Two rounds.
+    Window,
+    /// The rest of a layer.
+    Tail,
+}
+
+/// A dispatch.
 struct Invocation<'a> {
+    task: Task,
     sums: Option<&'a PartialSums>,
-    table: Option<&'a Fractions>,
+    /// One piece, with numerators of the extension.
+    table: &'a Fractions,
     first: usize,
     vars: usize,
     layer: usize,
@@ -51,8 +64,9 @@ impl Rounds {
     ///
     /// As [`round_constants`].
     pub fn start(&self, rec: &mut Recorder, last_layer: usize, sponge: &KernelSponge) -> Result<()> {
-        assert!(last_layer <= Self::SMALL_LAYER && last_layer < self.heap.top, "layer {last_layer} not in the heap");
-        let start = Invocation { sums: None, table: None, first: 0, vars: 0, layer: 0, last_layer };
+        assert!(last_layer <= Self::SMALL_LAYER && last_layer < self.heap.top(), "layer {last_layer} not in the heap");
+        let table = &self.heap.level;
+        let start = Invocation { task: Task::Start, sums: None, table, first: 0, vars: 0, layer: 0, last_layer };
         self.record(rec, start, sponge)
     }
 
@@ -69,8 +83,9 @@ impl Rounds {
         sponge: &KernelSponge,
     ) -> Result<()> {
         let vars = layer - first;
-        let window = Invocation { sums: Some(sums), table: None, first, vars, layer, last_layer: layer };
-        self.record(rec, window, sponge)
+        // no table is read
+        let (task, sums, table) = (Task::Window, Some(sums), &self.heap.level);
+        self.record(rec, Invocation { task, sums, table, first, vars, layer, last_layer: layer }, sponge)
     }
 
     /// All rounds of a layer from variable `first` on, and its claims. `sums` are those of the first window, `table` the folded table.
@@ -87,42 +102,51 @@ impl Rounds {
     ) -> Result<()> {
         let vars = table.vars();
         assert!((2..=Self::TAIL).contains(&vars) && vars == layer - first && !table.raw, "tail of {vars} variables");
-        let table = Some(&table.fractions);
-        let tail = Invocation { sums: Some(sums), table, first, vars, layer, last_layer: layer };
-        self.record(rec, tail, sponge)
+        let (task, sums, table) = (Task::Tail, Some(sums), &table.fractions);
+        self.record(rec, Invocation { task, sums, table, first, vars, layer, last_layer: layer }, sponge)
     }
 
     fn record(&self, rec: &mut Recorder, invocation: Invocation<'_>, sponge: &KernelSponge) -> Result<()> {
-        let unused = rec.gpu().table("unused fractions", || vec![EF::default()])?;
-        let unused_numerator = unused.cast();
-        let table = invocation.table;
-        assert!(table.is_none_or(|t| t.numer.len() == 1 && !t.base_numerators), "the last table is one folded piece");
+        let Invocation { task, sums, table, first, vars, layer, last_layer } = invocation;
+        assert!(table.numer.len() == 1 && !table.base_numerators, "a table is one piece of sums");
         let kernel = RoundsKernel {
-            heap_p: &self.heap.numer,
-            heap_q: &self.heap.denom,
-            table_p: table.map_or(&unused_numerator, |t| &t.numer[0]),
-            table_q: table.map_or(&unused, |t| &t.denom[0]),
-            partials: invocation.sums.map_or(&unused, |s| &s.buffer),
+            heap: &self.heap.nodes,
+            table_p: &table.numer[0],
+            table_q: &table.denom[0],
+            // the start has none
+            partials: sums.map_or(&table.denom[0], |s| &s.buffer),
             state: &self.state.buffer,
             sponge: &sponge.state,
             tape: &sponge.tape,
             round_constants: &round_constants(rec.gpu())?,
-            padding: &self.state.padding.denom,
-            slots: invocation.sums.map_or(0, |s| s.slots) as u32,
-            tail: table.is_some() as u32,
-            first: invocation.first as u32,
-            vars: invocation.vars as u32,
-            layer: invocation.layer as u32,
-            last_layer: invocation.last_layer as u32,
-            levels: self.state.padding.levels as u32,
-            top: self.heap.top as u32,
+            task: task as u32,
+            slots: sums.map_or(0, |s| s.slots) as u32,
+            first: first as u32,
+            vars: vars as u32,
+            layer: layer as u32,
+            last_layer: last_layer as u32,
+            levels: self.state.levels as u32,
+            top: self.heap.top() as u32,
             absorb_index: sponge.absorb_index,
             sample_index: sponge.sample_index,
             tape_at: sponge.tape_at,
-            real: table.map_or(0, |t| t.real_len) as u32,
-            padded: self.state.padding.exists as u32,
+            real: table.real_len as u32,
+            padded: self.state.padded as u32,
         };
         rec.dispatch(&kernel, Grid::workgroups(1));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::wgsl_constant;
+
+    #[test]
+    fn tasks_have_their_numbers() {
+        let constant = |name| wgsl_constant(include_str!("../../../wgsl/gkr/rounds.wgsl"), name);
+        let tasks = [("START", Task::Start), ("WINDOW", Task::Window), ("TAIL", Task::Tail)];
+        assert_eq!(tasks.map(|(name, _)| constant(name)), tasks.map(|(_, task)| task as u32));
     }
 }

@@ -6,7 +6,10 @@ use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use super::*;
-use crate::gpu::{testing, to_words, Recorder};
+use crate::{
+    gpu::{testing, to_words, Recorder},
+    kernels::wgsl_constant,
+};
 
 fn random_exts(len: usize, seed: u64) -> Vec<EF> {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -59,14 +62,14 @@ fn pad(fractions: &mut [Frac<EF>], real_len: usize, alpha: EF) {
     fractions[real_len..].fill(Frac { p: EF::ZERO, q: alpha });
 }
 
-/// Padding with alpha at word 4 of a tape, for a tree of `levels` levels.
-fn padding(gpu: &Gpu, levels: usize) -> (Padding, EF) {
+/// The state for a tree of `levels` levels with padding, alpha at word 4 of a tape.
+fn padded(gpu: &Gpu, levels: usize) -> (GkrState, EF) {
     let values = random_exts(2, 9);
     let tape = gpu.upload(&values, "tape").unwrap().cast();
     let mut rec = gpu.recorder("test");
-    let padding = Padding::new(&mut rec, levels, &Challenge::new(&tape, 4)).unwrap();
+    let state = GkrState::padded(&mut rec, levels, &Challenge::new(&tape, 4)).unwrap();
     rec.submit().unwrap();
-    (padding, values[1])
+    (state, values[1])
 }
 
 fn host_raise(fractions: &[Frac<EF>], rise: usize) -> Vec<Frac<EF>> {
@@ -82,15 +85,24 @@ fn assert_fractions(found: &[Frac<EF>], expected: &[Frac<EF>], what: &str) {
 }
 
 #[test]
+fn the_state_is_laid_out_as_the_kernels_know_it() {
+    let constant = |name| wgsl_constant(include_str!("../../../wgsl/gkr/state.wgsl"), name) as usize;
+    let names = ["POINTS", "MAX_VARS", "PADDING", "STATE"];
+    let expected = [GkrState::point(0), GkrState::MAX_VARS, GkrState::PADDING, GkrState::LEN];
+    assert_eq!(names.map(constant), expected);
+    assert_eq!(GkrState::point(1), GkrState::point(0) + GkrState::MAX_VARS);
+}
+
+#[test]
 fn levels_are_sums_of_neighbours() {
     let gpu = testing::gpu();
     let full = [(0, 0), (1, 1), (3, 3), (5, 2), (11, 1), (12, 3)].map(|(log_len, rise)| (log_len, rise, 1 << log_len));
     for (log_len, rise, real_len) in full.into_iter().chain([(1, 1, 1), (4, 2, 9), (9, 3, 303), (11, 1, 1025)]) {
         for mut leaves in [random_fractions(log_len, 1), random_leaves(log_len, 1)] {
-            let (padding, alpha) = padding(&gpu, log_len + 3);
+            let (state, alpha) = padded(&gpu, log_len + 3);
             pad(&mut leaves, real_len, alpha.exp_power_of_2(3));
             let mut rec = gpu.recorder("test");
-            let level = raise(&mut rec, &upload(&gpu, &leaves, real_len), rise, &padding).unwrap();
+            let level = raise(&mut rec, &upload(&gpu, &leaves, real_len), rise, &state).unwrap();
             let expected = &host_raise(&leaves, rise)[..real_len.div_ceil(1 << rise)];
             let what = format!("{real_len} of 2^{log_len} leaves, rise {rise}");
             assert_fractions(&download(rec, &level), expected, &what);
@@ -99,20 +111,16 @@ fn levels_are_sums_of_neighbours() {
 }
 
 #[test]
-fn the_heap_takes_a_level_at_its_place() {
+fn the_heap_has_its_lowest_level_with_padding() {
     let gpu = testing::gpu();
     for (log_len, top, real_len) in [(1, 1, 2), (4, 4, 16), (10, 9, 1024), (12, 9, 4096), (3, 3, 5), (12, 9, 2049)] {
         let mut leaves = random_fractions(log_len, 2);
-        let (padding, alpha) = padding(&gpu, log_len);
+        let (state, alpha) = padded(&gpu, log_len);
         pad(&mut leaves, real_len, alpha);
-        let heap = Heap::alloc(&gpu, top).unwrap();
         let mut rec = gpu.recorder("test");
-        heap.fill_top(&mut rec, &upload(&gpu, &leaves, real_len), &padding);
-        let real_len = 2 << top;
-        let (numer, denom) = (vec![heap.numer.cast()], vec![heap.denom.clone()]);
-        let whole = Fractions { log_len: top + 1, real_len, numer, denom, base_numerators: false };
-        let found = download(rec, &whole);
-        assert_fractions(&found[1 << top..], &host_raise(&leaves, log_len - top), "heap");
+        let heap = Heap::above(&mut rec, &upload(&gpu, &leaves, real_len), top, &state).unwrap();
+        assert_eq!((heap.top(), heap.nodes.len()), (top, 4 << top));
+        assert_fractions(&download(rec, &heap.level), &host_raise(&leaves, log_len - top), "heap");
     }
 }
 
@@ -126,13 +134,16 @@ struct Challenges {
 }
 
 fn challenges(gpu: &Gpu, layer: usize) -> (Challenges, GkrState) {
-    let values = random_exts(4 + 2 * GkrState::MAX_VARS, layer as u64);
+    let mut values = random_exts(GkrState::LEN, layer as u64);
     let point = GkrState::point(layer);
     let xi = values[point..point + layer].to_vec();
     // a level that lies two above the leaves
-    let (padding, alpha) = padding(gpu, layer + 3);
+    let (levels, alpha) = (layer + 3, values[GkrState::PADDING]);
+    for k in 0..=levels {
+        values[GkrState::PADDING + k] = alpha.exp_power_of_2(k);
+    }
     let host = Challenges { lambda: values[0], r0: values[2], r1: values[3], alpha, xi };
-    (host, GkrState { buffer: gpu.upload(&values, "state").unwrap(), padding })
+    (host, GkrState { buffer: gpu.upload(&values, "state").unwrap(), levels, padded: true })
 }
 
 #[test]
@@ -236,7 +247,7 @@ fn check_pass(case: Case) {
     let gpu = testing::gpu();
     let layer = case.first + case.vars;
     let (host, state) = challenges(&gpu, layer);
-    let source = case.source(&host, state.padding.levels);
+    let source = case.source(&host, state.levels);
     let mut rec = gpu.recorder("test");
     let eq = EqTables::build(&mut rec, &state, layer).unwrap();
     let fractions = upload(&gpu, &source, case.real_len());

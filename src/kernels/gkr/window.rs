@@ -14,7 +14,7 @@ kernel! {
     struct Window("gkr/window.wgsl", workgroup = 256) {
         buffers {
             read source_p: u32, read source_q: EF, write target_p: u32, write target_q: EF,
-            read eq: EF, read state: EF, write partials: EF, read padding: EF
+            read eq: EF, read state: EF, write partials: EF
         }
         params {
             first, len, target_at, first_y, rise, raw, fold, slot, low_vars, low_at, high_at, real, squarings
@@ -172,7 +172,6 @@ impl Pass<'_> {
             eq: &eq.buffer,
             state: &state.buffer,
             partials,
-            padding: &state.padding.denom,
             first: chunk.first as u32,
             len: chunk.len as u32,
             target_at: target_at as u32,
@@ -185,7 +184,7 @@ impl Pass<'_> {
             low_at: suffix.low_at as u32,
             high_at: suffix.high_at as u32,
             real: source.real_from(chunk.piece * source.piece_len()) as u32,
-            squarings: state.padding.squarings(level),
+            squarings: state.squarings(level),
             BASE_NUMERATORS: source.base_numerators,
         }
     }

@@ -15,7 +15,7 @@ kernel! {
     struct Wide("ntt/wide.wgsl", workgroup = 512) {
         buffers { read src: u32, write dst: u32, read roots: F, read twiddles: F }
         params { columns, repeat, inverse }
-        overrides { FIRST, FOLD, LOG_L, LOG_M, LOG_FIRST_L }
+        overrides { PLACE, FOLD, LOG_L, LOG_M, LOG_FIRST_L }
     }
 }
 
@@ -42,7 +42,7 @@ pub const MAX_LOG_L: usize = 14;
 const ENOUGH_WORKGROUPS: usize = 512;
 const MAX_REPEAT: usize = 16;
 
-/// Where a pass stands in a transform.
+/// Where a pass stands in a transform: the constants of these names in `wgsl/ntt/wide.wgsl`, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The first of two: reads coefficients.
@@ -57,6 +57,16 @@ pub enum Place {
     },
     /// After narrow passes: reads natural order.
     LastNatural,
+}
+
+impl Place {
+    fn number(self) -> u32 {
+        match self {
+            Self::First { .. } => 0,
+            Self::Last { .. } => 1,
+            Self::LastNatural => 2,
+        }
+    }
 }
 
 /// A pass over columns of 2^log_n words.
@@ -117,7 +127,7 @@ impl WidePass<'_> {
             columns,
             repeat,
             inverse,
-            FIRST: matches!(self.place, Place::First { .. }) as u32,
+            PLACE: self.place.number(),
             FOLD: self.fold as u32,
             LOG_L: log_l as u32,
             LOG_M: log_m as u32,
@@ -138,4 +148,18 @@ fn twiddles(gpu: &Gpu, log_l: usize) -> Result<DeviceBuffer<F>> {
         };
         powers(10, 64, 16).chain(powers(6, 8, 8)).chain(powers(4 + log_l, 1 << log_l, 16)).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::wgsl_constant;
+
+    #[test]
+    fn places_have_their_numbers() {
+        let constant = |name| wgsl_constant(include_str!("../../../wgsl/ntt/wide.wgsl"), name);
+        let first = ("FIRST", Place::First { log_m: 10 });
+        let places = [first, ("LAST", Place::Last { log_first_l: 1 }), ("LAST_NATURAL", Place::LastNatural)];
+        assert_eq!(places.map(|(name, _)| constant(name)), places.map(|(_, place)| place.number()));
+    }
 }

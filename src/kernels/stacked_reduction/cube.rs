@@ -7,16 +7,11 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
-    kernels::transcript::Challenge,
+    kernels::{
+        eq::{Ends, EqHeaps},
+        transcript::Challenge,
+    },
 };
-
-kernel! {
-    /// eq over all prefixes of r.
-    struct EqTablesKernel("stacked_reduction/eq_tables.wgsl", workgroup = 64) {
-        buffers { read r: EF, write eq_tables: EF }
-        params { low_bits, high_bits }
-    }
-}
 
 kernel! {
     /// The weights of all groups' combined vectors.
@@ -50,12 +45,8 @@ impl EqTables {
     ///
     /// As [`Gpu::alloc`].
     pub fn new(rec: &mut Recorder, r: &DeviceBuffer<EF>, low_bits: usize, high_bits: usize) -> Result<Self> {
-        assert!(low_bits + high_bits < r.len(), "r has a coordinate per dimension");
-        let len = (2 << low_bits) + (2 << high_bits);
-        let tables = rec.gpu().alloc(len, "eq tables")?;
-        let kernel = EqTablesKernel { r, eq_tables: &tables, low_bits: low_bits as u32, high_bits: high_bits as u32 };
-        rec.dispatch(&kernel, Grid::threads(len));
-        Ok(Self { tables, low_bits })
+        let heaps = EqHeaps { coordinates: r, first: 1, low_vars: low_bits, high_vars: high_bits, of: Ends::Prefixes };
+        Ok(Self { tables: heaps.record(rec)?, low_bits })
     }
 }
 

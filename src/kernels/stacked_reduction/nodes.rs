@@ -28,7 +28,7 @@ kernel! {
             read tape: F, read plan: u32, read source_values: EF, read source_weights: EF,
             write node_values: EF, write node_weights: EF, write partials: EF,
         }
-        params { nodes, commits, plan_at, u_word, sum, workgroups, partial_at }
+        params { nodes, commits, plan_at, u_word, paired, workgroups, partial_at }
     }
 }
 
@@ -126,7 +126,7 @@ impl NodeRound<'_> {
             commits: self.commits as u32,
             plan_at: self.plan_at as u32,
             u_word: self.u.word(),
-            sum: self.sum as u32,
+            paired: if self.sum { self.nodes as u32 } else { 0 },
             workgroups: workgroups as u32,
             partial_at: partial_at as u32,
         };

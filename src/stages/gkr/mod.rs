@@ -45,8 +45,8 @@ pub use proof::{FractionalSumcheck, FractionalSumcheckProof};
 use self::{proof::LayerProof, tree::FractionTree};
 use crate::{
     error::{Error, Result},
-    gpu::Recorder,
-    kernels::gkr::{EqTables, GkrState, Padding, PartialSums, Rounds, SumPass},
+    gpu::{Recorder, Ticket},
+    kernels::gkr::{EqTables, GkrState, Heap, PartialSums, Rounds, SumPass},
     stages::{
         transcript::{Challenge, KernelStep, Observed, Transcript},
         ProofShape,
@@ -85,8 +85,9 @@ pub fn fractional_sumcheck(
     if leaves.real_len < leaves.len() {
         return Err(Error::InvalidInput("leaves with padding, but no alpha for it".into()));
     }
-    let padding = Padding::none(rec.gpu(), leaves.log_len)?;
-    prove(tx, rec, leaves, padding)
+    check_levels(&leaves)?;
+    let state = GkrState::alloc(rec.gpu(), leaves.log_len)?;
+    prove(tx, rec, leaves, state)
 }
 
 /// As [`fractional_sumcheck`], with the leaves from `real_len` on being 0 / `alpha` without being stored or read.
@@ -100,26 +101,31 @@ pub fn padded_fractional_sumcheck(
     leaves: Fractions,
     alpha: &Challenge,
 ) -> Result<FractionalSumcheck> {
-    let padding = Padding::new(rec, leaves.log_len, alpha)?;
-    prove(tx, rec, leaves, padding)
+    check_levels(&leaves)?;
+    let state = GkrState::padded(rec, leaves.log_len, alpha)?;
+    prove(tx, rec, leaves, state)
+}
+
+fn check_levels(leaves: &Fractions) -> Result<()> {
+    let levels = leaves.log_len;
+    if !(1..=GkrState::MAX_VARS).contains(&levels) {
+        return Err(Error::InvalidInput(format!("a fractional sumcheck over 2^{levels} leaves")));
+    }
+    Ok(())
 }
 
 fn prove(
     tx: &mut Transcript<'_>,
     rec: &mut Recorder,
     leaves: Fractions,
-    padding: Padding,
+    state: GkrState,
 ) -> Result<FractionalSumcheck> {
     let levels = leaves.log_len;
-    if !(1..=GkrState::MAX_VARS).contains(&levels) {
-        return Err(Error::InvalidInput(format!("a fractional sumcheck over 2^{levels} leaves")));
-    }
-    let tree = FractionTree::build(rec, leaves, &padding)?;
-    let state = GkrState::alloc(rec.gpu(), padding)?;
+    let tree = FractionTree::build(rec, leaves, &state)?;
     let rounds = Rounds { heap: tree.heap.clone(), state };
     let mut prover = Prover { tx, rec, tree, levels, rounds };
     let (root, mut layers) = prover.small_layers()?;
-    let root_numerator = prover.rec.download_range(&prover.tree.heap.numer, 1..2);
+    let root_numerator = prover.root_numerator();
     for layer in layers.len()..levels {
         layers.push(prover.layer(layer)?);
     }
@@ -149,6 +155,11 @@ impl Prover<'_, '_> {
             LayerProof::new(&steps, range)
         });
         Ok((steps.observed[0].clone(), layers.collect()))
+    }
+
+    fn root_numerator(&mut self) -> Ticket<EF> {
+        let at = Heap::ROOT_NUMERATOR;
+        self.rec.download_range(&self.tree.heap.nodes, at..at + 1)
     }
 
     /// A layer of more variables than the heap serves, two variables at a time.

@@ -3,7 +3,7 @@
 use crate::{
     error::Result,
     gpu::Recorder,
-    kernels::gkr::{raise, Fractions, Heap, LayerTable, Padding},
+    kernels::gkr::{raise, Fractions, GkrState, Heap, LayerTable},
 };
 
 /// The lowest level in the heap: the layers up to 8 variables are proved from it.
@@ -24,17 +24,17 @@ pub(super) struct FractionTree {
 
 impl FractionTree {
     /// Builds the stored levels and the heap's lowest one; the rest of the heap is built by the kernel that reads it.
-    pub fn build(rec: &mut Recorder, leaves: Fractions, padding: &Padding) -> Result<Self> {
-        let heap = Heap::alloc(rec.gpu(), HEAP_LEVEL.min(leaves.log_len))?;
+    pub fn build(rec: &mut Recorder, leaves: Fractions, state: &GkrState) -> Result<Self> {
         let mut stored: Vec<Fractions> = vec![];
         if leaves.log_len > HEAP_LEVEL + 1 + SKIPPED {
-            stored.push(raise(rec, &leaves, SKIPPED + 1, padding)?);
+            stored.push(raise(rec, &leaves, SKIPPED + 1, state)?);
             while let Some(level) = stored.last().filter(|level| level.log_len > HEAP_LEVEL + 1) {
-                let next = raise(rec, level, 1, padding)?;
+                let next = raise(rec, level, 1, state)?;
                 stored.push(next);
             }
         }
-        heap.fill_top(rec, stored.last().unwrap_or(&leaves), padding);
+        let top = HEAP_LEVEL.min(leaves.log_len);
+        let heap = Heap::above(rec, stored.last().unwrap_or(&leaves), top, state)?;
         Ok(Self { leaves: Some(leaves), stored, heap })
     }
 
