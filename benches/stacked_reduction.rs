@@ -16,8 +16,8 @@ use openvm_wgpu_backend::internals::{
     gpu::DeviceMatrix,
     kernels::{
         stacked_reduction::{
-            skip_domain, CellDots, ColumnRun, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, Round0,
-            RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+            skip_domain, CellDots, ColumnRun, Combination, CombinedPiece, CubeRound, CubeTables, EqTables,
+            LambdaPowers, Records, Round0, RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
         },
         transcript::Challenge,
     },
@@ -50,15 +50,16 @@ fn cells(c: &mut Criterion) {
     let mut group = c.benchmark_group("stacked reduction/cells");
     group.throughput(Throughput::Bytes((4 * WIDTH * height) as u64));
     group.bench_function("lambda-combination of 42 columns", |b| {
-        time(b, &gpu, |rec| lambda.combine(rec, &run, 0..height, &combined, false));
+        let (lambda, run, combined) = (&lambda, &run, &combined);
+        time(b, &gpu, |rec| Combination { lambda, run, rows: 0..height, combined, accumulate: false }.record(rec));
     });
     let point = filled(&gpu, 1 << (L_SKIP + 1));
     let mut rec = gpu.recorder("bench");
     let weights = RowWeights::new(&mut rec, &u, &point, L_SKIP).expect("memory");
     rec.wait().expect("device");
     let partials = gpu.alloc(WIDTH << weights.log_blocks(), "partial openings").expect("memory");
-    let dots = CellDots { weights: &weights, partials: &partials };
-    group.bench_function("openings of 42 columns", |b| time(b, &gpu, |rec| dots.run(rec, &run, 0)));
+    let dots = CellDots { weights: &weights, run: &run, slot: 0, partials: &partials };
+    group.bench_function("openings of 42 columns", |b| time(b, &gpu, |rec| dots.record(rec)));
     group.finish();
 }
 
@@ -81,7 +82,8 @@ fn vectors(c: &mut Criterion) {
     let records = round0.records_of(&eq, log_height, height) << (L_SKIP + 1);
     let records = gpu.alloc(records, "records").expect("memory");
     group.throughput(Throughput::Bytes((16 * height) as u64));
-    group.bench_function("sums of round 0", |b| time(b, &gpu, |rec| round0.records(rec, &eq, &piece, (&records, 0))));
+    let sums = Records { round0: &round0, eq: &eq, piece: &piece, records: &records, record_at: 0 };
+    group.bench_function("sums of round 0", |b| time(b, &gpu, |rec| sums.record(rec)));
 
     // values and weights: 32 bytes of an element are read, 32 written for two of them
     let len = height >> L_SKIP;
@@ -90,9 +92,10 @@ fn vectors(c: &mut Criterion) {
     let partials = gpu.alloc(PARTIAL_ELEMENTS, "partial sums").expect("memory");
     for len in [len, len / 8, len / 64] {
         group.throughput(Throughput::Bytes((48 * len) as u64));
-        let round = CubeRound { tables: &tables, next: &next, len: len / 2, paired: len / 2, fold: Some(&u) };
+        let (tables, next, partials) = (&tables, &next, &partials);
+        let round = CubeRound { tables, next, len: len / 2, paired: len / 2, fold: Some(&u), partials };
         group.bench_function(format!("fold and sums of a round of 2^{}", len.ilog2()), |b| {
-            time(b, &gpu, |rec| assert!(round.run(rec, &partials) > 0));
+            time(b, &gpu, |rec| assert!(round.record(rec) > 0));
         });
     }
     group.finish();

@@ -94,27 +94,31 @@ impl LambdaPowers {
     pub fn new(rec: &mut Recorder, lambda: &Challenge, views: usize) -> Result<Self> {
         Ok(Self { powers: powers(rec, lambda, 2 * views)? })
     }
+}
 
-    /// `combined[i]` (+)= the sum of the run's cells of row `rows.start + i`, weighted by the views' powers.
-    pub fn combine(
-        &self,
-        rec: &mut Recorder,
-        run: &ColumnRun,
-        rows: Range<usize>,
-        combined: &DeviceBuffer<EF>,
-        accumulate: bool,
-    ) {
+/// `combined[i]` (+)= the sum of the run's cells of row `rows.start + i`, weighted by the views' powers.
+pub struct Combination<'a> {
+    pub lambda: &'a LambdaPowers,
+    pub run: &'a ColumnRun,
+    pub rows: Range<usize>,
+    pub combined: &'a DeviceBuffer<EF>,
+    /// Adds to what is there.
+    pub accumulate: bool,
+}
+
+impl Combination<'_> {
+    /// Records it.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { lambda, run, rows, combined, accumulate } = self;
         run.check();
-        assert!(
-            2 * (run.first_view + run.views) <= self.powers.len() && rows.end <= 1 << run.log_height,
-            "rows of a run"
-        );
+        let powers = &lambda.powers;
+        assert!(2 * (run.first_view + run.views) <= powers.len() && rows.end <= 1 << run.log_height, "rows of a run");
         assert!(rows.len().is_power_of_two() && rows.len() <= combined.len(), "room for the combination");
         let row_lanes_log = row_lanes_log(rows.len(), run.views);
         for (i, part) in run.parts(rows.len()).iter().enumerate() {
             let kernel = Combine {
                 source: &part.source,
-                lambda_powers: &self.powers,
+                lambda_powers: powers,
                 combined,
                 offset: (part.offset + rows.start * part.stride) as u32,
                 pitch: part.pitch as u32,
@@ -123,7 +127,7 @@ impl LambdaPowers {
                 views: part.views as u32,
                 first_view: part.first_view as u32,
                 row_lanes_log: row_lanes_log as u32,
-                accumulate: (accumulate || i > 0) as u32,
+                accumulate: (*accumulate || i > 0) as u32,
             };
             rec.dispatch(&kernel, Grid::workgroups(rows.len().div_ceil(4 << row_lanes_log)));
         }
@@ -184,15 +188,18 @@ impl RowWeights {
     }
 }
 
-/// Openings of columns at u, as partial sums per block: `partials[slot 2^log_blocks + block]`.
+/// Openings of a run's columns at u, as partial sums per block: `partials[slot 2^log_blocks + block]`, the slots from `slot` on.
 pub struct CellDots<'a> {
     pub weights: &'a RowWeights,
+    pub run: &'a ColumnRun,
+    pub slot: usize,
     pub partials: &'a DeviceBuffer<EF>,
 }
 
 impl CellDots<'_> {
-    /// The dot products of a run's columns with their weights, to the slots from `slot` on.
-    pub fn run(&self, rec: &mut Recorder, run: &ColumnRun, slot: usize) {
+    /// Records the dot products of the columns with their weights.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { run, slot, .. } = *self;
         run.check();
         let RowWeights { l_skip, n, .. } = *self.weights;
         assert_eq!(run.log_height.max(l_skip), l_skip + n, "weights are for this height");

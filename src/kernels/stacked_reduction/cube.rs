@@ -15,7 +15,7 @@ use crate::{
 
 kernel! {
     /// The weights of all groups' combined vectors.
-    struct CubeWeights("stacked_reduction/cube_weights.wgsl", workgroup = 256) {
+    struct CubeWeightsKernel("stacked_reduction/cube_weights.wgsl", workgroup = 256) {
         buffers { read plan: u32, read eq_tables: EF, read point: EF, write weights: EF }
         params { len, groups, low_bits, l_skip, plan_at }
     }
@@ -66,27 +66,34 @@ impl CubeTables {
     pub fn alloc(gpu: &Gpu, len: usize) -> Result<Self> {
         Ok(Self { values: gpu.alloc(len, "combined vectors")?, weights: gpu.alloc(len, "their weights")? })
     }
+}
 
-    /// Fills the weights of `groups` groups; `plan` has three words a group from `plan_at` on (first element, dimension, kind).
-    pub fn fill_weights(
-        &self,
-        rec: &mut Recorder,
-        eq: &EqTables,
-        point: &Point,
-        l_skip: usize,
-        (plan, plan_at, groups): (&DeviceBuffer<u32>, usize, usize),
-    ) {
+/// The weights of `groups` groups on their cubes, to `weights`.
+pub struct CubeWeights<'a> {
+    pub eq: &'a EqTables,
+    pub point: &'a Point,
+    /// Three words a group from `plan_at` on: first element, dimension, kind.
+    pub plan: &'a DeviceBuffer<u32>,
+    pub plan_at: usize,
+    pub groups: usize,
+    pub weights: &'a DeviceBuffer<EF>,
+}
+
+impl CubeWeights<'_> {
+    /// Records it.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { eq, point, plan, plan_at, groups, weights } = *self;
         assert!(plan_at + 3 * groups <= plan.len(), "groups");
-        let len = self.weights.len();
-        let kernel = CubeWeights {
+        let len = weights.len();
+        let kernel = CubeWeightsKernel {
             plan,
             eq_tables: &eq.tables,
             point: &point.values,
-            weights: &self.weights,
+            weights,
             len: len as u32,
             groups: groups as u32,
             low_bits: eq.low_bits as u32,
-            l_skip: l_skip as u32,
+            l_skip: point.l_skip() as u32,
             plan_at: plan_at as u32,
         };
         rec.dispatch(&kernel, Grid::threads(len));
@@ -101,18 +108,20 @@ pub struct CubeRound<'a> {
     pub paired: usize,
     /// The challenge to fold with; `None` in the first round, which evaluates `tables` as they are.
     pub fold: Option<&'a Challenge>,
+    /// At least [`PARTIAL_ELEMENTS`].
+    pub partials: &'a DeviceBuffer<EF>,
 }
 
 impl CubeRound<'_> {
     /// Folds into `next` and leaves partial sums; returns how many pairs of them.
-    pub fn run(&self, rec: &mut Recorder, partials: &DeviceBuffer<EF>) -> usize {
+    pub fn record(&self, rec: &mut Recorder) -> usize {
         if self.len == 0 {
             return 0;
         }
         let (sources, results) = if self.fold.is_some() { (2 * self.len, self.len) } else { (self.len, 0) };
         assert!(sources <= self.tables.values.len() && results <= self.next.values.len(), "tables of a round");
         assert!(
-            self.paired <= self.len && self.paired.is_multiple_of(2) && partials.len() >= PARTIAL_ELEMENTS,
+            self.paired <= self.len && self.paired.is_multiple_of(2) && self.partials.len() >= PARTIAL_ELEMENTS,
             "pairs"
         );
         let workgroups = round_workgroups(self.len.div_ceil(2));
@@ -123,7 +132,7 @@ impl CubeRound<'_> {
             weights: &self.tables.weights,
             next_values: &self.next.values,
             next_weights: &self.next.weights,
-            partials,
+            partials: self.partials,
             len: self.len as u32,
             paired: self.paired as u32,
             fold: self.fold.is_some() as u32,

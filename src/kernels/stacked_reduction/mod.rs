@@ -8,10 +8,10 @@ mod round0;
 #[cfg(test)]
 mod tests;
 
-pub use cells::{CellDots, ColumnRun, LambdaPowers, RowWeights};
-pub use cube::{CubeRound, CubeTables, EqTables};
+pub use cells::{CellDots, ColumnRun, Combination, LambdaPowers, RowWeights};
+pub use cube::{CubeRound, CubeTables, CubeWeights, EqTables};
 pub use nodes::{NodeRound, NodeTables, ViewSums};
-pub use round0::{skip_domain, CombinedPiece, Point, Round0, RECORD_ELEMENTS};
+pub use round0::{skip_domain, CombinedPiece, FoldPle, Point, Polynomial0, Records, Round0, RECORD_ELEMENTS};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 

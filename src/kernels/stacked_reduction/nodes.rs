@@ -60,13 +60,14 @@ pub struct ViewSums<'a> {
     pub log_blocks: usize,
     pub lambda: &'a LambdaPowers,
     pub cube_weights: &'a DeviceBuffer<EF>,
+    pub partials: &'a DeviceBuffer<EF>,
     pub nodes: &'a NodeTables,
 }
 
 impl ViewSums<'_> {
     /// Adds the partial sums of all slots.
-    pub fn run(&self, rec: &mut Recorder, partials: &DeviceBuffer<EF>) {
-        assert!(self.slots << self.log_blocks <= partials.len(), "partial sums of views");
+    pub fn record(&self, rec: &mut Recorder) {
+        assert!(self.slots << self.log_blocks <= self.partials.len(), "partial sums of views");
         assert!(
             self.plan_at + 4 * self.runs <= self.plan.len() && self.slots <= self.nodes.values.len(),
             "runs of a level"
@@ -74,7 +75,7 @@ impl ViewSums<'_> {
         let lane_bits = self.log_blocks.min(6);
         let kernel = ViewSumsKernel {
             plan: self.plan,
-            partials,
+            partials: self.partials,
             lambda_powers: &self.lambda.powers,
             weights: self.cube_weights,
             node_values: &self.nodes.values,
@@ -102,11 +103,15 @@ pub struct NodeRound<'a> {
     pub u: &'a Challenge,
     /// Whether to evaluate; not on the last level.
     pub sum: bool,
+    /// At least [`PARTIAL_ELEMENTS`], of which the pairs from `partial_at` on are written.
+    pub partials: &'a DeviceBuffer<EF>,
+    pub partial_at: usize,
 }
 
 impl NodeRound<'_> {
-    /// Folds into `next` and leaves partial sums from pair `partial_at` on; returns how many pairs of them.
-    pub fn run(&self, rec: &mut Recorder, partials: &DeviceBuffer<EF>, partial_at: usize) -> usize {
+    /// Folds into `next` and leaves partial sums; returns how many pairs of them.
+    pub fn record(&self, rec: &mut Recorder) -> usize {
+        let Self { partials, partial_at, .. } = *self;
         if self.nodes == 0 {
             return 0;
         }

@@ -48,7 +48,7 @@ kernel! {
 
 kernel! {
     /// A combined vector at u_0.
-    struct FoldPle("stacked_reduction/fold_ple.wgsl", workgroup = 256) {
+    struct FoldPleKernel("stacked_reduction/fold_ple.wgsl", workgroup = 256) {
         buffers { read combined: EF, read point: EF, write folded: EF }
         params { rows, l_skip, out_at }
     }
@@ -115,27 +115,33 @@ impl Round0<'_> {
     pub fn records_of(&self, eq: &EqTables, log_height: usize, len: usize) -> usize {
         (len >> self.block_bits(eq, log_height)).min(PIECE_RECORDS)
     }
+}
 
-    /// Sums of a piece over the hypercube, to the records from `record_at` on.
-    pub fn records(
-        &self,
-        rec: &mut Recorder,
-        eq: &EqTables,
-        piece: &CombinedPiece<'_>,
-        records: (&DeviceBuffer<EF>, usize),
-    ) {
-        let (log_z, n) = self.shape(piece.log_height);
-        let block_bits = self.block_bits(eq, piece.log_height);
+/// Sums of a piece over the hypercube, to the records from `record_at` on.
+pub struct Records<'a> {
+    pub round0: &'a Round0<'a>,
+    pub eq: &'a EqTables,
+    pub piece: &'a CombinedPiece<'a>,
+    pub records: &'a DeviceBuffer<EF>,
+    pub record_at: usize,
+}
+
+impl Records<'_> {
+    /// Records it.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { round0, eq, piece, records, record_at } = *self;
+        let (log_z, n) = round0.shape(piece.log_height);
+        let block_bits = round0.block_bits(eq, piece.log_height);
         assert!(
             piece.start.is_multiple_of(1 << block_bits) && piece.len.is_multiple_of(1 << block_bits),
             "whole blocks"
         );
-        let workgroups = self.records_of(eq, piece.log_height, piece.len);
-        assert!((records.1 + workgroups) << (self.l_skip + 1) <= records.0.len(), "room for the records");
+        let workgroups = round0.records_of(eq, piece.log_height, piece.len);
+        assert!((record_at + workgroups) << (round0.l_skip + 1) <= records.len(), "room for the records");
         let kernel = Round0Records {
             combined: piece.combined,
             eq_tables: &eq.tables,
-            records: records.0,
+            records,
             first_block: (piece.start >> block_bits) as u32,
             blocks: (piece.len >> block_bits) as u32,
             workgroups: workgroups as u32,
@@ -143,52 +149,58 @@ impl Round0<'_> {
             n: n as u32,
             low_bits: eq.low_bits as u32,
             rot: piece.rot as u32,
-            record_at: records.1 as u32,
-            l_skip: self.l_skip as u32,
+            record_at: record_at as u32,
+            l_skip: round0.l_skip as u32,
         };
         // where the skip domain is larger than a workgroup, several share a record
         rec.dispatch(&kernel, Grid::workgroups(workgroups << log_z.saturating_sub(WORKGROUP_LOG)));
     }
+}
 
-    /// The coefficients of s_0 and the kinds' weight polynomials (N + 1 elements a kind). `plan` has three words a kind from `plan_at`
-    /// on (first record, records, log_z), `constants` 2 N + 1 elements a kind.
+/// The polynomial of round 0 from the sums of each kind.
+pub struct Polynomial0<'a> {
+    pub round0: &'a Round0<'a>,
+    pub lambda: &'a Challenge,
+    /// Three words a kind: first record, records, log_z.
+    pub plan: &'a DeviceBuffer<u32>,
+    pub records: &'a DeviceBuffer<EF>,
+    /// 2 N + 1 elements a kind.
+    pub constants: &'a DeviceBuffer<EF>,
+}
+
+impl Polynomial0<'_> {
+    /// The coefficients of s_0 and the kinds' weight polynomials (N + 1 elements a kind).
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn polynomial(
-        &self,
-        rec: &mut Recorder,
-        lambda: &Challenge,
-        (plan, plan_at): (&DeviceBuffer<u32>, usize),
-        records: &DeviceBuffer<EF>,
-        constants: &DeviceBuffer<EF>,
-    ) -> Result<(DeviceBuffer<EF>, DeviceBuffer<EF>)> {
-        let (size, l_skip) = (1 << self.l_skip, self.l_skip as u32);
-        assert!(self.l_skip <= MAX_L_SKIP, "the values of a kind fit the workgroup memory");
-        assert!(plan_at + 3 * self.kinds <= plan.len() && self.kinds * (2 * size + 1) <= constants.len(), "kinds");
-        let polynomials = rec.gpu().alloc(self.kinds * 2 * size, "polynomials of round 0")?;
-        let kind_weights = rec.gpu().alloc(self.kinds * (size + 1), "weights of kinds")?;
+    pub fn record(&self, rec: &mut Recorder) -> Result<(DeviceBuffer<EF>, DeviceBuffer<EF>)> {
+        let Self { round0: &Round0 { l_skip, kinds, skip_domain }, lambda, plan, records, constants } = *self;
+        let size = 1 << l_skip;
+        assert!(l_skip <= MAX_L_SKIP, "the values of a kind fit the workgroup memory");
+        assert!(3 * kinds <= plan.len() && kinds * (2 * size + 1) <= constants.len(), "kinds");
+        let polynomials = rec.gpu().alloc(kinds * 2 * size, "polynomials of round 0")?;
+        let kind_weights = rec.gpu().alloc(kinds * (size + 1), "weights of kinds")?;
         let s_0 = rec.gpu().alloc(2 * size - 1, "s_0")?;
-        let kinds = Round0Kinds {
+        let of_kinds = Round0Kinds {
             tape: lambda.tape(),
             plan,
             records,
             constants,
-            skip_domain: self.skip_domain,
+            skip_domain,
             polynomials: &polynomials,
             kind_weights: &kind_weights,
-            l_skip,
+            l_skip: l_skip as u32,
             lambda_word: lambda.word(),
-            plan_at: plan_at as u32,
+            plan_at: 0,
         };
-        rec.dispatch(&kinds, Grid::workgroups(self.kinds));
+        rec.dispatch(&of_kinds, Grid::workgroups(kinds));
         let poly = Round0Poly {
             polynomials: &polynomials,
             kind_weights: &kind_weights,
             s_0: &s_0,
-            l_skip,
-            kinds: self.kinds as u32,
+            l_skip: l_skip as u32,
+            kinds: kinds as u32,
         };
         rec.dispatch(&poly, Grid::threads(2 * size - 1));
         Ok((s_0, kind_weights))
@@ -229,24 +241,34 @@ impl Point {
         Ok(Self { values, l_skip: round0.l_skip })
     }
 
-    /// `folded[out_at + x] = combined(u_0, x)` for the first `rows` elements of a combined piece.
-    pub fn fold(
-        &self,
-        rec: &mut Recorder,
-        combined: &DeviceBuffer<EF>,
-        rows: usize,
-        folded: (&DeviceBuffer<EF>, usize),
-    ) {
-        assert!(rows.is_multiple_of(1 << self.l_skip) && rows <= combined.len(), "whole prisms");
-        assert!(folded.1 + (rows >> self.l_skip) <= folded.0.len(), "room for the fold");
-        let kernel = FoldPle {
+    pub(super) fn l_skip(&self) -> usize {
+        self.l_skip
+    }
+}
+
+/// `folded[at + x] = combined(u_0, x)` for a combined piece.
+pub struct FoldPle<'a> {
+    pub point: &'a Point,
+    pub combined: &'a DeviceBuffer<EF>,
+    pub folded: &'a DeviceBuffer<EF>,
+    pub at: usize,
+}
+
+impl FoldPle<'_> {
+    /// Records it.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { point, combined, folded, at } = *self;
+        let (rows, l_skip) = (combined.len(), point.l_skip);
+        assert!(rows.is_multiple_of(1 << l_skip), "whole prisms");
+        assert!(at + (rows >> l_skip) <= folded.len(), "room for the fold");
+        let kernel = FoldPleKernel {
             combined,
-            point: &self.values,
-            folded: folded.0,
+            point: &point.values,
+            folded,
             rows: rows as u32,
-            l_skip: self.l_skip as u32,
-            out_at: folded.1 as u32,
+            l_skip: l_skip as u32,
+            out_at: at as u32,
         };
-        rec.dispatch(&kernel, Grid::workgroups(rows.div_ceil(1 << self.l_skip.max(WORKGROUP_LOG))));
+        rec.dispatch(&kernel, Grid::workgroups(rows.div_ceil(1 << l_skip.max(WORKGROUP_LOG))));
     }
 }

@@ -116,12 +116,13 @@ fn combinations_of_columns() {
         for accumulate in [false, true] {
             let combined = gpu.upload(&before, "combined").unwrap();
             let mut rec = gpu.recorder("test");
-            lambda.combine(&mut rec, &run, rows - half..rows, &combined, accumulate);
+            let (lambda, run, combined) = (&lambda, &run, &combined);
+            Combination { lambda, run, rows: rows - half..rows, combined, accumulate }.record(&mut rec);
             let at = |row: usize, c: usize| cells[offset + c * pitch + row * stride];
             let sum = |row: usize| (0..views).map(|c| powers[2 * (2 + c)] * at(row, c)).sum::<EF>();
             let old = |i: usize| if accumulate { before[i] } else { EF::ZERO };
             let expected: Vec<EF> = (0..half).map(|i| old(i) + sum(rows - half + i)).collect();
-            assert_eq!(read(rec, &combined), expected, "{log_height} {views} {accumulate}");
+            assert_eq!(read(rec, combined), expected, "{log_height} {views} {accumulate}");
         }
     }
 }
@@ -164,7 +165,8 @@ fn weights_of_cubes() {
         rec.copy((&values, 0), (&point.values, 0), point_values.len());
         let plan = gpu.upload(&words, "plan").unwrap();
         let cube = CubeTables::alloc(&gpu, expected.len()).unwrap();
-        cube.fill_weights(&mut rec, &eq, &point, l_skip, (&plan, 1, groups.len()));
+        let (eq, point, plan, weights) = (&eq, &point, &plan, &cube.weights);
+        CubeWeights { eq, point, plan, plan_at: 1, groups: groups.len(), weights }.record(&mut rec);
         assert_eq!(read(rec, &cube.weights), expected, "{low_bits}");
     }
 }
@@ -199,7 +201,8 @@ fn sums_over_the_hypercube() {
         for (i, piece) in q.chunks(len).enumerate() {
             let combined = gpu.upload(piece, "piece").unwrap();
             let piece = CombinedPiece { combined: &combined, start: i * len, len, log_height, rot: true };
-            round0.records(&mut rec, &eq, &piece, (&records, i * per_piece));
+            let (round0, eq, piece, record_at) = (&round0, &eq, &piece, i * per_piece);
+            Records { round0, eq, piece, records: &records, record_at }.record(&mut rec);
         }
         let found = read(rec, &records);
         let eq = evals_eq_hypercube(&r[1..1 + n]);
@@ -243,12 +246,19 @@ fn polynomial_of_round_0_and_its_point() {
         let upload = |values: &[EF]| gpu.upload(values, "values").unwrap();
         let plan = gpu.upload(&words, "plan").unwrap();
         let mut rec = gpu.recorder("test");
-        let (s_0, kind_weights) =
-            round0.polynomial(&mut rec, &challenges[0], (&plan, 0), &upload(&records), &upload(&constants)).unwrap();
+        let (records_device, constants_device) = (upload(&records), upload(&constants));
+        let polynomial = Polynomial0 {
+            round0: &round0,
+            lambda: &challenges[0],
+            plan: &plan,
+            records: &records_device,
+            constants: &constants_device,
+        };
+        let (s_0, kind_weights) = polynomial.record(&mut rec).unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, &challenges[1]).unwrap();
         let elements = random_exts(&mut rng, 5 * size);
         let folded = upload(&[EF::ONE; 7]);
-        point.fold(&mut rec, &upload(&elements), elements.len(), (&folded, 1));
+        FoldPle { point: &point, combined: &upload(&elements), folded: &folded, at: 1 }.record(&mut rec);
         let tickets = (rec.download(&s_0), rec.download(&point.values), rec.download(&folded));
         let done = rec.wait().unwrap();
         let (s_0, point) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());
@@ -296,13 +306,13 @@ fn cube_rounds() {
         let (f, k) = (fold(&values, u), fold(&weights, u));
         let mut steps = Steps::new(&gpu);
         let mut rec = gpu.recorder("test");
-        let count =
-            CubeRound { tables: &tables, next: &next, len, paired, fold: Some(challenge) }.run(&mut rec, &partials);
-        steps.step(&mut rec, (&partials, count), product_round(&f[..paired], &k[..paired]));
-        let plain = CubeRound { tables: &tables, next: &next, len: 2 * paired, paired: 2 * paired, fold: None };
-        let count = plain.run(&mut rec, &partials);
+        let (tables, next, partials) = (&tables, &next, &partials);
+        let count = CubeRound { tables, next, len, paired, fold: Some(challenge), partials }.record(&mut rec);
+        steps.step(&mut rec, (partials, count), product_round(&f[..paired], &k[..paired]));
+        let plain = CubeRound { tables, next, len: 2 * paired, paired: 2 * paired, fold: None, partials };
+        let count = plain.record(&mut rec);
         let second = product_round(&values[..2 * paired], &weights[..2 * paired]);
-        steps.step(&mut rec, (&partials, count), second);
+        steps.step(&mut rec, (partials, count), second);
         let tickets = (rec.download(&next.values), rec.download(&next.weights), rec.download(&steps.tape));
         let done = rec.wait().unwrap();
         let tape: Vec<EF> = from_words(&done.take(tickets.2).unwrap());
@@ -326,7 +336,7 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     let partials = gpu.alloc((views + 1) << weights.log_blocks(), "partials").unwrap();
     let source = gpu.upload(&cells, "cells").unwrap();
     let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 4, views };
-    CellDots { weights: &weights, partials: &partials }.run(&mut rec, &run, 1);
+    CellDots { weights: &weights, run: &run, slot: 1, partials: &partials }.record(&mut rec);
     // the slot before belongs to a run of its own
     let plan = gpu.upload(&[9, 0, views as u32 + 2, 0, 1, 1, 1, 4, 1], "plan").unwrap();
     let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, 2 * (views + 4)), "powers").unwrap() };
@@ -342,9 +352,10 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
         log_blocks,
         lambda: &lambda,
         cube_weights,
+        partials: &partials,
         nodes: &nodes,
     };
-    sums.run(&mut rec, &partials);
+    sums.record(&mut rec);
     let tickets = (rec.download(&nodes.values), rec.download(&nodes.weights));
     let tables = (rec.download(&lambda.powers), rec.download(cube_weights));
     let done = rec.wait().unwrap();
@@ -419,9 +430,11 @@ fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
         next: &next,
         u: challenge,
         sum,
+        partials: &partials,
+        partial_at: 0,
     };
     let mut rec = gpu.recorder("test");
-    let count = round.run(&mut rec, &partials, 0);
+    let count = round.record(&mut rec);
     let mut steps = Steps::new(&gpu);
     if sum {
         steps.step(&mut rec, (&partials, count), product_round(&expected[0], &expected[1]));

@@ -67,8 +67,9 @@ use crate::{
     gpu::{DeviceBuffer, Recorder},
     kernels::{
         stacked_reduction::{
-            round_step, skip_domain, CellDots, CombinedPiece, CubeRound, CubeTables, EqTables, LambdaPowers, NodeRound,
-            NodeTables, Point, Round0, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
+            round_step, skip_domain, CellDots, Combination, CombinedPiece, CubeRound, CubeTables, CubeWeights,
+            EqTables, FoldPle, LambdaPowers, NodeRound, NodeTables, Point, Polynomial0, Records, Round0, RowWeights,
+            ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
         },
         MAX_L_SKIP,
     },
@@ -185,7 +186,9 @@ impl<'a, 'h> Prover<'a, 'h> {
             for start in (0..rows).step_by(piece_rows) {
                 let piece = self.rec.gpu().alloc(piece_rows, "combined columns")?;
                 for (i, run) in self.plan.runs_of(g).iter().enumerate() {
-                    self.lambda_powers.combine(self.rec, &run.columns, start..start + piece_rows, &piece, i > 0);
+                    let (lambda, rows) = (&self.lambda_powers, start..start + piece_rows);
+                    let (run, combined, accumulate) = (&run.columns, &piece, i > 0);
+                    Combination { lambda, run, rows, combined, accumulate }.record(self.rec);
                 }
                 pieces.push(piece);
             }
@@ -211,9 +214,11 @@ impl<'a, 'h> Prover<'a, 'h> {
         let kind_words = self.rec.gpu().upload(&kind_words, "kinds of views")?;
         let constants = weights::kind_constants(plan.l_skip, r_0, &plan.kinds);
         let constants = self.rec.gpu().upload(&constants, "weights of kinds")?;
-        let (s_0, kind_weights) = round0.polynomial(self.rec, &self.lambda, (&kind_words, 0), &records, &constants)?;
+        let (round0, lambda, plan) = (&round0, &self.lambda, &kind_words);
+        let polynomial = Polynomial0 { round0, lambda, plan, records: &records, constants: &constants };
+        let (s_0, kind_weights) = polynomial.record(self.rec)?;
         let (s_0, u_0) = self.tx.observe_then_sample(self.rec, &s_0, 0..s_0.len())?;
-        let point = Point::new(self.rec, &round0, &kind_weights, &u_0)?;
+        let point = Point::new(self.rec, round0, &kind_weights, &u_0)?;
         self.u.push(u_0);
         Ok((s_0, point))
     }
@@ -242,7 +247,7 @@ impl<'a, 'h> Prover<'a, 'h> {
                     let len = combined.len();
                     let piece =
                         CombinedPiece { combined, start: i * len, len, log_height: group.log_height, rot: group.rot };
-                    round0.records(self.rec, eq, &piece, (&records, record_at));
+                    Records { round0, eq, piece: &piece, records: &records, record_at }.record(self.rec);
                     record_at += round0.records_of(eq, group.log_height, len);
                 }
             }
@@ -259,11 +264,11 @@ impl<'a, 'h> Prover<'a, 'h> {
             let pieces = if group.n_lift > 0 { pieces.as_slice() } else { &[] };
             for (i, piece) in pieces.iter().enumerate() {
                 let at = group.cube_at + ((i * piece.len()) >> plan.l_skip);
-                point.fold(self.rec, piece, piece.len(), (&cube.values, at));
+                FoldPle { point, combined: piece, folded: &cube.values, at }.record(self.rec);
             }
         }
-        let groups = (&self.plan_words, plan.groups_at, plan.groups.len());
-        cube.fill_weights(self.rec, eq, point, plan.l_skip, groups);
+        let (plan_at, groups, weights) = (plan.groups_at, plan.groups.len(), &cube.weights);
+        CubeWeights { eq, point, plan: &self.plan_words, plan_at, groups, weights }.record(self.rec);
         Ok(cube)
     }
 
@@ -299,8 +304,9 @@ impl<'a, 'h> Prover<'a, 'h> {
             len: if at == 0 { level.cube_paired } else { level.cube_len },
             paired: level.cube_paired,
             fold: (at > 0).then(|| &self.u[at]),
+            partials,
         };
-        round.run(self.rec, partials)
+        round.record(self.rec)
     }
 
     /// The openings of the views that end at this level: the second pass over the cells.
@@ -318,10 +324,9 @@ impl<'a, 'h> Prover<'a, 'h> {
         let weights = RowWeights::new(self.rec, &self.u[1..=at], &point.values, self.plan.l_skip)?;
         let log_blocks = weights.log_blocks();
         let partials = self.rec.gpu().alloc(level.slots << log_blocks, "partial openings")?;
-        let dots = CellDots { weights: &weights, partials: &partials };
         let mut slot = 0;
         for run in &self.plan.runs[level.runs.clone()] {
-            dots.run(self.rec, &run.columns, slot);
+            CellDots { weights: &weights, run: &run.columns, slot, partials: &partials }.record(self.rec);
             slot += run.columns.views;
         }
         let sums = ViewSums {
@@ -332,9 +337,10 @@ impl<'a, 'h> Prover<'a, 'h> {
             log_blocks,
             lambda: &self.lambda_powers,
             cube_weights: &cube.weights,
+            partials: &partials,
             nodes,
         };
-        sums.run(self.rec, &partials);
+        sums.record(self.rec);
         Ok(())
     }
 
@@ -354,8 +360,10 @@ impl<'a, 'h> Prover<'a, 'h> {
             next: &nodes[at % 2],
             u: &self.u[at],
             sum: at < self.plan.n_stack,
+            partials,
+            partial_at,
         };
-        round.run(self.rec, partials, partial_at)
+        round.record(self.rec)
     }
 
     /// Observes a round's evaluations, which `pairs` partial sums add up to, and samples its challenge.
