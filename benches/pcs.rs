@@ -15,7 +15,7 @@ use openvm_wgpu_backend::internals::{
     gpu::{DeviceBuffer, DeviceMatrix, Recorder},
     kernels::{
         merkle::{MerkleTree, Panel, RowSponges},
-        ntt::{self, CellRun, DftShape, Direction},
+        ntt::{self, CellRun, DftShape, Direction, Transform},
     },
     stages::pcs::{commit, CommitParams},
 };
@@ -34,7 +34,8 @@ fn transforms(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(8 * (8 << (log_in + 1))));
     group.bench_function("dft of 8 columns, blowup 2", |b| {
         let dft = |rec: &mut Recorder| {
-            ntt::transform(rec, &work[1], [&work[0], &work[1]], shape, Direction::Forward).expect("dft");
+            let (src, direction) = (&work[1], Direction::Forward);
+            Transform { src, work: [&work[0], src], shape, direction }.record(rec).expect("dft");
         };
         time(b, &gpu, dft);
     });

@@ -6,7 +6,7 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 use openvm_wgpu_backend::internals::{
     gpu::{DeviceBuffer, Gpu, GpuOptions},
-    kernels::sum_rows::sum_rows,
+    kernels::sum_rows::SumRows,
 };
 
 /// Dispatches of one recording.
@@ -27,7 +27,7 @@ fn recording(c: &mut Criterion) {
             let mut rec = gpu.recorder("bench");
             for dispatch in 0..DISPATCHES {
                 let (values, sums) = &buffers[dispatch % BUFFERS];
-                sum_rows(&mut rec, values, 8, 8, sums);
+                SumRows { values, rows: 8, len: 8, out: sums }.record(&mut rec);
             }
             rec.submit().expect("nothing to go wrong");
         });

@@ -21,8 +21,8 @@ use openvm_wgpu_backend::internals::{
         merkle::MerkleTree,
         transcript::{Challenge, Observed},
         whir::{
-            batch::{batch, Block},
-            dots::{residue_dots, ProductWeight},
+            batch::{Batch, Block},
+            dots::{ProductWeight, ResidueDots},
             fold::fold_coefficients,
             round::{round, TermTable},
         },
@@ -52,7 +52,9 @@ fn passes(c: &mut Criterion) {
     let f = filled::<EF>(&gpu, height);
     let block = Block { source: &columns, first_cell: 0, cells: WIDTH * height, log_stride: 0 };
     group.throughput(Throughput::Bytes(((4 * WIDTH + 32) * height) as u64));
-    group.bench_function("batch 42 columns", |b| time(b, &gpu, |rec| batch(rec, &block, (&mu, 0), &f)));
+    group.bench_function("batch 42 columns", |b| {
+        time(b, &gpu, |rec| Batch { block: &block, mu: &mu, first_column: 0, f: &f }.record(rec))
+    });
 
     let coordinates = filled(&gpu, 2 * log_height);
     group.throughput(Throughput::Bytes((16 * height) as u64));
@@ -60,7 +62,8 @@ fn passes(c: &mut Criterion) {
     for factors in [Factors::Eq, Factors::Monomial] {
         let weight = ProductWeight { first: 0, factors };
         group.bench_function(format!("inner products with one {factors:?} term"), |b| {
-            time(b, &gpu, |rec| drop(residue_dots(rec, &f, K_WHIR, &coordinates, &[weight]).expect("recorded")));
+            let dots = ResidueDots { f: &f, k: K_WHIR, coordinates: &coordinates, weights: &[weight] };
+            time(b, &gpu, |rec| drop(dots.record(rec).expect("recorded")));
         });
     }
 

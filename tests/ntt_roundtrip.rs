@@ -8,7 +8,7 @@ use openvm_wgpu_backend::{
     error::Error,
     internals::{
         gpu::{DeviceBuffer, Element, Gpu, GpuOptions},
-        kernels::ntt::{transform, DftShape, Direction, MAX_LOG_SIZE},
+        kernels::ntt::{DftShape, Direction, Transform, MAX_LOG_SIZE},
     },
 };
 use p3_dft::{Radix2DitParallel, TwoAdicSubgroupDft};
@@ -34,7 +34,7 @@ fn transformed<T: Element>(
     direction: Direction,
 ) -> [DeviceBuffer<T>; 2] {
     let mut rec = gpu.recorder("round trip");
-    transform(&mut rec, &from, [&other, &from], shape, direction).unwrap();
+    Transform { src: &from, work: [&other, &from], shape, direction }.record(&mut rec).unwrap();
     rec.submit().unwrap();
     match shape.result_at::<T>() {
         0 => [other, from],

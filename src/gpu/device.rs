@@ -257,7 +257,7 @@ impl Gpu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::GpuOptions;
+    use crate::{gpu::GpuOptions, kernels::sum_rows::SumRows};
 
     #[test]
     fn buffers_of_another_device_are_refused() {
@@ -275,8 +275,9 @@ mod tests {
         assert!(refused(&|rec| _ = rec.download(&foreign)));
         let (values, sum) = (gpu.alloc(2, "values").unwrap(), gpu.alloc(1, "sum").unwrap());
         let foreign_sum = other.alloc(1, "sum").unwrap();
-        assert!(!refused(&|rec| crate::kernels::sum_rows::sum_rows(rec, &values, 1, 2, &sum)));
-        assert!(refused(&|rec| crate::kernels::sum_rows::sum_rows(rec, &values, 1, 2, &foreign_sum)));
+        let sum_to = |out| SumRows { values: &values, rows: 1, len: 2, out };
+        assert!(!refused(&|rec| sum_to(&sum).record(rec)));
+        assert!(refused(&|rec| sum_to(&foreign_sum).record(rec)));
         assert_eq!(gpu.download(&target).unwrap(), [5, 1]);
     }
 

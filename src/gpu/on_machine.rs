@@ -97,7 +97,7 @@ mod tests {
             machine::{Dispatch, KernelId, LinkedKernel, MemoryId},
             Gpu, GpuOptions, LimitProfile,
         },
-        kernels::sum_rows::sum_rows,
+        kernels::sum_rows::SumRows,
     };
 
     /// Memory, and a device that may fail silently: the only kernel it knows is the submission counter.
@@ -179,7 +179,7 @@ mod tests {
         let values = gpu.alloc(2, "values").unwrap();
         let mut rec = gpu.recorder("test");
         let sum = gpu.alloc(1, "sum").unwrap();
-        sum_rows(&mut rec, &values, 1, 2, &sum);
+        SumRows { values: &values, rows: 1, len: 2, out: &sum }.record(&mut rec);
         let error = rec.submit().unwrap_err().to_string();
         assert!(error.contains("unknown kernel"), "{error}");
         gpu.synchronize().unwrap();

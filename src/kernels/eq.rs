@@ -42,7 +42,7 @@ kernel! {
 
 kernel! {
     /// out[at + i] = x^(2^i)
-    struct Squarings("eq/squarings.wgsl", workgroup = 1) {
+    struct SquaringsKernel("eq/squarings.wgsl", workgroup = 1) {
         buffers { read tape: F, write out: EF }
         params { word, len, at }
     }
@@ -62,11 +62,11 @@ pub(crate) fn tensor_table(
 ) -> Result<DeviceBuffer<EF>> {
     let n = range.len();
     let table = rec.gpu().alloc(1 << n, "eq table")?;
-    split_table(rec, coordinates, range, n, factors, (&table, 0));
+    SplitTable { coordinates, range, low_bits: n, factors, out: &table, at: 0 }.record(rec);
     Ok(table)
 }
 
-/// Entries of both halves of a table over `n` coordinates, see [`split_table`].
+/// Entries of both halves of a table over `n` coordinates, see [`SplitTable`].
 pub(crate) fn split_len(n: usize, low_bits: usize) -> usize {
     if low_bits == n {
         return 1 << n;
@@ -75,30 +75,36 @@ pub(crate) fn split_len(n: usize, low_bits: usize) -> usize {
 }
 
 /// The halves of a table: `2^low_bits` entries over the first coordinates of `range`, then those over the others
-/// when there are others ([`split_len`] entries in all), to `out` from an offset.
-pub(crate) fn split_table(
-    rec: &mut Recorder,
-    coordinates: &DeviceBuffer<EF>,
-    range: Range<usize>,
-    low_bits: usize,
-    factors: Factors,
-    (out, at): (&DeviceBuffer<EF>, usize),
-) {
-    let n = range.len();
-    let len = split_len(n, low_bits);
-    assert!(range.end <= coordinates.len(), "coordinates of a table");
-    assert!(at + len <= out.len(), "halves of a table past the end");
-    let split = Split {
-        coordinates,
-        out,
-        first: range.start as u32,
-        low_bits: low_bits as u32,
-        high_bits: (n - low_bits) as u32,
-        factors: factors as u32,
-        at: at as u32,
-        len: len as u32,
-    };
-    rec.dispatch(&split, Grid::threads(len));
+/// when there are others ([`split_len`] entries in all), to `out` from `at` on.
+pub(crate) struct SplitTable<'a> {
+    pub coordinates: &'a DeviceBuffer<EF>,
+    pub range: Range<usize>,
+    pub low_bits: usize,
+    pub factors: Factors,
+    pub out: &'a DeviceBuffer<EF>,
+    pub at: usize,
+}
+
+impl SplitTable<'_> {
+    /// Records it.
+    pub fn record(self, rec: &mut Recorder) {
+        let Self { coordinates, range, low_bits, factors, out, at } = self;
+        let n = range.len();
+        let len = split_len(n, low_bits);
+        assert!(range.end <= coordinates.len(), "coordinates of a table");
+        assert!(at + len <= out.len(), "halves of a table past the end");
+        let kernel = Split {
+            coordinates,
+            out,
+            first: range.start as u32,
+            low_bits: low_bits as u32,
+            high_bits: (n - low_bits) as u32,
+            factors: factors as u32,
+            at: at as u32,
+            len: len as u32,
+        };
+        rec.dispatch(&kernel, Grid::threads(len));
+    }
 }
 
 /// Which parts of a point [`EqHeaps`] are of.
@@ -142,11 +148,22 @@ impl EqHeaps<'_> {
     }
 }
 
-/// `x, x^2, x^4, ..` (`len` of them) for a challenge `x`, to `out` from an offset.
-pub(crate) fn squarings(rec: &mut Recorder, x: &Challenge, len: usize, (out, at): (&DeviceBuffer<EF>, usize)) {
-    assert!(at + len <= out.len(), "squarings past the end");
-    let squarings = Squarings { tape: x.tape(), out, word: x.word(), len: len as u32, at: at as u32 };
-    rec.dispatch(&squarings, Grid::workgroups((len > 0) as usize));
+/// `x, x^2, x^4, ..` (`len` of them) for a challenge `x`, to `out` from `at` on.
+pub(crate) struct Squarings<'a> {
+    pub x: &'a Challenge,
+    pub len: usize,
+    pub out: &'a DeviceBuffer<EF>,
+    pub at: usize,
+}
+
+impl Squarings<'_> {
+    /// Records it.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { x, len, out, at } = *self;
+        assert!(at + len <= out.len(), "squarings past the end");
+        let kernel = SquaringsKernel { tape: x.tape(), out, word: x.word(), len: len as u32, at: at as u32 };
+        rec.dispatch(&kernel, Grid::workgroups((len > 0) as usize));
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +211,8 @@ mod tests {
             let coordinates = gpu.upload(&x, "x").unwrap();
             let out = gpu.alloc(3 + split_len(n, low_bits), "halves").unwrap();
             let mut rec = gpu.recorder("test");
-            split_table(&mut rec, &coordinates, 0..n, low_bits, Factors::Eq, (&out, 3));
+            let (coordinates, factors) = (&coordinates, Factors::Eq);
+            SplitTable { coordinates, range: 0..n, low_bits, factors, out: &out, at: 3 }.record(&mut rec);
             let ticket = rec.download(&out);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             let (low, high) = found[3..].split_at(1 << low_bits);
@@ -243,8 +261,8 @@ mod tests {
         let out = gpu.upload(&vec![EF::ONE; 30], "out").unwrap();
         let mut rec = gpu.recorder("test");
         let challenge = Challenge::new(&device_tape, 5);
-        squarings(&mut rec, &challenge, 0, (&out, 0));
-        squarings(&mut rec, &challenge, 27, (&out, 2));
+        Squarings { x: &challenge, len: 0, out: &out, at: 0 }.record(&mut rec);
+        Squarings { x: &challenge, len: 27, out: &out, at: 2 }.record(&mut rec);
         let ticket = rec.download(&out);
         let found = rec.wait().unwrap().take(ticket).unwrap();
         let mut x = EF::from_basis_coefficients_slice(&tape[5..]).unwrap();

@@ -9,17 +9,28 @@ use crate::{
 
 kernel! {
     /// out[row] = sum_i values[row * len + i]
-    struct SumRows("sum_rows.wgsl", workgroup = 256) {
+    struct SumRowsKernel("sum_rows.wgsl", workgroup = 256) {
         buffers { read values: EF, write out: EF }
         params { rows, len }
     }
 }
 
-/// Sums each of the first `rows` rows of `len` elements in `values` into `out`.
-pub fn sum_rows(rec: &mut Recorder, values: &DeviceBuffer<EF>, rows: usize, len: usize, out: &DeviceBuffer<EF>) {
-    assert!(rows * len <= values.len() && rows <= out.len(), "rows to sum");
-    let sum = SumRows { values, out, rows: rows as u32, len: len as u32 };
-    rec.dispatch(&sum, Grid::workgroups(rows));
+/// The sum of each of the first `rows` rows of `len` elements in `values`, to `out`.
+pub struct SumRows<'a> {
+    pub values: &'a DeviceBuffer<EF>,
+    pub rows: usize,
+    pub len: usize,
+    pub out: &'a DeviceBuffer<EF>,
+}
+
+impl SumRows<'_> {
+    /// Records it.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { values, rows, len, out } = *self;
+        assert!(rows * len <= values.len() && rows <= out.len(), "rows to sum");
+        let kernel = SumRowsKernel { values, out, rows: rows as u32, len: len as u32 };
+        rec.dispatch(&kernel, Grid::workgroups(rows));
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +49,7 @@ mod tests {
             let buffer = gpu.upload(&values, "values").unwrap();
             let out = gpu.alloc(rows, "out").unwrap();
             let mut rec = gpu.recorder("test");
-            sum_rows(&mut rec, &buffer, rows, len, &out);
+            SumRows { values: &buffer, rows, len, out: &out }.record(&mut rec);
             let ticket = rec.download(&out);
             let found = rec.wait().unwrap().take(ticket).unwrap();
             let expected: Vec<EF> = (0..rows).map(|r| values[r * len..(r + 1) * len].iter().copied().sum()).collect();

@@ -4,6 +4,7 @@ mod open;
 mod sponge;
 mod tree;
 
+pub use open::OpenRows;
 pub use sponge::{RowDigests, RowSponges};
 pub use tree::{LayersByLanes, MerkleTree};
 

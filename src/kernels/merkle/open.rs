@@ -20,31 +20,36 @@ kernel! {
 
 kernel! {
     /// opened[query][t][column] = row leaf + t stride of a panel
-    struct OpenRows("merkle/open_rows.wgsl", workgroup = 64) {
+    struct OpenRowsKernel("merkle/open_rows.wgsl", workgroup = 64) {
         buffers { read panel: F, read tape: F, write opened: F }
         params { queries, first_word, bits, rows_per_query, columns, column_stride, row_stride, first_column, width }
     }
 }
 
-impl MerkleTree {
-    /// Writes the columns of a panel into the opened rows `[query][t][column]` of `width` columns, from `first_column` on.
-    pub fn open_rows(
-        &self,
-        rec: &mut Recorder,
-        queries: &Observed<F>,
-        panel: Panel<'_>,
-        (opened, first_column, width): (&DeviceBuffer<F>, usize, usize),
-    ) {
-        let rows = queries.len() * self.rows_per_query();
+/// The columns of a panel of the rows that queries open, to `opened`, `[query][t][column]` of `width` columns, from `first_column` on.
+pub struct OpenRows<'a> {
+    pub tree: &'a MerkleTree,
+    pub queries: &'a Observed<F>,
+    pub panel: Panel<'a>,
+    pub opened: &'a DeviceBuffer<F>,
+    pub first_column: usize,
+    pub width: usize,
+}
+
+impl OpenRows<'_> {
+    /// Records it.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { tree, queries, panel, opened, first_column, width } = *self;
+        let rows = queries.len() * tree.rows_per_query();
         assert!(first_column + panel.columns <= width && rows * width <= opened.len(), "opened rows");
-        let kernel = OpenRows {
+        let kernel = OpenRowsKernel {
             panel: panel.words,
             tape: queries.tape(),
             opened,
             queries: queries.len() as u32,
             first_word: queries.word(),
-            bits: self.depth() as u32,
-            rows_per_query: self.rows_per_query() as u32,
+            bits: tree.depth() as u32,
+            rows_per_query: tree.rows_per_query() as u32,
             columns: panel.columns as u32,
             column_stride: panel.column_stride as u32,
             row_stride: panel.row_stride as u32,
@@ -53,7 +58,9 @@ impl MerkleTree {
         };
         rec.dispatch(&kernel, Grid::threads(rows * panel.columns));
     }
+}
 
+impl MerkleTree {
     /// The rows that queries open of one column of extension elements: `[query][t]`, `rows_per_query` each.
     ///
     /// # Errors
@@ -66,7 +73,9 @@ impl MerkleTree {
         queries: &Observed<F>,
     ) -> Result<DeviceBuffer<EF>> {
         let opened = rec.gpu().alloc::<EF>(queries.len() * self.rows_per_query(), "opened values")?;
-        self.open_rows(rec, queries, Panel::coordinates(&codeword.cast()), (&opened.cast(), 0, 4));
+        let (words, panel) = (opened.cast(), codeword.cast());
+        let panel = Panel::coordinates(&panel);
+        OpenRows { tree: self, queries, panel, opened: &words, first_column: 0, width: 4 }.record(rec);
         Ok(opened)
     }
 

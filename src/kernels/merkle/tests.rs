@@ -73,7 +73,8 @@ fn trees_equal_upstreams() {
         let opened = gpu.alloc(7 * rows_per_query * width, "opened").unwrap();
         for (i, panel) in panels.iter().enumerate() {
             let panel = Panel::columns(panel, panel.len() / height, height);
-            tree.open_rows(&mut rec, &queries_at, panel, (&opened, i * panel_width, width));
+            let (tree, queries, opened, first_column) = (&tree, &queries_at, &opened, i * panel_width);
+            OpenRows { tree, queries, panel, opened, first_column, width }.record(&mut rec);
         }
         let paths = tree.open_paths(&mut rec, &queries_at).unwrap();
         let tickets = (rec.download(tree.nodes()), rec.download(tree.root()), rec.download(&opened));

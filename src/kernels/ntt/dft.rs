@@ -103,7 +103,7 @@ impl DftShape {
         narrow(self.log_out)
     }
 
-    /// Which of the two work buffers of [`transform`] has the result.
+    /// Which of the two work buffers of [`Transform`] has the result.
     pub fn result_at<T: Element>(&self) -> usize {
         (self.passes(T::WORDS).len() - 1) % 2
     }
@@ -136,66 +136,75 @@ fn narrow(log_len: usize) -> Vec<Pass> {
     (0..passes).map(|i| Pass::Narrow((log_len + passes - 1 - i) / passes)).collect()
 }
 
-/// Transforms the columns in `src` through `work`; the result is in `work[shape.result_at::<T>()]`, in natural order.
+/// The DFT of the columns in `src` through `work`; the result is in `work[shape.result_at::<T>()]`, in natural order.
 ///
 /// The passes go `src` -> `work[0]` -> `work[1]` -> `work[0]` ..; `work[1]` may be `src` itself, which is then overwritten when there is
 /// more than one pass. Bit reversal is nowhere needed.
-///
-/// # Errors
-///
-/// [`Error::Unsupported`] beyond 2^27; as [`Gpu::alloc`](crate::gpu::Gpu::alloc) for the table of roots.
-pub fn transform<T: Element>(
-    rec: &mut Recorder,
-    src: &DeviceBuffer<T>,
-    work: [&DeviceBuffer<T>; 2],
-    shape: DftShape,
-    direction: Direction,
-) -> Result<()> {
-    shape.check::<T>()?;
-    assert!(shape.columns << shape.log_in <= src.len(), "DFT input");
-    let passes = shape.passes(T::WORDS);
-    for buffer in &work[..passes.len().min(2)] {
-        assert!(shape.columns << shape.log_out <= buffer.len(), "DFT output");
-    }
-    if shape.columns == 0 {
-        return Ok(());
-    }
-    let inverse = |i: usize| i + 1 == passes.len() && direction == Direction::Inverse;
-    if shape.log_out <= LOG_SMALL {
-        let roots = roots(rec.gpu())?;
-        small(rec, [&src.cast(), &work[0].cast(), &roots.cast()], log_words::<T>(), shape, inverse(0) as u32);
-        return Ok(());
-    }
-    let (mut from, mut log_l) = (src, 0);
-    for (i, &pass) in passes.iter().enumerate() {
-        let to = work[i % 2];
-        let (src, dst) = (&from.cast(), &to.cast());
-        match pass {
-            Pass::Wide { place, fold } => {
-                let (columns, log_n, inverse) = (shape.columns, shape.log_out, inverse(i));
-                WidePass { src, dst, columns, log_n, place, fold, inverse }.record(rec)?;
-            }
-            Pass::Narrow(log_r) => dispatch_narrow(
-                rec,
-                Narrow {
-                    src,
-                    dst,
-                    roots: &roots(rec.gpu())?,
-                    log_n: shape.log_out as u32,
-                    log_in: if i == 0 { shape.log_in } else { shape.log_out } as u32,
-                    log_ext: log_words::<T>() as u32,
-                    log_l,
-                    log_r: log_r as u32,
-                    columns: shape.columns as u32,
-                    repeat: 1,
-                    inverse: inverse(i) as u32,
-                },
-            ),
+pub struct Transform<'a, T: Element> {
+    /// Columns of 2^log_in elements.
+    pub src: &'a DeviceBuffer<T>,
+    /// Columns of 2^log_out elements each.
+    pub work: [&'a DeviceBuffer<T>; 2],
+    /// Sizes.
+    pub shape: DftShape,
+    /// Which way.
+    pub direction: Direction,
+}
+
+impl<T: Element> Transform<'_, T> {
+    /// Records the passes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] beyond 2^27; as [`Gpu::alloc`](crate::gpu::Gpu::alloc) for the table of roots.
+    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
+        let Self { src, work, shape, direction } = *self;
+        shape.check::<T>()?;
+        assert!(shape.columns << shape.log_in <= src.len(), "DFT input");
+        let passes = shape.passes(T::WORDS);
+        for buffer in &work[..passes.len().min(2)] {
+            assert!(shape.columns << shape.log_out <= buffer.len(), "DFT output");
         }
-        from = to;
-        log_l += pass.log_radix() as u32;
+        if shape.columns == 0 {
+            return Ok(());
+        }
+        let inverse = |i: usize| i + 1 == passes.len() && direction == Direction::Inverse;
+        if shape.log_out <= LOG_SMALL {
+            let roots = roots(rec.gpu())?;
+            small(rec, [&src.cast(), &work[0].cast(), &roots.cast()], log_words::<T>(), shape, inverse(0) as u32);
+            return Ok(());
+        }
+        let (mut from, mut log_l) = (src, 0);
+        for (i, &pass) in passes.iter().enumerate() {
+            let to = work[i % 2];
+            let (src, dst) = (&from.cast(), &to.cast());
+            match pass {
+                Pass::Wide { place, fold } => {
+                    let (columns, log_n, inverse) = (shape.columns, shape.log_out, inverse(i));
+                    WidePass { src, dst, columns, log_n, place, fold, inverse }.record(rec)?;
+                }
+                Pass::Narrow(log_r) => dispatch_narrow(
+                    rec,
+                    Narrow {
+                        src,
+                        dst,
+                        roots: &roots(rec.gpu())?,
+                        log_n: shape.log_out as u32,
+                        log_in: if i == 0 { shape.log_in } else { shape.log_out } as u32,
+                        log_ext: log_words::<T>() as u32,
+                        log_l,
+                        log_r: log_r as u32,
+                        columns: shape.columns as u32,
+                        repeat: 1,
+                        inverse: inverse(i) as u32,
+                    },
+                ),
+            }
+            from = to;
+            log_l += pass.log_radix() as u32;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Derives the grid and how many columns a workgroup takes one after the other.
@@ -234,7 +243,7 @@ fn small(
 ///
 /// # Errors
 ///
-/// As [`transform`] and [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+/// As [`Transform::record`] and [`Gpu::alloc`](crate::gpu::Gpu::alloc).
 pub fn dft<T: Element>(rec: &mut Recorder, src: &DeviceBuffer<T>, shape: DftShape) -> Result<DeviceBuffer<T>> {
     transformed(rec, src, shape, Direction::Forward)
 }
@@ -258,7 +267,7 @@ fn transformed<T: Element>(
     let len = shape.columns << shape.log_out;
     let first = rec.gpu().alloc(len, "DFT")?;
     let second = if shape.passes(T::WORDS).len() > 1 { rec.gpu().alloc(len, "DFT")? } else { first.clone() };
-    transform(rec, src, [&first, &second], shape, direction)?;
+    Transform { src, work: [&first, &second], shape, direction }.record(rec)?;
     Ok(if shape.result_at::<T>() == 0 { first } else { second })
 }
 

@@ -1,4 +1,4 @@
-//! Tables that the rounds read: eq evaluations, powers, Lagrange bases (`wgsl/rap/{eq_tree,eq_3b,powers,lagrange,place}.wgsl`).
+//! Tables that the rounds read: eq evaluations, Lagrange bases (`wgsl/rap/{eq_tree,eq_3b,lagrange,place}.wgsl`).
 
 use std::ops::Range;
 
@@ -25,14 +25,6 @@ kernel! {
     struct Eq3b("rap/eq_3b.wgsl", workgroup = 64) {
         buffers { read xi: EF, read entries: u32, write eq_3b: EF }
         params { len, end }
-    }
-}
-
-kernel! {
-    /// out[k] = b^k
-    struct Powers("rap/powers.wgsl", workgroup = 64) {
-        buffers { read tape: F, write out: EF }
-        params { len, challenge }
     }
 }
 
@@ -119,18 +111,6 @@ pub fn eq_3b(
     let eq_3b = rec.gpu().alloc(len, "eq_3b")?;
     rec.dispatch(&Eq3b { xi, entries, eq_3b: &eq_3b, len: len as u32, end: end as u32 }, Grid::threads(len));
     Ok(eq_3b)
-}
-
-/// `base^k` for `k < len`.
-///
-/// # Errors
-///
-/// As [`crate::gpu::Gpu::alloc`].
-pub fn powers(rec: &mut Recorder, base: &Challenge, len: usize) -> Result<DeviceBuffer<EF>> {
-    let out = rec.gpu().alloc(len, "powers")?;
-    let kernel = Powers { tape: base.tape(), out: &out, len: len as u32, challenge: base.word() };
-    rec.dispatch(&kernel, Grid::threads(len));
-    Ok(out)
 }
 
 /// The Lagrange basis of the skip domain D of `2^l_skip` elements at `r`.

@@ -9,7 +9,7 @@ use crate::{
 
 kernel! {
     /// f[row] += sum_s mu^s q(row, s)
-    struct Batch("whir/batch.wgsl", workgroup = 256) {
+    struct BatchKernel("whir/batch.wgsl", workgroup = 256) {
         buffers { read source: F, read mu: EF, write f: EF }
         params { start, cells, rows, columns, first_row, first_column, log_height, log_stride }
     }
@@ -34,39 +34,45 @@ pub struct Block<'a> {
 }
 
 /// `f[row] += sum_s mu[first_column + s] q(row, s)` over the cells of a block of the stacked matrix `q`, whose height is `f.len()`.
-///
-/// `mu` are the powers of mu and `first_column` the one that belongs to column 0 of `q`.
-pub fn batch(
-    rec: &mut Recorder,
-    block: &Block<'_>,
-    (mu, first_column): (&DeviceBuffer<EF>, usize),
-    f: &DeviceBuffer<EF>,
-) {
-    let height = f.len();
-    assert!(height.is_power_of_two(), "stacked height");
-    assert!(block.cells.div_ceil(1 << block.log_stride) <= block.source.len(), "cells of a block");
-    let last_column = (block.first_cell + block.cells).div_ceil(height);
-    assert!(block.cells == 0 || first_column + last_column <= mu.len(), "powers of mu");
-    // a dispatch starts at a multiple of every stride
-    let step = DISPATCH_CELLS.max(height);
-    for start in (0..block.cells).step_by(step) {
-        let cells = step.min(block.cells - start);
-        let first_cell = block.first_cell + start;
-        let (rows, first_row) = (cells.min(height), first_cell % height);
-        let kernel = Batch {
-            source: block.source,
-            mu,
-            f,
-            start: (start >> block.log_stride) as u32,
-            cells: cells as u32,
-            rows: rows as u32,
-            columns: (first_row + cells).div_ceil(height) as u32,
-            first_row: first_row as u32,
-            first_column: (first_column + first_cell / height) as u32,
-            log_height: height.ilog2(),
-            log_stride: block.log_stride as u32,
-        };
-        rec.dispatch(&kernel, Grid::workgroups(rows.div_ceil(ROWS)));
+pub struct Batch<'a> {
+    pub block: &'a Block<'a>,
+    /// Powers of mu.
+    pub mu: &'a DeviceBuffer<EF>,
+    /// The power that belongs to column 0 of `q`.
+    pub first_column: usize,
+    pub f: &'a DeviceBuffer<EF>,
+}
+
+impl Batch<'_> {
+    /// Records it.
+    pub fn record(&self, rec: &mut Recorder) {
+        let Self { block, mu, first_column, f } = *self;
+        let height = f.len();
+        assert!(height.is_power_of_two(), "stacked height");
+        assert!(block.cells.div_ceil(1 << block.log_stride) <= block.source.len(), "cells of a block");
+        let last_column = (block.first_cell + block.cells).div_ceil(height);
+        assert!(block.cells == 0 || first_column + last_column <= mu.len(), "powers of mu");
+        // a dispatch starts at a multiple of every stride
+        let step = DISPATCH_CELLS.max(height);
+        for start in (0..block.cells).step_by(step) {
+            let cells = step.min(block.cells - start);
+            let first_cell = block.first_cell + start;
+            let (rows, first_row) = (cells.min(height), first_cell % height);
+            let kernel = BatchKernel {
+                source: block.source,
+                mu,
+                f,
+                start: (start >> block.log_stride) as u32,
+                cells: cells as u32,
+                rows: rows as u32,
+                columns: (first_row + cells).div_ceil(height) as u32,
+                first_row: first_row as u32,
+                first_column: (first_column + first_cell / height) as u32,
+                log_height: height.ilog2(),
+                log_stride: block.log_stride as u32,
+            };
+            rec.dispatch(&kernel, Grid::workgroups(rows.div_ceil(ROWS)));
+        }
     }
 }
 
@@ -109,7 +115,7 @@ mod tests {
             let mut rec = gpu.recorder("test");
             for (source, first_cell, cells, log_stride) in &inputs {
                 let block = Block { source, first_cell: *first_cell, cells: *cells, log_stride: *log_stride };
-                batch(&mut rec, &block, (&device_mu, 2), &f);
+                Batch { block: &block, mu: &device_mu, first_column: 2, f: &f }.record(&mut rec);
             }
             let ticket = rec.download(&f);
             let found = rec.wait().unwrap().take(ticket).unwrap();

@@ -7,8 +7,8 @@ use crate::{
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
     kernels::{
-        eq::{split_len, split_table, Factors},
-        sum_rows::sum_rows,
+        eq::{split_len, Factors, SplitTable},
+        sum_rows::SumRows,
         transcript::Challenge,
     },
 };
@@ -23,7 +23,7 @@ kernel! {
 
 kernel! {
     /// value = sum_b z^b dots[at + b]
-    struct OutOfDomain("whir/out_of_domain.wgsl", workgroup = 1) {
+    struct OutOfDomainKernel("whir/out_of_domain.wgsl", workgroup = 1) {
         buffers { read tape: F, read dots: EF, write value: EF }
         params { word, at, len }
     }
@@ -40,64 +40,75 @@ pub struct ProductWeight {
 }
 
 /// `dots[t][b] = sum_y f[2^k y + b] e_t[y]` for each of the weights `e_t` and `b < 2^k`.
-///
-/// # Errors
-///
-/// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub fn residue_dots(
-    rec: &mut Recorder,
-    f: &DeviceBuffer<EF>,
-    k: usize,
-    coordinates: &DeviceBuffer<EF>,
-    weights: &[ProductWeight],
-) -> Result<DeviceBuffer<EF>> {
-    let m = f.len().ilog2() as usize;
-    assert!(f.len().is_power_of_two() && k <= m && k <= 8, "residue classes modulo 2^{k} of 2^{m} entries");
-    let chunk_bits = m.min(CHUNK_BITS);
-    let (n, low_bits, chunks) = (m - k, chunk_bits - k, 1 << (m - chunk_bits));
-    let halves_len = split_len(n, low_bits);
-    let halves = rec.gpu().alloc(weights.len() * halves_len, "product weights")?;
-    for (t, weight) in weights.iter().enumerate() {
-        let range = weight.first..weight.first + n;
-        split_table(rec, coordinates, range, low_bits, weight.factors, (&halves, t * halves_len));
+pub struct ResidueDots<'a> {
+    pub f: &'a DeviceBuffer<EF>,
+    pub k: usize,
+    pub coordinates: &'a DeviceBuffer<EF>,
+    pub weights: &'a [ProductWeight],
+}
+
+impl ResidueDots<'_> {
+    /// Returns `dots`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+    pub fn record(&self, rec: &mut Recorder) -> Result<DeviceBuffer<EF>> {
+        let Self { f, k, coordinates, weights } = *self;
+        let m = f.len().ilog2() as usize;
+        assert!(f.len().is_power_of_two() && k <= m && k <= 8, "residue classes modulo 2^{k} of 2^{m} entries");
+        let chunk_bits = m.min(CHUNK_BITS);
+        let (n, low_bits, chunks) = (m - k, chunk_bits - k, 1 << (m - chunk_bits));
+        let halves_len = split_len(n, low_bits);
+        let halves = rec.gpu().alloc(weights.len() * halves_len, "product weights")?;
+        for (t, weight) in weights.iter().enumerate() {
+            let (range, factors) = (weight.first..weight.first + n, weight.factors);
+            SplitTable { coordinates, range, low_bits, factors, out: &halves, at: t * halves_len }.record(rec);
+        }
+        let rows = weights.len() << k;
+        let partials = rec.gpu().alloc(rows * chunks, "partial inner products")?;
+        let kernel = Dots {
+            f,
+            halves: &halves,
+            partials: &partials,
+            chunks: chunks as u32,
+            chunk_bits: chunk_bits as u32,
+            k: k as u32,
+            halves_len: halves_len as u32,
+        };
+        rec.dispatch(&kernel, Grid::workgroups(chunks).batched(weights.len()));
+        if chunks == 1 {
+            return Ok(partials);
+        }
+        let dots = rec.gpu().alloc(rows, "inner products")?;
+        SumRows { values: &partials, rows, len: chunks, out: &dots }.record(rec);
+        Ok(dots)
     }
-    let rows = weights.len() << k;
-    let partials = rec.gpu().alloc(rows * chunks, "partial inner products")?;
-    let kernel = Dots {
-        f,
-        halves: &halves,
-        partials: &partials,
-        chunks: chunks as u32,
-        chunk_bits: chunk_bits as u32,
-        k: k as u32,
-        halves_len: halves_len as u32,
-    };
-    rec.dispatch(&kernel, Grid::workgroups(chunks).batched(weights.len()));
-    if chunks == 1 {
-        return Ok(partials);
-    }
-    let dots = rec.gpu().alloc(rows, "inner products")?;
-    sum_rows(rec, &partials, rows, chunks, &dots);
-    Ok(dots)
 }
 
 /// `sum_{b < len} z^b dots[at + b]` for a challenge `z`: with the inner products of pow(z^len), the value at z.
-///
-/// # Errors
-///
-/// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub fn out_of_domain(
-    rec: &mut Recorder,
-    z: &Challenge,
-    dots: &DeviceBuffer<EF>,
-    at: usize,
-    len: usize,
-) -> Result<DeviceBuffer<EF>> {
-    assert!(at + len <= dots.len(), "inner products of a point");
-    let value = rec.gpu().alloc(1, "out-of-domain value")?;
-    let kernel = OutOfDomain { tape: z.tape(), dots, value: &value, word: z.word(), at: at as u32, len: len as u32 };
-    rec.dispatch(&kernel, Grid::workgroups(1));
-    Ok(value)
+pub struct OutOfDomain<'a> {
+    pub z: &'a Challenge,
+    pub dots: &'a DeviceBuffer<EF>,
+    pub at: usize,
+    pub len: usize,
+}
+
+impl OutOfDomain<'_> {
+    /// Returns the value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+    pub fn record(&self, rec: &mut Recorder) -> Result<DeviceBuffer<EF>> {
+        let Self { z, dots, at, len } = *self;
+        assert!(at + len <= dots.len(), "inner products of a point");
+        let value = rec.gpu().alloc(1, "out-of-domain value")?;
+        let (at, len) = (at as u32, len as u32);
+        let kernel = OutOfDomainKernel { tape: z.tape(), dots, value: &value, word: z.word(), at, len };
+        rec.dispatch(&kernel, Grid::workgroups(1));
+        Ok(value)
+    }
 }
 
 #[cfg(test)]
@@ -129,8 +140,10 @@ mod tests {
             let tape: Vec<F> = (0..9).map(F::from_u32).collect();
             let device_tape = gpu.upload(&tape, "tape").unwrap();
             let mut rec = gpu.recorder("test");
-            let dots = residue_dots(&mut rec, &device_f, k, &device_x, &weights).unwrap();
-            let value = out_of_domain(&mut rec, &Challenge::new(&device_tape, 3), &dots, 2 << k, 1 << k).unwrap();
+            let dots = ResidueDots { f: &device_f, k, coordinates: &device_x, weights: &weights };
+            let dots = dots.record(&mut rec).unwrap();
+            let z = Challenge::new(&device_tape, 3);
+            let value = OutOfDomain { z: &z, dots: &dots, at: 2 << k, len: 1 << k }.record(&mut rec).unwrap();
             let tickets = (rec.download(&dots), rec.download(&value));
             let done = rec.wait().unwrap();
             let (dots, value) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());

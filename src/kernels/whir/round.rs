@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
-    kernels::{sum_rows::sum_rows, transcript::Challenge},
+    kernels::{sum_rows::SumRows, transcript::Challenge},
 };
 
 kernel! {
@@ -77,7 +77,7 @@ pub fn round(
         partials
     } else {
         let sums = rec.gpu().alloc(2, "round polynomial")?;
-        sum_rows(rec, &partials, 2, groups, &sums);
+        SumRows { values: &partials, rows: 2, len: groups, out: &sums }.record(rec);
         sums
     };
     Ok((if folds == 1 { folded } else { table.clone() }, sums))

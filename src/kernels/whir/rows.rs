@@ -21,7 +21,7 @@ kernel! {
 
 kernel! {
     /// c = residue classes at z^(2^k) from the codeword, m = C_p z^b
-    struct PointRows("whir/point_rows.wgsl", workgroup = 64) {
+    struct PointRowsKernel("whir/point_rows.wgsl", workgroup = 64) {
         buffers {
             read tape: F, read codeword: EF, read gammas: EF, read last_table: EF, read last_exponents: u32,
             write table: EF, write exponents: u32
@@ -99,51 +99,56 @@ pub(crate) fn dense_rows(rec: &mut Recorder, terms: &DenseTerms<'_>, last: Optio
     rec.dispatch(&kernel, Grid::threads(terms.terms << k));
 }
 
-/// Writes the last rows of `table`, those of all points queried so far; the last round's `points` are the last rows of its table.
-///
-/// # Errors
-///
-/// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-pub(crate) fn point_rows(
-    rec: &mut Recorder,
-    new: &NewPoints<'_>,
-    points: &Points,
-    last: LastRound<'_>,
-    table: &TermTable,
-) -> Result<Points> {
-    let k = table.log_row;
-    let log_domain = new.codeword.len().ilog2() as usize;
-    let last_points = points.len();
-    let count = last_points + new.queries.len();
-    assert!(new.codeword.len().is_power_of_two() && (1..=log_domain).contains(&k), "domain of a codeword");
-    assert!(new.bits + k == log_domain + 1, "query bits");
-    assert!(new.gammas.len() >= new.queries.len() + 2, "powers of gamma");
-    assert!(last.table.log_row == 1 && last_points <= last.table.rows, "table of the last round");
-    let exponents = rec.gpu().alloc(count, "query points")?;
-    assert!(last.alpha.is_on(new.queries.tape()), "challenge and queries on one tape");
-    let kernel = PointRows {
-        tape: new.queries.tape(),
-        codeword: new.codeword,
-        gammas: new.gammas,
-        last_table: &last.table.values,
-        last_exponents: &points.exponents,
-        table: &table.values,
-        exponents: &exponents,
-        points: count as u32,
-        k: k as u32,
-        first_row: (table.rows - count) as u32,
-        entries: table.entries() as u32,
-        log_domain: log_domain as u32,
-        omega: as_words(&[F::two_adic_generator(log_domain)])[0],
-        queries: new.queries.word(),
-        query_bits: new.bits as u32,
-        last_points: last_points as u32,
-        last_first_row: (last.table.rows - last_points) as u32,
-        last_rows: last.table.rows as u32,
-        last_alpha: last.alpha.word(),
-    };
-    rec.dispatch(&kernel, Grid::threads(count << k));
-    Ok(Points { exponents })
+/// The last rows of `table`, those of all points queried so far; the last round's `points` are the last rows of its table.
+pub(crate) struct PointRows<'a> {
+    pub new: &'a NewPoints<'a>,
+    pub points: &'a Points,
+    pub last: LastRound<'a>,
+    pub table: &'a TermTable,
+}
+
+impl PointRows<'_> {
+    /// Returns all points.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+    pub fn record(&self, rec: &mut Recorder) -> Result<Points> {
+        let Self { new, points, last, table } = *self;
+        let k = table.log_row;
+        let log_domain = new.codeword.len().ilog2() as usize;
+        let last_points = points.len();
+        let count = last_points + new.queries.len();
+        assert!(new.codeword.len().is_power_of_two() && (1..=log_domain).contains(&k), "domain of a codeword");
+        assert!(new.bits + k == log_domain + 1, "query bits");
+        assert!(new.gammas.len() >= new.queries.len() + 2, "powers of gamma");
+        assert!(last.table.log_row == 1 && last_points <= last.table.rows, "table of the last round");
+        let exponents = rec.gpu().alloc(count, "query points")?;
+        assert!(last.alpha.is_on(new.queries.tape()), "challenge and queries on one tape");
+        let kernel = PointRowsKernel {
+            tape: new.queries.tape(),
+            codeword: new.codeword,
+            gammas: new.gammas,
+            last_table: &last.table.values,
+            last_exponents: &points.exponents,
+            table: &table.values,
+            exponents: &exponents,
+            points: count as u32,
+            k: k as u32,
+            first_row: (table.rows - count) as u32,
+            entries: table.entries() as u32,
+            log_domain: log_domain as u32,
+            omega: as_words(&[F::two_adic_generator(log_domain)])[0],
+            queries: new.queries.word(),
+            query_bits: new.bits as u32,
+            last_points: last_points as u32,
+            last_first_row: (last.table.rows - last_points) as u32,
+            last_rows: last.table.rows as u32,
+            last_alpha: last.alpha.word(),
+        };
+        rec.dispatch(&kernel, Grid::threads(count << k));
+        Ok(Points { exponents })
+    }
 }
 
 impl Points {
@@ -270,7 +275,8 @@ mod tests {
             let points = Points { exponents: gpu.upload(&exponents, "exponents").unwrap() };
             let mut rec = gpu.recorder("test");
             let table = TermTable::alloc(&rec, last_points + count + 2, k).unwrap();
-            let next = point_rows(&mut rec, &new, &points, last, &table).unwrap();
+            let rows = PointRows { new: &new, points: &points, last, table: &table };
+            let next = rows.record(&mut rec).unwrap();
             let tickets = (rec.download(&table.values), rec.download(&next.exponents));
             let done = rec.wait().unwrap();
             let (found, next) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());

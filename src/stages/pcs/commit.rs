@@ -18,7 +18,7 @@ use crate::{
     error::{Error, Result},
     gpu::{size_class, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
     kernels::{
-        merkle::{MerkleTree, RowSponges},
+        merkle::{MerkleTree, OpenRows, RowSponges},
         ntt::MAX_LOG_SIZE,
         poseidon2::RATE,
         transcript::Observed,
@@ -243,7 +243,8 @@ impl PcsData {
         let opened = rec.gpu().alloc(rows * self.stacked.width(), "opened rows")?;
         let open = |rec: &mut Recorder, words: &DeviceBuffer<F>, columns: Range<usize>| {
             let panel = codeword_panel(words, columns.len(), self.stacked.height() << self.log_blowup);
-            self.tree.open_rows(rec, queries, panel, (&opened, columns.start, self.stacked.width()));
+            let (tree, opened, first_column, width) = (&self.tree, &opened, columns.start, self.stacked.width());
+            OpenRows { tree, queries, panel, opened, first_column, width }.record(rec);
         };
         let mut kept = self.codewords.panels();
         for panel in kept.iter() {

@@ -10,7 +10,7 @@ use crate::{
     gpu::{DeviceBuffer, Gpu, Recorder},
     kernels::{
         merkle::Panel,
-        ntt::{self, DftShape, Direction},
+        ntt::{self, DftShape, Direction, Transform},
     },
 };
 
@@ -93,7 +93,7 @@ impl<'a> Encoder<'a> {
             ntt::encode_chunks(rec, &run, work[1], self.l_skip)?;
         }
         let shape = self.shape(&columns);
-        ntt::transform(rec, work[1], work, shape, Direction::Forward)?;
+        Transform { src: work[1], work, shape, direction: Direction::Forward }.record(rec)?;
         Ok(work[shape.result_at::<F>()].clone())
     }
 

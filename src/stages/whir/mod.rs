@@ -53,7 +53,7 @@ use crate::{
         powers::powers,
         transcript::gather,
         whir::{
-            batch::{batch, Block},
+            batch::{Batch, Block},
             fold::fold_coefficients,
             round::{round, TermTable},
             rows::LastRound,
@@ -160,7 +160,7 @@ fn batch_columns(rec: &mut Recorder, commits: &[&PcsData], mu: &Challenge, l_ski
                 let cells = piece.segment_cells(segment);
                 let (first_cell, cells) = (cells.start, cells.len());
                 let block = Block { source: &segment.buffer, first_cell, cells, log_stride: piece.log_stride };
-                batch(rec, &block, (&mu_powers, first_column), &f);
+                Batch { block: &block, mu: &mu_powers, first_column, f: &f }.record(rec);
             }
         }
         first_column += stacked.width();

@@ -7,12 +7,12 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, Recorder},
     kernels::{
-        eq::{squarings, Factors},
+        eq::{Factors, Squarings},
         powers::powers,
         whir::{
-            dots::{out_of_domain, residue_dots, ProductWeight},
+            dots::{OutOfDomain, ProductWeight, ResidueDots},
             round::TermTable,
-            rows::{dense_rows, point_rows, DenseTerms, LastRound, NewPoints, Points},
+            rows::{dense_rows, DenseTerms, LastRound, NewPoints, PointRows, Points},
         },
     },
     stages::transcript::{Challenge, Observed},
@@ -45,7 +45,8 @@ impl Weight {
         let (k, m) = (params.k_whir(), u_cube.len());
         let coordinates = rec.gpu().alloc(params.num_whir_rounds() * m, "terms of the WHIR weight")?;
         rec.copy((u_cube, 0), (&coordinates, 0), m);
-        let dots = residue_dots(rec, f, k, &coordinates, &[ProductWeight { first: k, factors: Factors::Eq }])?;
+        let weights = &[ProductWeight { first: k, factors: Factors::Eq }];
+        let dots = ResidueDots { f, k, coordinates: &coordinates, weights }.record(rec)?;
         let weight = Self { k, m, folded: 0, dense: 1, coordinates, dots, points: Points::none(rec)? };
         let table = TermTable::alloc(rec, 1, k)?;
         dense_rows(rec, &weight.dense_terms(), None, &table);
@@ -61,13 +62,13 @@ impl Weight {
     pub fn add_point(&mut self, rec: &mut Recorder, z_0: &Challenge, g: &DeviceBuffer<EF>) -> Result<DeviceBuffer<EF>> {
         let (k, m) = (self.k, self.m);
         self.folded += k;
-        let row = self.dense * m + self.folded;
-        squarings(rec, z_0, m - self.folded, (&self.coordinates, row));
+        let at = self.dense * m + self.folded;
+        Squarings { x: z_0, len: m - self.folded, out: &self.coordinates, at }.record(rec);
         self.dense += 1;
         let high = |t: usize| ProductWeight { first: t * m + self.folded + k, factors: factors(t) };
         let weights: Vec<_> = (0..self.dense).map(high).collect();
-        self.dots = residue_dots(rec, g, k, &self.coordinates, &weights)?;
-        out_of_domain(rec, z_0, &self.dots, (self.dense - 1) << k, 1 << k)
+        self.dots = ResidueDots { f: g, k, coordinates: &self.coordinates, weights: &weights }.record(rec)?;
+        OutOfDomain { z: z_0, dots: &self.dots, at: (self.dense - 1) << k, len: 1 << k }.record(rec)
     }
 
     /// Adds the queried points and makes the table for the next `k` rounds of sumcheck, on the polynomial of the last
@@ -84,7 +85,7 @@ impl Weight {
         let table = TermTable::alloc(rec, self.dense + self.points.len() + count, self.k)?;
         dense_rows(rec, &self.dense_terms(), Some(last), &table);
         let new = NewPoints { codeword, queries, bits, gammas: &gammas };
-        self.points = point_rows(rec, &new, &self.points, last, &table)?;
+        self.points = PointRows { new: &new, points: &self.points, last, table: &table }.record(rec)?;
         Ok(table)
     }
 
