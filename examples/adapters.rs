@@ -11,7 +11,13 @@ use openvm_wgpu_backend::{
 };
 
 fn main() -> ExitCode {
-    let reports = adapters();
+    let reports = match adapters() {
+        Ok(reports) => reports,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     reports.iter().for_each(print_report);
     let usable = reports.iter().filter(|report| report.missing.is_none()).count();
     println!("adapters found: {}; the prover runs on: {usable}", reports.len());
@@ -27,7 +33,10 @@ fn main() -> ExitCode {
 
 fn print_report(report: &AdapterReport) {
     let AdapterReport { summary, capabilities, missing, .. } = report;
-    println!("{}", summary.name);
+    println!("#{} {}", summary.index, summary.name);
+    for (what, identifier) in [("PCI address", &summary.pci_address), ("UUID", &summary.uuid)] {
+        println!("  {what:<40} {}", identifier.as_deref().unwrap_or("unknown"));
+    }
     println!("  {} ({}, driver {})", summary.kind, summary.backend, summary.driver);
     match missing {
         None => println!("  the prover runs on it"),

@@ -7,10 +7,13 @@ use openvm_stark_backend::{
     },
     SystemParams,
 };
+use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+use p3_field::PrimeField32;
 
 use crate::{
     backend::WgpuBackend,
     error::{Error, Result},
+    gpu::as_words,
     stages::{
         pcs::checked_log_height,
         rap::{AirInput, AirTraces, RapInput, RapParams},
@@ -63,8 +66,35 @@ pub(crate) fn check(
             other => other,
         })?;
     }
+    check_heights(params, mpk, ctx)?;
     let (width, limit) = (stacked_width(params, mpk, ctx), params.w_stack);
     check_that(width <= limit, || format!("the traces fill {width} stacked columns, the parameters allow {limit}"))
+}
+
+/// The heights satisfy the key's linear constraints, without which interactions could balance that should not: each bus, and all of them,
+/// have fewer messages than the field has elements.
+fn check_heights(
+    params: &SystemParams,
+    mpk: &DeviceMultiStarkProvingKey<WgpuBackend>,
+    ctx: &ProvingContext<WgpuBackend>,
+) -> Result<()> {
+    for (number, constraint) in mpk.trace_height_constraints.iter().enumerate() {
+        let terms = ctx.per_trace.iter().map(|(air, trace)| {
+            let coefficient = u64::from(constraint.coefficients.get(*air).copied().unwrap_or(0));
+            let rows = trace.common_main.height().max(1 << params.l_skip) as u64;
+            (*air, rows, coefficient, u128::from(rows) * u128::from(coefficient))
+        });
+        let sum: u128 = terms.clone().map(|(.., term)| term).sum();
+        let largest = terms.max_by_key(|(.., term)| *term);
+        check_that(sum < u128::from(constraint.threshold), || {
+            let most = largest.map_or_else(String::new, |(air, rows, coefficient, _)| {
+                format!(", most of it by {}, {rows} rows times {coefficient}", name(mpk, air))
+            });
+            let threshold = constraint.threshold;
+            format!("trace height constraint {number} of the proving key: the weighted sum of the heights is {sum}, not below {threshold}{most}")
+        })?;
+    }
+    Ok(())
 }
 
 /// The key is for the engine's parameters.
@@ -110,6 +140,7 @@ fn check_air(
     checked_log_height(&trace.common_main, params.log_stacked_height())?;
     expect("columns in the common main trace", trace.common_main.width(), widths.common_main)?;
     expect("public values", trace.public_values.len(), pk.vk.params.num_public_values)?;
+    check_words("public value", &trace.public_values)?;
     expect("cached mains", trace.cached_mains.len(), widths.cached_mains.len())?;
     for (i, (cached, width)) in trace.cached_mains.iter().zip(&widths.cached_mains).enumerate() {
         let (found, part) = (cached.trace.height(), format!("cached main {i}"));
@@ -124,6 +155,14 @@ fn check_air(
         check_commitment(params, preprocessed, "the preprocessed trace")?;
     }
     Ok(())
+}
+
+/// Field elements are words below p: others come from unsafe code, and stand for the same element as a second word.
+fn check_words(what: &str, values: &[F]) -> Result<()> {
+    let bad = as_words(values).iter().position(|&word| word >= F::ORDER_U32);
+    let value =
+        |at: usize| Err(Error::InvalidInput(format!("{what} {at} is the word {}, not below p", as_words(values)[at])));
+    bad.map_or(Ok(()), value)
 }
 
 /// A part that was committed earlier is on the device, and was committed with these parameters.

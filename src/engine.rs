@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use openvm_stark_backend::{
+    keygen::types::MultiStarkVerifyingKey,
     memory_metering::ProvingMemoryConfig,
     proof::Proof,
     prover::{Coordinator, DeviceMultiStarkProvingKey, Prover, ProvingContext},
@@ -96,8 +97,9 @@ where
         pk: &DeviceMultiStarkProvingKey<WgpuBackend>,
         ctx: ProvingContext<WgpuBackend>,
     ) -> Result<Proof<SC>> {
-        context::check(self.params(), pk, &ctx)?;
         let gpu = self.device.gpu();
+        gpu.check_process()?;
+        context::check(self.params(), pk, &ctx)?;
         let shape = ProofShape::of_context(self.params(), pk, &ctx);
         let admission = gpu.admit_proof(self.device.working_bytes(shape));
         let device = admission.as_ref().map_or_else(|| self.device.clone(), |admission| self.device.under(admission));
@@ -106,23 +108,98 @@ where
         drop(admission);
         gpu.store_pipelines();
         if self.device.options().verify_before_return {
-            self.verify(&pk.get_vk(), &proof).map_err(|error| Error::ProofRejected(fault(error)))?;
+            self.verify_deep(&pk.get_vk(), &proof)?;
         }
         Ok(proof)
     }
 }
 
+impl<TS> WgpuEngine<TS>
+where
+    TS: SpongeTranscript + From<Poseidon2BabyBear<16>>,
+{
+    /// Verifies on a thread of its own: upstream's verifier makes trees of the key's constraints and interactions, and recurses through them.
+    fn verify_deep(&self, vk: &MultiStarkVerifyingKey<SC>, proof: &Proof<SC>) -> Result<()> {
+        let nodes = vk.inner.per_air.iter().map(|vk| vk.symbolic_constraints.constraints.nodes.len());
+        let stack = (nodes.max().unwrap_or(0) * STACK_PER_NODE).clamp(MIN_STACK, MAX_STACK);
+        std::thread::scope(|scope| {
+            let verifier = std::thread::Builder::new().name("verifier".into()).stack_size(stack);
+            let verify = || self.verify(vk, proof).map_err(|error| Error::ProofRejected(fault(error)));
+            let thread = verifier.spawn_scoped(scope, verify).map_err(|error| Error::ProofRejected(fault(error)))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+/// Bytes of stack for each node of an AIR's constraints, all of which could be nested; only what is used becomes memory.
+const STACK_PER_NODE: usize = 1 << 10;
+const MIN_STACK: usize = 8 << 20;
+const MAX_STACK: usize = 4 << 30;
+
 #[cfg(test)]
 mod tests {
-    use openvm_stark_backend::{prover::TraceCommitter, test_utils::default_test_params_small};
+    use std::sync::Arc;
+
+    use openvm_stark_backend::{
+        interaction::InteractionBuilder as AirBuilder,
+        prover::{AirProvingContext, ColMajorMatrix, DeviceDataTransporter, TraceCommitter},
+        test_utils::default_test_params_small,
+        BaseAirWithPublicValues, PartitionedBaseAir,
+    };
     use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+    use p3_air::{Air, BaseAir};
     use p3_field::PrimeCharacteristicRing;
+    use p3_matrix::Matrix;
 
     use super::*;
     use crate::{
         gpu::{testing, DeviceMatrix},
         WgpuDeviceBuilder,
     };
+
+    /// Verified on a stack that holds it, from a thread of rayon's 2 MiB; the key and the context are made on one that holds them, too.
+    #[test]
+    fn deep_expressions_are_verified() {
+        let run = || {
+            let params = default_test_params_small();
+            let builder = WgpuDeviceBuilder::new().verify_before_return(true);
+            let device = builder.build_on(testing::gpu(), params).unwrap();
+            let engine = BabyBearPoseidon2WgpuEngine::from_device(device);
+            let (pk, _) = engine.keygen(&[Arc::new(Nested(100_000))]);
+            let trace = ColMajorMatrix::new(vec![F::ZERO; 4], 1);
+            let ctx = ProvingContext::new(vec![(0, AirProvingContext::simple_no_pis(trace))]);
+            (engine, pk, ctx)
+        };
+        let large = std::thread::Builder::new().stack_size(1 << 30);
+        let (engine, pk, ctx) = large.spawn(run).unwrap().join().unwrap();
+        let prove = move || {
+            let device = engine.device();
+            let (pk, ctx) = (device.transport_pk_to_device(&pk), device.transport_proving_ctx_to_device(&ctx));
+            engine.prove(&pk, ctx).map(|_| ())
+        };
+        std::thread::Builder::new().stack_size(2 << 20).spawn(prove).unwrap().join().unwrap().unwrap();
+    }
+
+    /// `((x + x) * 1 + x) * 1 ..`, in so many steps.
+    struct Nested(usize);
+
+    impl<T> BaseAir<T> for Nested {
+        fn width(&self) -> usize {
+            1
+        }
+    }
+
+    impl<T> BaseAirWithPublicValues<T> for Nested {}
+
+    impl<T> PartitionedBaseAir<T> for Nested {}
+
+    impl<AB: AirBuilder> Air<AB> for Nested {
+        fn eval(&self, builder: &mut AB) {
+            let x: AB::Expr = builder.main().row_slice(0).expect("a row")[0].clone().into();
+            let sum = (0..self.0).fold(x.clone(), |sum, i| if i % 2 == 0 { sum + x.clone() } else { x.clone() - sum });
+            builder.assert_zero(sum);
+        }
+    }
 
     #[test]
     fn commitments_keep_what_the_memory_config_says() {

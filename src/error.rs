@@ -17,6 +17,16 @@ pub enum Error {
         /// What to install or to set.
         hint: &'static str,
     },
+    /// An environment variable has a value that is not understood.
+    #[error("the environment variable {variable} is `{value}`, expected {expected}")]
+    Environment {
+        /// Its name.
+        variable: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What would be understood.
+        expected: String,
+    },
     /// The adapter lacks something that the prover cannot do without.
     #[error("adapter `{adapter}` cannot run the prover: {missing}")]
     UnsupportedAdapter {
@@ -63,6 +73,17 @@ pub enum Error {
     /// The device was lost (driver reset, unplugged, watchdog).
     #[error("the GPU device was lost: {0}")]
     DeviceLost(String),
+    /// The device was opened before a `fork`, by the parent, whose threads the child has not.
+    #[error(
+        "the GPU device was opened by process {opened_by}, and this is {process}: a child of fork cannot use it; fork before anything is \
+         opened, or run the prover in a program of its own"
+    )]
+    Forked {
+        /// The parent.
+        opened_by: u32,
+        /// The child.
+        process: u32,
+    },
     /// The driver reported success, but the last submission did not run to its end. The device counts as lost from then on.
     #[error("the GPU did not finish its work: submission {expected} expected, {found} seen")]
     StaleSequence {
@@ -72,7 +93,7 @@ pub enum Error {
         found: u32,
     },
     /// wgpu rejected a command or a shader; a bug in this crate or in the driver.
-    #[error("GPU error in {context}: {source}")]
+    #[error("GPU error in {context}: {}", with_causes(source.as_ref()))]
     Gpu {
         /// The stage, the kernel or the transfer.
         context: String,
@@ -92,7 +113,7 @@ pub enum Error {
     #[error("interactions do not balance: the fractional sum over all buses is not zero")]
     UnbalancedInteractions,
     /// The proof that was made does not verify (only with `verify_before_return`).
-    #[error("the proof does not verify: {0}")]
+    #[error("the proof does not verify: {}", with_causes(.0.as_ref()))]
     ProofRejected(#[source] Fault),
     /// What failed in a step whose signature could not say so, such as a transport to the device.
     #[error(transparent)]
@@ -119,6 +140,19 @@ impl Error {
 
 /// Result of everything that touches the device.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error's text with the causes that it does not name itself, which callers who print an error would lose.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += ": ";
+            text += &cause;
+        }
+    }
+    text
+}
 
 /// A byte count printed with a binary unit.
 pub(crate) struct Bytes(pub u64);

@@ -96,7 +96,9 @@ pub mod options {
 
 /// What adapters, devices and kernels say of themselves.
 pub mod report {
-    pub use crate::gpu::{AdapterReport, AdapterSummary, Capabilities, DeviceMetrics, KernelTime, KernelTimes};
+    pub use crate::gpu::{
+        AdapterReport, AdapterSummary, Capabilities, DeviceMetrics, KernelProgress, KernelTime, KernelTimes,
+    };
 }
 
 /// Fiat-Shamir transcripts whose sponge state the device can continue.

@@ -5,6 +5,7 @@ mod device;
 use std::sync::Arc;
 
 use openvm_stark_backend::{
+    interaction::InteractionBuilder,
     keygen::{types::MultiStarkProvingKey, MultiStarkKeygenBuilder},
     prover::{
         AirProvingContext, ColMajorMatrix, CpuColMajorBackend, DeviceDataTransporter, ProvingContext, TraceCommitter,
@@ -13,15 +14,16 @@ use openvm_stark_backend::{
         dummy_airs::fib_air::air::FibonacciAir, CachedFixture11, FibFixture, InteractionsFixture11,
         PreprocessedFibFixture, SelfInteractionFixture, TestFixture,
     },
-    AirRef, StarkEngine, SystemParams,
+    AirRef, BaseAirWithPublicValues, PartitionedBaseAir, StarkEngine, SystemParams,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F};
 use openvm_wgpu_backend::{
-    internals::gpu::{Gpu, GpuOptions},
+    internals::gpu::{as_words_mut, Gpu, GpuOptions},
     Error, WgpuDeviceBuilder,
 };
-use p3_field::PrimeCharacteristicRing;
-use p3_matrix::dense::RowMajorMatrix;
+use p3_air::{Air, BaseAir};
+use p3_field::{PrimeCharacteristicRing, PrimeField32};
+use p3_matrix::{dense::RowMajorMatrix, Matrix};
 
 use device::{engine, Engine};
 use openvm_wgpu_testing::{params::SmallParams, parity::prove_on, random_airs::commit_cached};
@@ -125,6 +127,18 @@ fn wrong_number_of_public_values() {
     assert_refused(&engine, &pk, &ctx, &["Fibonacci", "3 public values expected, 2 found"]);
 }
 
+#[test]
+fn public_values_that_are_not_below_p() {
+    let engine = engine(params());
+    for value in 0..3 {
+        let (pk, mut ctx) = fixture(&engine, &fibonacci(4));
+        let words = as_words_mut(&mut ctx.per_trace[0].1.public_values);
+        words[value] += F::ORDER_U32;
+        let word = words[value].to_string();
+        assert_refused(&engine, &pk, &ctx, &["Fibonacci", &format!("public value {value}"), &word, "not below p"]);
+    }
+}
+
 /// A commitment by itself, without a key.
 #[test]
 fn commitments_to_bad_traces() {
@@ -187,6 +201,48 @@ fn nothing_to_sum_over() {
     let engine = engine(SmallParams::new(0, 4).build());
     let (pk, ctx) = fixture(&engine, &fibonacci(1));
     assert_refused(&engine, &pk, &ctx, &["one row", "no variable", "l_skip"]);
+}
+
+/// An AIR whose one interaction counts `weight` times.
+struct Weighted(u32);
+
+impl<T> BaseAir<T> for Weighted {
+    fn width(&self) -> usize {
+        2
+    }
+}
+
+impl<T> BaseAirWithPublicValues<T> for Weighted {}
+
+impl<T> PartitionedBaseAir<T> for Weighted {}
+
+impl<AB: InteractionBuilder> Air<AB> for Weighted {
+    fn eval(&self, builder: &mut AB) {
+        let main = builder.main();
+        let row = main.row_slice(0).expect("a row");
+        let (count, value) = (row[0].clone(), row[1].clone());
+        builder.push_interaction(0, [value], count, self.0);
+    }
+}
+
+/// The verifier refuses proofs of so many messages that they could wrap around the field's modulus.
+#[test]
+fn heights_that_the_key_forbids() {
+    let engine = engine(params());
+    let prove = |weight: u32, rows: usize| {
+        let airs: [AirRef<SC>; 2] = [Arc::new(FibonacciAir), Arc::new(Weighted(weight))];
+        let (pk, vk) = engine.keygen(&airs);
+        let weighted = AirProvingContext::simple_no_pis(zeros(rows, 2));
+        let ctx = ProvingContext::new(vec![(1, weighted)]);
+        (prove_on(&engine, &pk, &ctx).map(|proof| engine.verify(&vk, &proof).expect("verifies")), pk, ctx)
+    };
+    for (weight, rows) in [(1 << 28, 64), (1 << 30, 2), (u32::MAX, 1), (1 << 25, 64)] {
+        let (result, pk, ctx) = prove(weight, rows);
+        assert!(result.is_err(), "weight {weight}, {rows} rows");
+        let sum = u64::from(weight) * rows.max(4) as u64;
+        assert_refused(&engine, &pk, &ctx, &["trace height constraint", &sum.to_string(), "AIR 1", "Weighted"]);
+    }
+    prove(1 << 24, 64).0.expect("2^30 messages are not too many");
 }
 
 /// `prove` refuses what upstream refuses; `tampering.rs` has more of it.

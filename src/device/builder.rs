@@ -37,10 +37,17 @@ impl WgpuDeviceBuilder {
         Self::default()
     }
 
-    /// Only adapters whose name contains `name` (case-insensitive); else the variable `WGPU_ADAPTER_NAME` decides.
+    /// Only an adapter that is called so: by part of its name, `#` and its number as [`adapters`](crate::adapters) counts, its PCI address or
+    /// its UUID, see [`AdapterSummary::is_named`](crate::report::AdapterSummary::is_named); else the variable `WGPU_ADAPTER_NAME` decides,
+    /// in the same way.
     pub fn adapter(mut self, name: impl Into<String>) -> Self {
         self.gpu.adapter = Some(name.into());
         self
+    }
+
+    /// Only the adapter of this number, as [`adapters`](crate::adapters) counts: for hosts with several equal cards.
+    pub fn adapter_index(self, index: usize) -> Self {
+        self.adapter(format!("#{index}"))
     }
 
     /// Use at most `bytes` of device memory.

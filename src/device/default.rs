@@ -39,6 +39,8 @@ impl WgpuDevice {
     /// The process-wide default GPU, opened at the first call and again when it was lost.
     pub(crate) fn shared(params: SystemParams) -> Result<Self> {
         let mut default = DefaultDevice::lock();
+        // a fresh one would not do: the child of a fork has no rayon either
+        default.gpu.as_ref().map_or(Ok(()), Gpu::check_process)?;
         let gpu = match default.gpu.take_if(|gpu| !gpu.is_lost()) {
             Some(gpu) => gpu,
             None => default.builder.open()?,

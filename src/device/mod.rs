@@ -17,7 +17,7 @@ pub use self::{
 };
 use crate::{
     error::Result,
-    gpu::{AdapterSummary, Admission, DeviceMatrix, DeviceMetrics, Gpu},
+    gpu::{AdapterSummary, Admission, DeviceMatrix, DeviceMetrics, Gpu, KernelProgress},
     stages::pcs::{self, CommitParams},
 };
 
@@ -83,6 +83,11 @@ impl WgpuDevice {
     /// [`EvaluatorPolicy::Auto`] a GPU's begins when a proving key is transported.
     pub fn wait_for_kernels(&self) {
         self.gpu.wait_for_kernels();
+    }
+
+    /// Where that compilation stands: kernels that are pending, done and left out.
+    pub fn kernel_progress(&self) -> KernelProgress {
+        self.gpu.kernel_progress()
     }
 
     /// Keeps the device busy for a while, for measurements: an H200 runs several times slower for 300 ms after an idle spell.

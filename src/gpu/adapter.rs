@@ -1,10 +1,12 @@
 //! Finding an adapter.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use wgpu::{AdapterInfo, Backend, Backends, DeviceType, Features, Limits};
 
 use super::{
+    driver::{self, DriverInfo},
+    environment, host_memory,
     machine::Machine,
     noop,
     profile::{Capabilities, LimitProfile},
@@ -26,6 +28,12 @@ pub struct AdapterSummary {
     pub driver: String,
     /// `discrete`, `integrated`, `software` or `other`.
     pub kind: &'static str,
+    /// Its place among the adapters that were found, as [`adapters`] lists them.
+    pub index: usize,
+    /// Its place on the PCI bus, as `0000:01:00.0`, where the driver tells.
+    pub pci_address: Option<String>,
+    /// Its identifier, which no two cards of a host share, where the driver tells.
+    pub uuid: Option<String>,
     vendor: u32,
     device: u32,
 }
@@ -45,7 +53,7 @@ pub struct AdapterReport {
 /// What to look for and how to open it.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Part of the adapter's name, case-insensitive; else the variable `WGPU_ADAPTER_NAME`.
+    /// Which adapter, see [`AdapterSummary::is_named`]; else the variable `WGPU_ADAPTER_NAME`.
     pub adapter: Option<String>,
     /// Memory budget in bytes; by default what the adapter seems to have.
     pub memory_budget: Option<u64>,
@@ -57,6 +65,9 @@ pub struct GpuOptions {
     /// For tests: the adapter seems to have so many storage buffers per stage.
     #[doc(hidden)]
     pub storage_buffers: Option<u32>,
+    /// For tests: where the compiled pipelines are kept.
+    #[doc(hidden)]
+    pub cache_folder: Option<PathBuf>,
     /// For benches: a device that executes nothing, so that the host's time is all there is.
     #[doc(hidden)]
     pub idle: bool,
@@ -68,8 +79,12 @@ pub struct GpuOptions {
 }
 
 impl AdapterSummary {
-    pub(super) fn new(info: &AdapterInfo) -> Self {
+    pub(super) fn new(index: usize, info: &AdapterInfo, driver: &DriverInfo) -> Self {
+        let pci_address = Some(info.device_pci_bus_id.clone()).filter(|address| !address.is_empty());
         Self {
+            index,
+            pci_address,
+            uuid: driver.uuid.clone(),
             name: info.name.clone(),
             backend: info.backend.to_str().into(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
@@ -82,6 +97,19 @@ impl AdapterSummary {
             vendor: info.vendor,
             device: info.device,
         }
+    }
+
+    /// Whether `text` names this adapter: its number after a `#`, its PCI address (with or without the domain), its UUID (with or without
+    /// the `GPU-` of NVIDIA's tools), or part of its name. Case does not matter.
+    pub fn is_named(&self, text: &str) -> bool {
+        let text = text.trim().to_lowercase();
+        if let Some(number) = text.strip_prefix('#') {
+            return number.parse() == Ok(self.index);
+        }
+        let pci = self.pci_address.as_ref().map(|address| address.to_lowercase());
+        let on_bus = pci.is_some_and(|pci| pci == text || pci.split_once(':').is_some_and(|(_, rest)| rest == text));
+        let uuid = self.uuid.as_deref().is_some_and(|uuid| uuid == text.strip_prefix("gpu-").unwrap_or(&text));
+        on_bus || uuid || self.name.to_lowercase().contains(&text)
     }
 
     /// A file name that changes with adapter, driver and version of this crate.
@@ -105,56 +133,80 @@ impl std::fmt::Display for AdapterSummary {
 }
 
 /// Every adapter that wgpu finds on the enabled backends.
-pub fn adapters() -> Vec<AdapterReport> {
-    let instance = instance();
-    let found = pollster::block_on(instance.enumerate_adapters(backends()));
-    found
-        .iter()
-        .map(|adapter| AdapterReport {
-            summary: AdapterSummary::new(&adapter.get_info()),
-            capabilities: capabilities(adapter),
-            missing: missing(&adapter.get_info(), &adapter.limits()),
-        })
-        .collect()
+///
+/// # Errors
+///
+/// [`Error::Environment`] when `WGPU_BACKEND` is not understood.
+pub fn adapters() -> Result<Vec<AdapterReport>> {
+    let report = |Found { adapter, summary, .. }| AdapterReport {
+        capabilities: capabilities(&adapter),
+        missing: missing(&adapter.get_info(), &adapter.limits()),
+        summary,
+    };
+    Ok(find()?.into_iter().map(report).collect())
 }
 
-fn backends() -> Backends {
-    Backends::from_env().unwrap_or(Backends::VULKAN | Backends::METAL | Backends::DX12)
+/// An adapter with what is known of it.
+pub(super) struct Found {
+    pub adapter: wgpu::Adapter,
+    pub summary: AdapterSummary,
+    pub driver: DriverInfo,
 }
 
-fn instance() -> wgpu::Instance {
+impl Found {
+    fn new(index: usize, adapter: wgpu::Adapter) -> Self {
+        let driver = driver::ask(&adapter);
+        Self { summary: AdapterSummary::new(index, &adapter.get_info(), &driver), adapter, driver }
+    }
+}
+
+fn find() -> Result<Vec<Found>> {
+    let backends = environment::backends()?;
+    let found = pollster::block_on(instance(backends).enumerate_adapters(backends));
+    Ok(found.into_iter().enumerate().map(|(index, adapter)| Found::new(index, adapter)).collect())
+}
+
+fn instance(backends: Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = backends();
+    descriptor.backends = backends;
     // the validation flags of the default clamp buffer sizes to 32 bits
     descriptor.flags = wgpu::InstanceFlags::empty();
     wgpu::Instance::new(descriptor)
 }
 
 /// The best adapter that the options allow.
-pub(super) fn choose(options: &GpuOptions) -> Result<wgpu::Adapter> {
+pub(super) fn choose(options: &GpuOptions) -> Result<Found> {
     if options.idle || options.machine.is_some() {
-        return noop::adapter();
+        return Ok(Found::new(0, noop::adapter()?));
     }
-    let wanted = options.adapter.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
-    let matches = |adapter: &wgpu::Adapter| {
-        let name = adapter.get_info().name.to_lowercase();
-        wanted.as_ref().is_none_or(|w| name.contains(&w.to_lowercase()))
+    let wanted = match &options.adapter {
+        Some(wanted) => Some(wanted.clone()),
+        None => environment::variable(environment::ADAPTER)?,
     };
-    let found = pollster::block_on(instance().enumerate_adapters(backends()));
-    let rank = |adapter: &wgpu::Adapter| match adapter.get_info().device_type {
-        DeviceType::DiscreteGpu => 0,
-        DeviceType::IntegratedGpu => 1,
-        DeviceType::VirtualGpu => 2,
-        DeviceType::Cpu => 3,
-        DeviceType::Other => 4,
+    let mut found = find()?;
+    let rank = |summary: &AdapterSummary| {
+        ["discrete", "integrated", "other", "software"].iter().position(|k| *k == summary.kind)
     };
-    found.into_iter().filter(matches).min_by_key(rank).ok_or_else(|| Error::NoAdapter {
-        searched: match &wanted {
-            Some(name) => format!("{:?} for a name with `{name}`", backends()),
-            None => format!("{:?}", backends()),
-        },
-        hint: INSTALL_HINT,
-    })
+    let named = |summary: &AdapterSummary| wanted.as_ref().is_none_or(|wanted| summary.is_named(wanted));
+    let summaries: Vec<_> = found.iter().map(|found| found.summary.clone()).collect();
+    match summaries.iter().filter(|summary| named(summary)).min_by_key(|summary| rank(summary)) {
+        Some(chosen) => Ok(found.swap_remove(chosen.index)),
+        None => Err(no_adapter(wanted.as_deref(), &summaries)),
+    }
+}
+
+/// Names what was searched for, and what there is.
+fn no_adapter(wanted: Option<&str>, found: &[AdapterSummary]) -> Error {
+    let backends = environment::backends().map(|backends| format!("{backends:?}")).unwrap_or_default();
+    let mut searched = backends;
+    if let Some(wanted) = wanted {
+        searched += &format!(" for one called `{wanted}`");
+    }
+    if !found.is_empty() {
+        let names: Vec<_> = found.iter().map(|summary| format!("#{} {}", summary.index, summary.name)).collect();
+        searched += &format!(", which has {}", names.join(", "));
+    }
+    Error::NoAdapter { searched, hint: INSTALL_HINT }
 }
 
 /// What an adapter must have: each kernel stays within (`tests/translation.rs` checks them all).
@@ -209,25 +261,13 @@ pub(super) fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
     }
 }
 
-/// wgpu does not tell how much memory there is. A discrete card is trusted with its largest buffers (the driver still refuses what it
-/// does not have); a device that shares the host's memory gets three quarters of that.
-pub(super) fn default_budget(info: &AdapterInfo) -> u64 {
+/// A discrete card has what its driver says, or is trusted with its largest buffers where that says nothing (it still refuses what it does
+/// not have); a device that shares the host's memory gets three quarters of what this process may have of that.
+pub(super) fn default_budget(info: &AdapterInfo, driver: &DriverInfo) -> u64 {
     match info.device_type {
-        DeviceType::DiscreteGpu => u64::MAX / 2,
-        _ => host_memory().map_or(8 << 30, |bytes| bytes / 4 * 3),
+        DeviceType::DiscreteGpu => driver.memory.unwrap_or(u64::MAX / 2),
+        _ => host_memory::usable().map_or(8 << 30, |bytes| bytes / 4 * 3),
     }
-}
-
-/// Physical memory of the host in bytes, where it is easy to know.
-fn host_memory() -> Option<u64> {
-    if cfg!(target_os = "macos") {
-        let output = std::process::Command::new("sysctl").args(["-n", "hw.memsize"]).output().ok()?;
-        return String::from_utf8(output.stdout).ok()?.trim().parse().ok();
-    }
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo.lines().find(|l| l.starts_with("MemTotal:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib << 10)
 }
 
 #[cfg(test)]
@@ -239,7 +279,12 @@ mod tests {
     fn what_an_adapter_lacks_is_named() {
         let adapter = crate::gpu::testing::gpu();
         assert_eq!(
-            adapters().iter().filter(|a| a.summary == *adapter.adapter()).filter(|a| a.missing.is_some()).count(),
+            adapters()
+                .unwrap()
+                .iter()
+                .filter(|a| a.summary == *adapter.adapter())
+                .filter(|a| a.missing.is_some())
+                .count(),
             0
         );
         let mut info = AdapterInfo::new(DeviceType::IntegratedGpu, Backend::Vulkan);
@@ -257,6 +302,54 @@ mod tests {
         assert!(missing(&info, &small).unwrap().contains("16384 bytes of workgroup memory"));
         info.backend = Backend::Gl;
         assert!(missing(&info, &Limits::default()).unwrap().contains("OpenGL"));
+    }
+
+    /// A card as Vulkan describes it.
+    fn card(index: usize, name: &str, pci: &str, uuid: &str) -> AdapterSummary {
+        let mut info = AdapterInfo::new(DeviceType::DiscreteGpu, Backend::Vulkan);
+        (info.name, info.device_pci_bus_id) = (name.into(), pci.into());
+        AdapterSummary::new(index, &info, &DriverInfo { uuid: Some(uuid.into()), memory: None })
+    }
+
+    #[test]
+    fn equal_cards_are_told_apart() {
+        let cards = [
+            card(0, "NVIDIA H200", "0000:01:00.0", "00112233-4455-6677-8899-aabbccddeeff"),
+            card(1, "NVIDIA H200", "0000:c1:00.0", "00112233-4455-6677-8899-aabbccddee00"),
+            card(2, "llvmpipe", "", "6d657361-0000-0000-0000-000000000000"),
+        ];
+        let named =
+            |text: &str| cards.iter().filter(|card| card.is_named(text)).map(|card| card.index).collect::<Vec<_>>();
+        assert_eq!(named("h200"), [0, 1]);
+        assert_eq!((named("#0"), named("#1"), named("#2"), named("#3")), (vec![0], vec![1], vec![2], vec![]));
+        assert_eq!((named("0000:c1:00.0"), named("01:00.0"), named("C1:00.0")), (vec![1], vec![0], vec![1]));
+        assert_eq!(named("00112233-4455-6677-8899-aabbccddeeff"), [0]);
+        assert_eq!(named("GPU-00112233-4455-6677-8899-AABBCCDDEE00"), [1]);
+        assert!(named("#").is_empty() && named("#-1").is_empty() && named("02:00.0").is_empty());
+    }
+
+    /// The adapter that tests run on is found by each of its names, and opened by them.
+    #[test]
+    fn adapters_are_chosen_by_each_of_their_names() {
+        let reports = adapters().unwrap();
+        assert!(!reports.is_empty() && reports.iter().enumerate().all(|(i, report)| report.summary.index == i));
+        for AdapterReport { summary, missing, .. } in reports {
+            let names = [Some(format!("#{}", summary.index)), summary.pci_address.clone(), summary.uuid.clone()];
+            for name in names.into_iter().flatten().filter(|_| missing.is_none()) {
+                let options = GpuOptions { adapter: Some(name), ..GpuOptions::default() };
+                assert_eq!(choose(&options).unwrap().summary, summary);
+            }
+        }
+    }
+
+    #[test]
+    fn a_card_has_the_memory_that_its_driver_says() {
+        let card = AdapterInfo::new(DeviceType::DiscreteGpu, Backend::Vulkan);
+        let driver = |memory| DriverInfo { uuid: None, memory };
+        assert_eq!(default_budget(&card, &driver(Some(1 << 30))), 1 << 30);
+        assert!(default_budget(&card, &driver(None)) > 1 << 60);
+        let shared = AdapterInfo::new(DeviceType::Cpu, Backend::Vulkan);
+        assert_eq!(default_budget(&shared, &driver(None)), host_memory::usable().unwrap() / 4 * 3);
     }
 
     #[test]

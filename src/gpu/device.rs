@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     adapter::AdapterSummary,
-    background::Background,
+    background::{Background, KernelProgress},
     buffer::DeviceBuffer,
     element::{as_words, Element},
     executor::Executor,
@@ -151,6 +151,11 @@ impl Gpu {
     pub fn wait_for_kernels(&self) {
         self.background().wait();
     }
+
+    /// Where the compilation in the background stands, which [`Gpu::wait_for_kernels`] waits for.
+    pub fn kernel_progress(&self) -> KernelProgress {
+        self.background().progress()
+    }
 }
 
 #[doc(hidden)]
@@ -170,6 +175,15 @@ impl Gpu {
             background: Background::default(),
         };
         Self { shared: Arc::new(shared), admission: None }
+    }
+
+    /// That the device can be used by this process: what waits for other threads asks first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`] in a child of the process that opened the device.
+    pub fn check_process(&self) -> Result<()> {
+        self.shared.faults.check_process()
     }
 
     /// For tests: loses the device as a driver reset would.
@@ -243,6 +257,11 @@ impl Gpu {
     /// This device, with what is allocated through it charged to `admission`.
     pub(super) fn charging(&self, admission: Option<AdmissionId>) -> Self {
         Self { shared: self.shared.clone(), admission }
+    }
+
+    /// Whether a compiler for the host's cores, a software driver's or a machine's, makes the kernels.
+    pub(crate) fn compiles_on_host(&self) -> bool {
+        self.capabilities().software || self.adapter().backend == "noop"
     }
 
     pub(crate) fn background(&self) -> &Background {

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use super::process::Owner;
 use crate::error::{Error, Fault, Result};
 
 /// Errors that wgpu reports aside from return values.
@@ -10,12 +11,20 @@ use crate::error::{Error, Fault, Result};
 /// asks for the errors since its own beginning.
 #[derive(Default)]
 pub(super) struct Faults {
+    owner: Owner,
     /// How many errors there were, and the last one.
     errors: Mutex<(u64, Option<Fault>)>,
     lost: Mutex<Option<String>>,
 }
 
 impl Faults {
+    /// # Errors
+    ///
+    /// [`Error::Forked`] in a child of the process that opened the device.
+    pub(super) fn check_process(&self) -> Result<()> {
+        self.owner.check()
+    }
+
     pub(super) fn record(&self, error: Fault) {
         let mut errors = self.errors();
         *errors = (errors.0 + 1, Some(error));
@@ -25,8 +34,10 @@ impl Faults {
         self.lost.lock().expect("no panic while held").get_or_insert(reason);
     }
 
-    /// A lost device stays lost.
+    /// A lost device stays lost, and one of another process is none.
     pub(super) fn check_lost(&self) -> Result<()> {
+        // before the lock, which a thread of the parent may have held
+        self.check_process()?;
         let reason = self.lost.lock().expect("no panic while held").clone();
         reason.map_or(Ok(()), |reason| Err(Error::DeviceLost(reason)))
     }

@@ -61,6 +61,7 @@ impl<T: Element> DeviceMatrix<T> {
     #[doc(hidden)]
     pub fn upload(gpu: &Gpu, values: &[T], height: usize, width: usize, what: &str) -> Result<Self> {
         assert_eq!(values.len(), height * width, "matrix dimensions");
+        gpu.check_process()?;
         let segments = Self::split(gpu, height, width);
         let admission = gpu.admit_upload(Self::classes(&segments, height));
         let gpu = admission.as_ref().map_or_else(|| gpu.clone(), |admission| gpu.under(admission));

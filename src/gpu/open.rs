@@ -5,13 +5,13 @@ use std::sync::Arc;
 use wgpu::{Features, Limits};
 
 use super::{
-    adapter::{self, AdapterSummary, GpuOptions},
+    adapter::{self, AdapterSummary, Found, GpuOptions},
     device::{Gpu, Parts},
     executor::Executor,
     faults::Faults,
     memory,
     on_machine::OnMachine,
-    on_wgpu::OnWgpu,
+    on_wgpu::{DiskCache, OnWgpu},
     profile::{Capabilities, LimitProfile},
 };
 use crate::error::{fault, Error, Result};
@@ -21,7 +21,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`], [`Error::Gpu`] when the driver refuses.
+    /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`], [`Error::Environment`], [`Error::Gpu`] when the driver refuses.
     #[doc(hidden)]
     pub fn new(options: &GpuOptions) -> Result<Self> {
         let faults = Arc::default();
@@ -47,7 +47,7 @@ pub(super) struct OpenDevice {
 
 /// Opens an adapter under the limits of the options' profile.
 pub(super) fn on_wgpu(options: &GpuOptions, faults: &Arc<Faults>) -> Result<OpenDevice> {
-    let adapter = adapter::choose(options)?;
+    let Found { adapter, summary, driver } = adapter::choose(options)?;
     let info = adapter.get_info();
     let mut available = adapter.limits();
     if let Some(storage_buffers) = options.storage_buffers {
@@ -57,8 +57,7 @@ pub(super) fn on_wgpu(options: &GpuOptions, faults: &Arc<Faults>) -> Result<Open
         return Err(Error::UnsupportedAdapter { adapter: info.name, missing });
     }
     let mut capabilities = adapter::capabilities(&adapter);
-    let from_env = || LimitProfile::from_env().map_err(Error::Unsupported);
-    capabilities.restrict(options.profile.map_or_else(from_env, Ok)?);
+    capabilities.restrict(options.profile.map_or_else(LimitProfile::from_env, Ok)?);
     let opened = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("openvm-wgpu-backend"),
         required_features: features(&adapter, &capabilities),
@@ -68,11 +67,15 @@ pub(super) fn on_wgpu(options: &GpuOptions, faults: &Arc<Faults>) -> Result<Open
         trace: wgpu::Trace::Off,
     }))
     .map_err(|error| Error::gpu(&format!("opening {}", info.name), fault(error)))?;
-    let budget = options.memory_budget.unwrap_or_else(|| adapter::default_budget(&info));
-    let adapter = AdapterSummary::new(&info);
+    let budget = options.memory_budget.unwrap_or_else(|| adapter::default_budget(&info, &driver));
+    let adapter = summary;
     tracing::debug!(%adapter, budget, ?capabilities, "device opened");
+    let disk = capabilities
+        .pipeline_cache
+        .then(|| DiskCache::open(&opened.0, &adapter, options.cache_folder.as_deref()))
+        .flatten();
     let time_kernels = options.kernel_times && capabilities.timestamps;
-    let executor = OnWgpu::new(opened, &adapter, &capabilities, faults, time_kernels);
+    let executor = OnWgpu::new(opened, disk, &capabilities, faults, time_kernels);
     Ok(OpenDevice { executor, adapter, capabilities, budget })
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::environment;
+use crate::error::Result;
+
 /// A set of limits to stay within, so that any adapter can stand in for a lesser one.
 ///
 /// Tests choose one by `OPENVM_WGPU_PROFILE` (the names are those of [`LimitProfile::NAMES`]).
@@ -45,23 +48,24 @@ impl LimitProfile {
     ///
     /// # Errors
     ///
-    /// An unknown name, with the list of known ones.
-    pub fn from_env() -> Result<Self, String> {
-        match std::env::var(Self::VARIABLE) {
-            Ok(name) => name.parse(),
-            Err(_) => Ok(Self::Native),
-        }
+    /// [`Error::Environment`](crate::Error::Environment) for an unknown name, with the list of known ones.
+    pub fn from_env() -> Result<Self> {
+        let Some(name) = environment::variable(Self::VARIABLE)? else { return Ok(Self::Native) };
+        name.parse().map_err(|expected| environment::invalid(Self::VARIABLE, &name, expected))
     }
 }
 
 impl std::str::FromStr for LimitProfile {
     type Err = String;
 
+    /// # Errors
+    ///
+    /// What is known instead.
     fn from_str(name: &str) -> Result<Self, String> {
         let known = Self::NAMES.iter().find(|(n, _)| *n == name);
         known.map(|(_, profile)| *profile).ok_or_else(|| {
             let names: Vec<_> = Self::NAMES.iter().map(|(n, _)| *n).collect();
-            format!("unknown {} `{name}`, expected one of {}", Self::VARIABLE, names.join(", "))
+            format!("one of {}", names.join(", "))
         })
     }
 }

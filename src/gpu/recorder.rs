@@ -235,6 +235,7 @@ impl Recorder {
     /// Closes the part with the next sequence number, which it returns, and submits it; who waits reads the number back.
     fn finish(&mut self, read_back: bool) -> Result<(u32, Option<Ticket<u32>>)> {
         let gpu = self.gpu.clone();
+        gpu.check_process()?;
         // held over the submission, so that numbers follow the order of the queue
         let mut sequence = gpu.shared.submissions.lock().unwrap_or_else(|p| p.into_inner());
         let word = sequence.word(&gpu)?;

@@ -35,3 +35,30 @@ fn machine() -> Option<Arc<dyn Machine>> {
 fn machine() -> Option<Arc<dyn Machine>> {
     None
 }
+
+/// A folder that goes with this.
+#[cfg(test)]
+pub(crate) struct Folder(std::path::PathBuf);
+
+#[cfg(test)]
+impl Folder {
+    /// An empty folder; `name` is the test's.
+    pub fn new(name: &str) -> Self {
+        static FOLDERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = FOLDERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("openvm-wgpu-{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("temporary folders can be made");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

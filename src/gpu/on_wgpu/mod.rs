@@ -9,18 +9,19 @@ mod timer;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+pub(super) use self::disk_cache::DiskCache;
+
 use self::{
     bulk::Staging,
-    disk_cache::DiskCache,
     encode::{Context, Encoded, Encoder},
     pipelines::{Buffers, Pipeline},
     readback::Chunks,
     timer::Timer,
 };
 use super::{
-    adapter::AdapterSummary,
     executor::{Executor, KernelId, LinkedKernel, MemoryId, Part, Readback},
     faults::Faults,
+    process,
     profile::Capabilities,
     times::KernelTimes,
 };
@@ -48,18 +49,19 @@ impl OnWgpu {
     /// Takes an open device over; what wgpu reports aside from return values goes to `faults`.
     pub(super) fn new(
         (device, queue): (wgpu::Device, wgpu::Queue),
-        adapter: &AdapterSummary,
+        disk: Option<DiskCache>,
         capabilities: &Capabilities,
         faults: &Arc<Faults>,
         time_kernels: bool,
     ) -> Self {
+        process::close_at_exit();
         let (on_error, on_lost) = (faults.clone(), faults.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.record(fault(error))));
         device.set_device_lost_callback(move |reason, message| on_lost.record_lost(format!("{reason:?} {message}")));
         Self {
             buffers: RwLock::default(),
             pipelines: RwLock::default(),
-            disk: capabilities.pipeline_cache.then(|| DiskCache::open(&device, adapter)).flatten(),
+            disk,
             chunks: Chunks::new(&device, !capabilities.software),
             staging: Staging::new(&device, &queue),
             times: time_kernels.then(Mutex::default),
@@ -87,6 +89,7 @@ impl OnWgpu {
 
 impl Executor for OnWgpu {
     fn create(&self, memory: MemoryId, bytes: u64, what: &str) -> bool {
+        let _inside = process::enter();
         let mut usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         usage.set(wgpu::BufferUsages::MAP_WRITE, self.capabilities.direct_upload());
         let descriptor = wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: false };
@@ -100,11 +103,13 @@ impl Executor for OnWgpu {
     }
 
     fn destroy(&self, memory: MemoryId) {
+        let _inside = process::enter();
         let buffer = self.buffers.write().unwrap_or_else(PoisonError::into_inner).remove(&memory);
         buffer.expect("memory is destroyed once").destroy();
     }
 
     fn write(&self, memory: MemoryId, bytes: &[u8]) -> Result<(), Fault> {
+        let _inside = process::enter();
         let target = self.buffer(memory);
         if bytes.len() < BULK_THRESHOLD {
             self.queue.write_buffer(&target, 0, bytes);
@@ -117,10 +122,12 @@ impl Executor for OnWgpu {
     }
 
     fn compile(&self, kernel: LinkedKernel) -> Result<KernelId, Fault> {
+        let _inside = process::enter();
+        process::close_at_exit();
         let cache = self.disk.as_ref().map(|disk| &disk.cache);
         let pipeline = Pipeline::compile(&self.device, &self.capabilities, cache, kernel)?;
         if let Some(disk) = &self.disk {
-            disk.set_changed();
+            disk.changed();
         }
         let mut pipelines = self.pipelines.write().unwrap_or_else(PoisonError::into_inner);
         pipelines.push(Some(Arc::new(pipeline)));
@@ -128,12 +135,14 @@ impl Executor for OnWgpu {
     }
 
     fn release(&self, kernel: KernelId) {
+        let _inside = process::enter();
         let released = self.pipelines.write().unwrap_or_else(PoisonError::into_inner)[kernel].take();
         // not under the lock
         drop(released);
     }
 
     fn submit(&self, stage: &'static str, part: &Part) -> Result<Option<Box<dyn Readback>>, Fault> {
+        let _inside = process::enter();
         let chunk = (part.read_bytes > 0).then(|| self.chunks.take(part.read_bytes));
         let Encoded { commands, uniforms, timer } = self.encode(stage, part, chunk.as_ref().map(|chunk| &chunk.buffer));
         for (buffer, bytes) in uniforms {
@@ -148,10 +157,12 @@ impl Executor for OnWgpu {
     }
 
     fn trim(&self) {
+        let _inside = process::enter();
         self.staging.clear();
     }
 
     fn store_kernels(&self) {
+        let _inside = process::enter();
         if let Some(disk) = &self.disk {
             disk.store();
         }

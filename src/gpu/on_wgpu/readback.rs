@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     error::{fault, Fault},
-    gpu::executor::Readback,
+    gpu::{executor::Readback, process},
 };
 
 /// Smallest chunk: a proof makes thousands of small transfers, and creating a buffer costs more than any of them.
@@ -87,6 +87,7 @@ impl Chunks {
 impl Readback for Filled {
     /// Spins for a moment before it sleeps: on an H200 a short wait takes 30 us spinning and 70 us sleeping.
     fn wait(&self) -> Result<(), Fault> {
+        let _inside = process::enter();
         let device = &self.chunks.device;
         let start = Instant::now();
         while self.chunks.spins && start.elapsed() < SPIN {
@@ -109,6 +110,7 @@ impl Readback for Filled {
 
 impl Drop for Filled {
     fn drop(&mut self) {
+        let _inside = process::enter();
         let chunk = self.chunk.take().expect("dropped once");
         chunk.buffer.unmap();
         if chunk.size <= MOST_KEPT_BYTES {

@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         Arc, Mutex, OnceLock,
     },
+    time::{Duration, Instant},
 };
 
 use super::{program::Source, EvaluatorPolicy, RowKind};
@@ -17,7 +18,14 @@ use crate::{
 
 /// Instructions beyond which a chunk is not compiled, nor its program: compile time grows faster than linearly (5,000 statements: 23 s
 /// on NVIDIA, 122 s on lavapipe). Only a single constraint or interaction can be this large.
-const MAX_GENERATED_INSTRS: usize = 2 * MAX_CHUNK_COST;
+const MAX_GENERATED_INSTRS: usize = MAX_CHUNK_COST + MAX_CHUNK_COST / 2;
+
+/// How long a program's kernels may take, from when they are queued until the last one begins. What is left then stays with the interpreter,
+/// whose proofs are a few per cent slower, rather than to keep the cores busy for minutes.
+const COMPILE_TIME: Duration = Duration::from_secs(60);
+
+/// The same for who asks for generated kernels, and for software drivers, which get few of them, late, and take long for each.
+const COMPILE_TIME_SLOW: Duration = Duration::from_secs(300);
 
 /// Instructions that the chunks of one kernel of round 0 have together. More chunks in a kernel fill a GPU better and hide more of the
 /// time that each multiprocessor waits for a chunk's code (H200, keccak 10, chunks of 250: kernels of 500, 1,000, 2,000 take 1.9, 1.5,
@@ -52,6 +60,8 @@ pub(super) struct Generated {
     pending: Background,
     /// Jobs whose threads may be in the driver now.
     compiling: Background,
+    /// Time was up before all were compiled.
+    late: AtomicBool,
     failure: Mutex<Option<Error>>,
 }
 
@@ -71,6 +81,7 @@ impl Generated {
             stopped: AtomicBool::new(false),
             pending: Background::default(),
             compiling: Background::default(),
+            late: AtomicBool::new(false),
             failure: Mutex::default(),
         }
     }
@@ -94,7 +105,7 @@ impl Generated {
             EvaluatorPolicy::Generated => true,
         };
         if wanted && pays {
-            self.start(gpu, source);
+            self.start(gpu, source, policy);
         }
     }
 
@@ -106,15 +117,18 @@ impl Generated {
         };
         let seen = self.evaluations.fetch_add(evaluations, Ordering::Relaxed) + evaluations;
         if seen >= threshold && self.groups.len() <= most {
-            self.start(gpu, source);
+            self.start(gpu, source, EvaluatorPolicy::Auto);
         }
     }
 
     /// Compiles the kernels in the background, several at a time; the first call counts.
-    fn start(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>) {
+    fn start(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>, policy: EvaluatorPolicy) {
         if !self.compilable || self.groups.is_empty() || self.started.swap(true, Ordering::Relaxed) {
             return;
         }
+        tracing::debug!(program = source.name, kernels = self.groups.len(), "compiling kernels");
+        let slow = policy == EvaluatorPolicy::Generated || gpu.compiles_on_host();
+        let deadline = Instant::now() + if slow { COMPILE_TIME_SLOW } else { COMPILE_TIME };
         // all are counted before the first can end
         for _ in &self.groups {
             self.pending.begin();
@@ -124,27 +138,44 @@ impl Generated {
             let (this, gpu, source) = (self.clone(), gpu.clone(), source.clone());
             compiler_threads().spawn(move || {
                 this.compiling.begin();
-                this.compile(&gpu, &source, k);
-                this.pending.end();
-                if gpu.background().end() && !this.is_stopped() {
+                let left_out = !this.compile(&gpu, &source, k, deadline);
+                this.pending.end(left_out);
+                if gpu.background().end(left_out) && !this.is_stopped() {
                     gpu.store_pipelines();
                 }
                 drop(gpu);
-                this.compiling.end();
+                this.compiling.end(left_out);
             });
         }
     }
 
-    fn compile(&self, gpu: &Gpu, source: &Source, k: usize) {
+    /// Compiles kernel `k` unless nobody wants it any more; whether it is there.
+    fn compile(&self, gpu: &Gpu, source: &Source, k: usize, deadline: Instant) -> bool {
         if self.is_stopped() {
-            return;
+            return false;
         }
-        let text = kernel_text(source, k, self.groups[k].clone());
+        let progress = gpu.kernel_progress();
+        if Instant::now() >= deadline {
+            if !self.late.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    program = source.name,
+                    pending = progress.pending,
+                    "kernels take too long, interpreting"
+                );
+            }
+            return false;
+        }
+        let (text, start) = (kernel_text(source, k, self.groups[k].clone()), Instant::now());
         match gpu.compile_generated(&text) {
-            Ok(kernel) => self.put(k, kernel),
+            Ok(kernel) => {
+                self.put(k, kernel);
+                tracing::debug!(kernel = text.name, time = ?start.elapsed(), pending = progress.pending, "kernel compiled");
+                true
+            }
             Err(error) => {
                 tracing::warn!(%error, program = source.name, "generated kernels unavailable, interpreting");
                 self.failure.lock().unwrap_or_else(|p| p.into_inner()).get_or_insert(error);
+                false
             }
         }
     }
@@ -258,4 +289,18 @@ fn evaluate_text(source: &Source, chunks: Range<usize>) -> String {
         cases += &format!("    {label}: {{\n      chunk_{z}();\n    }}\n");
     }
     format!("{functions}fn evaluate(z: u32) {{\n  switch z {{\n{cases}  }}\n}}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::constraints::{Instr, Operand};
+
+    /// What takes a compiler minutes stays with the interpreter.
+    #[test]
+    fn large_chunks_are_not_compiled() {
+        let instr = Instr::Accumulate { acc: 0, weight: 0, value: Operand::Register(0) };
+        let chunk = |instrs| Chunk { instrs: vec![instr; instrs], registers: 1, public_values: vec![] };
+        assert!(is_compilable(&chunk(MAX_GENERATED_INSTRS)) && !is_compilable(&chunk(MAX_GENERATED_INSTRS + 1)));
+    }
 }
