@@ -36,6 +36,8 @@
 //! `docs/architecture.md` describes the layers behind that.
 
 #![warn(missing_docs)]
+// what unit tests share with integration tests is public there
+#![cfg_attr(not(test), warn(unreachable_pub))]
 
 pub mod backend;
 mod context;
@@ -53,7 +55,9 @@ mod transport;
 pub mod internals {
     pub mod constraints;
     pub mod gpu;
+    #[allow(unreachable_pub)]
     pub mod kernels;
+    #[allow(unreachable_pub)]
     pub mod stages;
 }
 
@@ -63,7 +67,6 @@ use internals::gpu::kernel;
 #[cfg(test)]
 extern crate self as openvm_wgpu_backend;
 #[cfg(test)]
-#[allow(unreachable_pub)]
 #[path = "../tests/machine/mod.rs"]
 mod metal_on_cpu_machine;
 
