@@ -15,7 +15,7 @@ use openvm_wgpu_backend::internals::{
     constraints::{TileColumn, TileLayout},
     gpu::{DeviceBuffer, DeviceMatrix, Gpu},
     kernels::{
-        rap::{eq_tree, fold_tile, CosetTile, MleFold, PleFold, TilePlanner, TileSource, TraceTile},
+        rap::{eq_trees, fold_tile, CosetTile, MleFold, PleFold, TilePlanner, TileSource, TraceTile},
         transcript::Challenge,
     },
 };
@@ -50,7 +50,7 @@ fn eq_tables(c: &mut Criterion) {
     // 2^(n+1) values are written
     group.throughput(Throughput::Bytes(32 << log_len));
     group.bench_function(format!("all levels up to 2^{log_len}"), |b| {
-        time(b, &gpu, |rec| drop(eq_tree(rec, &xi, 0..log_len).expect("recorded")));
+        time(b, &gpu, |rec| drop(eq_trees(rec, &xi, &[0..log_len]).expect("recorded")));
     });
     group.finish();
 }
@@ -72,8 +72,15 @@ fn tiles(c: &mut Criterion) {
     group.throughput(Throughput::Bytes((4 + 4 * COSETS as u64) * cells));
     group.bench_function(format!("univariate skip of 2^{L_SKIP} rows on {COSETS} cosets"), |b| {
         let stride = COSETS * height;
-        let tile =
-            CosetTile { source: &source, points: 0..points, l_skip: L_SKIP, cosets: COSETS, tile: &tile, stride };
+        let tile = CosetTile {
+            source: &source,
+            points: 0..points,
+            l_skip: L_SKIP,
+            cosets: COSETS,
+            tile: &tile,
+            tile_at: 0,
+            stride,
+        };
         time(b, &gpu, |rec| tile.fill(rec).expect("recorded"));
     });
     let lagrange = gpu.upload(&ext(1 << L_SKIP), "Lagrange basis").expect("memory");
@@ -83,7 +90,7 @@ fn tiles(c: &mut Criterion) {
     group.bench_function("PLE fold", |b| {
         let (points, lagrange, tile) = (0..points, &lagrange, &folded);
         let stride = points.len();
-        let fold = PleFold { source: &source, points, l_skip: L_SKIP, lagrange, tile, stride };
+        let fold = PleFold { source: &source, points, l_skip: L_SKIP, lagrange, tile, tile_at: 0, stride };
         time(b, &gpu, |rec| fold.fill(rec));
     });
     group.finish();
@@ -108,6 +115,7 @@ fn mle_folds(c: &mut Criterion) {
                 source,
                 r: &r,
                 folded,
+                folded_at: 0,
                 folded_rows: 0..half,
                 folded_stride: half,
             };

@@ -83,8 +83,14 @@ impl WgpuDevice {
 /// The traits' methods cannot fail, so what fails here is kept in the result and returned by the proof that uses it.
 impl DeviceDataTransporter<SC, WgpuBackend> for WgpuDevice {
     fn transport_pk_to_device(&self, mpk: &MultiStarkProvingKey<SC>) -> DeviceMultiStarkProvingKey<WgpuBackend> {
+        let per_air: Vec<_> = mpk.per_air.iter().map(|pk| self.transport_air(pk)).collect();
+        let evaluators: Vec<_> = per_air.iter().filter_map(|pk| pk.other_data.evaluator().ok()).collect();
+        if let Err(error) = AirEvaluator::share_table(self.gpu(), &evaluators) {
+            // a proof makes its own, and reports what is in its way
+            tracing::warn!(%error, "no table of constraint programs");
+        }
         DeviceMultiStarkProvingKey::new(
-            mpk.per_air.iter().map(|pk| self.transport_air(pk)).collect(),
+            per_air,
             mpk.trace_height_constraints.clone(),
             mpk.max_constraint_degree,
             mpk.params.clone(),

@@ -5,9 +5,16 @@
 mod device;
 mod machine;
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc,
+    },
+};
 
 use openvm_stark_backend::{
+    prover::{AirProvingContext, ProvingContext},
     test_utils::{FibFixture, InteractionsFixture11, TestFixture},
     StarkEngine,
 };
@@ -23,7 +30,8 @@ use device::Engine;
 use machine::MetalOnCpu;
 use openvm_wgpu_testing::{
     params::SmallParams,
-    parity::{assert_fixture_parity, prove_on},
+    parity::{assert_fixture_parity, check_parity, prove_on},
+    workloads::{Workload, WorkloadKind},
 };
 
 /// For the commitment's root, the sums of round 0, the column openings, and the proof; whatever the workload.
@@ -51,6 +59,58 @@ fn interactions() {
     assert_fixture_parity(&engine, &InteractionsFixture11);
     assert!(machine.compiled() > 40);
     assert_eq!(engine.device().metrics().host_waits, HOST_WAITS);
+}
+
+/// Dispatches of a proof of 42 AIRs. A few an AIR gather columns out of their traces; what is computed on them is a dispatch for all.
+const MANY_DISPATCHES: usize = 500;
+
+#[test]
+fn many_airs_in_few_dispatches() {
+    let machine = Arc::new(Counts { machine: MetalOnCpu::new(), dispatches: AtomicUsize::new(0) });
+    let engine = engine(machine.clone(), SmallParams::new(4, 8));
+    let workload = Workload { kind: WorkloadKind::Many, log_n: 8 };
+    let (pk, _) = engine.keygen(&workload.airs());
+    let contexts = workload.traces(42).into_iter().map(AirProvingContext::simple_no_pis);
+    let ctx = ProvingContext::new(contexts.enumerate().collect());
+    check_parity(&engine, &pk, &ctx).unwrap_or_else(|e| panic!("{e}"));
+    let dispatches = machine.dispatches.load(Ordering::Relaxed);
+    println!("{dispatches} dispatches");
+    assert!(dispatches <= MANY_DISPATCHES, "{dispatches} dispatches, {MANY_DISPATCHES} at most");
+    assert_eq!(engine.device().metrics().host_waits, HOST_WAITS);
+}
+
+/// A machine that counts dispatches.
+#[derive(Debug)]
+struct Counts {
+    machine: MetalOnCpu,
+    dispatches: AtomicUsize,
+}
+
+impl Machine for Counts {
+    fn create(&self, memory: MemoryId, bytes: u64) {
+        self.machine.create(memory, bytes);
+    }
+
+    fn destroy(&self, memory: MemoryId) {
+        self.machine.destroy(memory);
+    }
+
+    fn write(&self, memory: MemoryId, offset: u64, bytes: &[u8]) {
+        self.machine.write(memory, offset, bytes);
+    }
+
+    fn read(&self, memory: MemoryId, range: Range<u64>) -> Vec<u8> {
+        self.machine.read(memory, range)
+    }
+
+    fn compile(&self, kernel: LinkedKernel) -> Result<KernelId, String> {
+        self.machine.compile(kernel)
+    }
+
+    fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<(), String> {
+        self.dispatches.fetch_add(1, Ordering::Relaxed);
+        self.machine.dispatch(dispatch)
+    }
 }
 
 /// A machine that leaves one kernel out, as a GPU does whose command buffer failed.

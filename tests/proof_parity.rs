@@ -177,6 +177,12 @@ fn vm() {
     assert_workload_parity(WorkloadKind::Vm, 6, SmallParams::new(4, 12).build());
 }
 
+/// 42 AIRs of 2 to 2^7 rows, some of them lower than the skip domain.
+#[test]
+fn many() {
+    assert_workload_parity(WorkloadKind::Many, 7, SmallParams::new(3, 10).build());
+}
+
 // ---- random AIR sets ----
 
 proptest! {

@@ -102,7 +102,9 @@ proptest! {
 /// Each workload's traces satisfy its AIRs.
 #[test]
 fn workloads_prove_and_verify() {
-    for (kind, log_n) in [(WorkloadKind::Keccak, 0), (WorkloadKind::Dummy, 5), (WorkloadKind::Vm, 4)] {
+    for (kind, log_n) in
+        [(WorkloadKind::Keccak, 0), (WorkloadKind::Dummy, 5), (WorkloadKind::Vm, 4), (WorkloadKind::Many, 6)]
+    {
         let workload = Workload { kind, log_n };
         let params = SmallParams::new(4, 12).build();
         let engine: BabyBearPoseidon2CpuEngine = StarkEngine::new(params);

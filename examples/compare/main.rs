@@ -30,7 +30,8 @@ use support::record::{bytes, median, read_records, ProofRecord};
 struct Args {
     /// What to prove: workload, log2 of its size, log2 of the stacked height, proofs
     #[arg(long, value_name = "NAME:N:HEIGHT:PROOFS", value_parser = parse_job,
-          default_values = ["keccak:10:21:12", "keccak:13:21:10", "vm:20:21:12", "dummy:20:21:12", "vm:23:23:10"])]
+          default_values = ["keccak:10:21:12", "keccak:13:21:10", "vm:20:21:12", "dummy:20:21:12", "vm:23:23:10", "many:15:21:12",
+          "many:17:21:12"])]
     job: Vec<Job>,
     /// The peer's driver, such as peer-cuda; without it only this backend is measured
     #[arg(long, value_name = "PATH")]

@@ -1,10 +1,11 @@
-//! The three workloads that every OpenVM backend is compared on, from the same seeds everywhere.
+//! The four workloads that every OpenVM backend is compared on, from the same seeds everywhere.
 //!
 //! | workload | AIRs | rows |
 //! | --- | --- | --- |
 //! | `keccak n` | p3-keccak-air: 2,633 columns, 3,182 constraints of degree 3, no interactions | `2^n` permutations of 24 rows, rounded up to a power of two |
 //! | `dummy n` | upstream's dummy interaction AIRs, a sender and a receiver of 8 columns | `2^n` each |
 //! | `vm n` | [`VmAir`], 40 columns, and its [`RangeAir`] | `2^n`, and `2^16` for the range table |
+//! | `many n` | 42 times [`ManyAir`], one of 300 columns, the others of 12 to 69 | `2^n`, the others `2` to `2^(n-1)` |
 
 use std::sync::Arc;
 
@@ -31,23 +32,26 @@ pub enum WorkloadKind {
     Dummy,
     /// 2^n rows of a VM-like AIR with a 16-bit range table (needs a stacked height of 2^16)
     Vm,
+    /// 42 AIRs, the highest of 2^n rows, most of them low: the shape of a recursion proof (n at least 2)
+    Many,
 }
 
 /// Which AIRs, and how large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
     pub kind: WorkloadKind,
-    /// log2 of the permutations (`keccak`) or rows (`dummy`, `vm`).
+    /// log2 of the permutations (`keccak`) or rows (`dummy`, `vm`; `many`: of the highest AIR).
     pub log_n: usize,
 }
 
 impl Workload {
-    /// The name in records: `keccak`, `dummy`, `vm`.
+    /// The name in records: `keccak`, `dummy`, `vm`, `many`.
     pub fn name(&self) -> &'static str {
         match self.kind {
             WorkloadKind::Keccak => "keccak",
             WorkloadKind::Dummy => "dummy",
             WorkloadKind::Vm => "vm",
+            WorkloadKind::Many => "many",
         }
     }
 
@@ -65,6 +69,7 @@ impl Workload {
                 Arc::new(DummyInteractionAir::new(DUMMY_FIELDS, false, 0)),
             ],
             WorkloadKind::Vm => vec![Arc::new(VmAir), Arc::new(RangeAir)],
+            WorkloadKind::Many => many_airs().map(|air| Arc::new(air) as AirRef<SC>).collect(),
         }
     }
 
@@ -74,6 +79,7 @@ impl Workload {
             WorkloadKind::Keccak => keccak_traces(self.log_n, seed),
             WorkloadKind::Dummy => dummy_traces(self.log_n, seed),
             WorkloadKind::Vm => vm_traces(self.log_n, seed),
+            WorkloadKind::Many => many_traces(self.log_n, seed),
         };
         // one after the other, each freed before the next is transposed
         row_major.into_iter().map(|trace| ColMajorMatrix::from_row_major(&trace)).collect()
@@ -293,4 +299,71 @@ fn draw_vm_rows(rows: &mut [F], seed: u64) -> Vec<u32> {
         row[vm::GATED] = row[vm::BIT] * row[vm::BIT + 1] * row[vm::X + 2];
     }
     counts
+}
+
+// ---- many ----
+
+/// One of the 42 AIRs of `many`. Column 0 is zero and a factor of every constraint and every count, so any values satisfy it.
+pub struct ManyAir {
+    width: usize,
+    constraints: usize,
+    interactions: usize,
+}
+
+/// Buses of [`ManyAir`].
+const MANY_BUSES: usize = 7;
+
+impl<T> BaseAir<T> for ManyAir {
+    fn width(&self) -> usize {
+        self.width
+    }
+}
+impl<T: Field> BaseAirWithPublicValues<T> for ManyAir {}
+impl<T: Field> PartitionedBaseAir<T> for ManyAir {}
+impl<AB: AirBuilder + InteractionBuilder> Air<AB> for ManyAir {
+    fn eval(&self, builder: &mut AB) {
+        let main = builder.main();
+        let [local, next] =
+            [0, 1].map(|row| -> Vec<AB::Var> { main.row_slice(row).expect("a window has two rows").to_vec() });
+        // the columns behind column 0, in turn
+        let free = |k: usize| 1 + k % (self.width - 1);
+        for c in 0..self.constraints {
+            let row = if c % 4 == 0 { &next } else { &local };
+            let value: AB::Expr = local[free(c)].into() * row[free(3 * c + 1)].into() + AB::Expr::from_usize(c);
+            builder.assert_zero(local[0].into() * value);
+        }
+        for i in 0..self.interactions {
+            let message = (0..1 + i % 8).map(|j| -> AB::Expr { local[free(i + j)].into() });
+            let count: AB::Expr = if i % 2 == 0 { local[0].into() } else { AB::Expr::NEG_ONE * local[0].into() };
+            builder.push_interaction((i % MANY_BUSES) as u16, message.collect::<Vec<_>>(), count, 1);
+        }
+    }
+}
+
+/// The highest AIR, then the low ones.
+fn many_airs() -> impl Iterator<Item = ManyAir> {
+    let low =
+        |i: usize| ManyAir { width: 12 + i * 17 % 58, constraints: 10 + i * 29 % 110, interactions: 2 + i * 13 % 40 };
+    let highest = ManyAir { width: 300, constraints: 282, interactions: 2 };
+    std::iter::once(highest).chain((0..41).map(low))
+}
+
+/// log2 of the height of the `air`-th AIR.
+fn many_log_height(air: usize, log_n: usize) -> usize {
+    match air {
+        0 => log_n,
+        low => 1 + (11 * (low - 1) + 3) % (log_n - 1),
+    }
+}
+
+fn many_traces(log_n: usize, seed: u64) -> Vec<RowMajorMatrix<F>> {
+    let trace = |(i, air): (usize, ManyAir)| {
+        let mut rng = StdRng::seed_from_u64(seed_of_piece(seed, i));
+        let mut values = F::zero_vec(air.width << many_log_height(i, log_n));
+        for row in values.chunks_mut(air.width) {
+            row[1..].fill_with(|| F::from_u32(rng.random()));
+        }
+        RowMajorMatrix::new(values, air.width)
+    };
+    many_airs().enumerate().map(trace).collect()
 }

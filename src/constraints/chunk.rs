@@ -15,6 +15,14 @@ pub const MAX_CHUNK_COST: usize = 1_000;
 /// multiprocessor's instruction cache. (An H200 evaluates round 0 of keccak 10 in 1.4, 1.5, 2.4 ms with chunks of 250, 500, 1,000.)
 pub const SMALL_CHUNK_COST: usize = 250;
 
+/// The same where rows are so few that a dispatch takes as long as its longest chunk.
+pub const SHORT_CHUNK_COST: usize = 64;
+
+/// How often operations may be repeated, on average, in chunks of about [`SMALL_CHUNK_COST`] and [`SHORT_CHUNK_COST`]; chunks of programs that
+/// would exceed it are larger. (Poseidon2's chunks of 250 have ten times the operations of its chunks of 1,000.)
+pub const MAX_REPETITION: f64 = 1.5;
+pub(super) const MAX_SHORT_REPETITION: f64 = 4.0;
+
 /// One step of a program, before scheduling.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
@@ -59,6 +67,12 @@ pub(super) fn cut(graph: &Graph, units: &[Unit], max_cost: usize, by_locality: b
         queue.read(unit);
     }
     chunks
+}
+
+/// Operations that `units` need, each once.
+pub(super) fn distinct_operations(graph: &Graph, units: &[Unit]) -> usize {
+    let mut reach = Reach::new(graph);
+    units.iter().map(|unit| reach.add(unit) - unit.len()).sum()
 }
 
 /// The units that are in no chunk yet.

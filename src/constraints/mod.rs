@@ -38,7 +38,7 @@ mod tests;
 mod tile;
 pub mod wgsl;
 
-pub use chunk::{MAX_CHUNK_COST, SMALL_CHUNK_COST};
+pub use chunk::{MAX_CHUNK_COST, MAX_REPETITION, SHORT_CHUNK_COST, SMALL_CHUNK_COST};
 pub use program::{BinaryOp, Chunk, Instr, LogupWeights, Operand, Program};
 pub use schedule::REGISTER_FILE;
 pub use tile::{PartSource, PartWidths, TileColumn, TileLayout};
@@ -47,7 +47,7 @@ use openvm_stark_backend::air_builders::symbolic::SymbolicConstraintsDag;
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use p3_field::PrimeCharacteristicRing;
 
-use chunk::{Step, Unit};
+use chunk::{Step, Unit, MAX_SHORT_REPETITION};
 use graph::Graph;
 use program::Shape;
 
@@ -117,6 +117,10 @@ pub struct AirPrograms {
     pub small_zerocheck: Program,
     /// [`Self::logup`] in smaller chunks, for the MLE rounds and for generated kernels.
     pub small_logup: Program,
+    /// [`Self::zerocheck`] in the shortest chunks, for few rows.
+    pub short_zerocheck: Program,
+    /// [`Self::logup`] in the shortest chunks, for few rows.
+    pub short_logup: Program,
     /// Logup in the emitted form: output `i` is interaction `i`; weights by [`LogupWeights`].
     pub interactions: Program,
     /// Layout of the logup weights.
@@ -162,15 +166,24 @@ pub fn compile(
 
     let shape =
         |accumulators, weights, outputs| Shape { accumulators, weights, outputs, max_chunk_cost: MAX_CHUNK_COST };
-    let small = |shape| Shape { max_chunk_cost: SMALL_CHUNK_COST, ..shape };
+    let small = |units: &[Unit], shape| {
+        let shape = Shape { max_chunk_cost: SMALL_CHUNK_COST, ..shape };
+        Program::assemble_bounded(&graph, units, shape, MAX_REPETITION)
+    };
+    let short = |units: &[Unit], shape| {
+        let shape = Shape { max_chunk_cost: SHORT_CHUNK_COST, ..shape };
+        Program::assemble_bounded(&graph, units, shape, MAX_SHORT_REPETITION)
+    };
     let zerocheck_shape = shape(1, zerocheck.len(), 0);
     let logup_shape = shape(2, logup_weights.len(), 0);
     let interactions_shape = shape(2, logup_weights.len(), dag.interactions.len());
     Ok(AirPrograms {
         zerocheck: Program::assemble(&graph, &zerocheck, zerocheck_shape),
         logup: Program::assemble(&graph, &logup, logup_shape),
-        small_zerocheck: Program::assemble(&graph, &zerocheck, small(zerocheck_shape)),
-        small_logup: Program::assemble(&graph, &logup, small(logup_shape)),
+        small_zerocheck: small(&zerocheck, zerocheck_shape),
+        small_logup: small(&logup, logup_shape),
+        short_zerocheck: short(&zerocheck, zerocheck_shape),
+        short_logup: short(&logup, logup_shape),
         interactions: Program::assemble(&graph, &interactions, interactions_shape),
         logup_weights,
         widths: widths.clone(),

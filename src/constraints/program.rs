@@ -3,7 +3,7 @@
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{
-    chunk::{cut, Unit},
+    chunk::{cut, distinct_operations, Unit},
     graph::Graph,
     schedule::{schedule, REGISTER_FILE},
     tile::TileColumn,
@@ -169,6 +169,20 @@ impl Program {
         }
     }
 
+    /// As [`Self::assemble`], in chunks that are larger where the operations would be repeated more than `most` times.
+    pub(super) fn assemble_bounded(graph: &Graph, units: &[Unit], shape: Shape, most: f64) -> Self {
+        let distinct = distinct_operations(graph, units);
+        let all = distinct + units.iter().map(Unit::len).sum::<usize>();
+        let mut shape = shape;
+        loop {
+            let program = Self::assemble(graph, units, shape);
+            if program.num_operations() as f64 <= most * distinct as f64 || shape.max_chunk_cost >= all {
+                return program;
+            }
+            shape.max_chunk_cost *= 2;
+        }
+    }
+
     /// Whether there is nothing to evaluate.
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
@@ -238,6 +252,11 @@ impl LogupWeights {
             starts.push(end);
         }
         Self { starts }
+    }
+
+    /// The layouts of several AIRs, one behind the other, with interactions counted through.
+    pub fn joined<'a>(airs: impl Iterator<Item = &'a Self>) -> Self {
+        Self::new(airs.flat_map(|air| (0..air.num_interactions()).map(|i| air.message_len(i))))
     }
 
     /// Number of interactions.

@@ -34,7 +34,7 @@ fn check_row<V>(
 
     let weights = challenges.zerocheck_weights(programs.zerocheck.num_weights);
     let expected = upstream_zerocheck(dag, &row, challenges.lambda);
-    for program in [&programs.zerocheck, &programs.small_zerocheck] {
+    for program in [&programs.zerocheck, &programs.small_zerocheck, &programs.short_zerocheck] {
         assert_eq!(eval(program, &weights).acc, [expected, EF::ZERO]);
     }
 
@@ -45,7 +45,7 @@ fn check_row<V>(
         expected[1] += eq * q;
     }
     let weights = challenges.logup_weights(&programs.logup_weights);
-    for program in [&programs.logup, &programs.small_logup] {
+    for program in [&programs.logup, &programs.small_logup, &programs.short_logup] {
         assert_eq!(eval(program, &weights).acc, expected);
     }
 
@@ -272,4 +272,64 @@ fn keccak_figures() {
     assert!(registers <= Some(24));
     check_row(&dag, &programs, 0, random_base);
     check_structure(zerocheck);
+}
+
+/// A permutation as Poseidon2's AIRs write it, a register for each S-box: state of 16, 4 + 13 + 4 rounds, all of whose registers depend on
+/// sums of the whole state, and those of internal rounds on all before.
+fn permutation_dag() -> (SymbolicConstraintsDag<F>, PartWidths) {
+    const WIDTH: usize = 16;
+    let (mut nodes, mut constraint_idx, mut columns) = (vec![], vec![], 0);
+    let push = |nodes: &mut Vec<Node<F>>, node| {
+        nodes.push(node);
+        nodes.len() - 1
+    };
+    let mut column = |nodes: &mut Vec<Node<F>>| {
+        columns += 1;
+        let entry = Entry::Main { part_index: 0, offset: 0 };
+        push(nodes, Node::Variable(SymbolicVariable::new(entry, columns - 1)))
+    };
+    let add = |nodes: &mut Vec<Node<F>>, left_idx, right_idx| {
+        push(nodes, Node::Add { left_idx, right_idx, degree_multiple: 1 })
+    };
+    let mul = |nodes: &mut Vec<Node<F>>, left_idx, right_idx| {
+        push(nodes, Node::Mul { left_idx, right_idx, degree_multiple: 1 })
+    };
+    let mut state: Vec<usize> = (0..WIDTH).map(|_| column(&mut nodes)).collect();
+    for round in 0..21 {
+        let sum = state[1..].to_vec().into_iter().fold(state[0], |sum, x| add(&mut nodes, sum, x));
+        for (i, x) in state.iter_mut().enumerate() {
+            let constant = push(&mut nodes, Node::Constant(F::from_usize(i + 2)));
+            let scaled = mul(&mut nodes, *x, constant);
+            *x = add(&mut nodes, scaled, sum);
+        }
+        let boxes = if (4..17).contains(&round) { 1 } else { WIDTH };
+        for x in &mut state[..boxes] {
+            let cube = mul(&mut nodes, *x, *x);
+            let cube = mul(&mut nodes, cube, *x);
+            let register = column(&mut nodes);
+            let left_idx = cube;
+            constraint_idx.push(push(&mut nodes, Node::Sub { left_idx, right_idx: register, degree_multiple: 3 }));
+            *x = register;
+        }
+    }
+    let constraints = SymbolicExpressionDag { nodes, constraint_idx };
+    let widths = PartWidths { preprocessed: None, main: vec![columns], need_rot: false };
+    (SymbolicConstraintsDag { constraints, interactions: vec![] }, widths)
+}
+
+#[test]
+fn chunks_repeat_little() {
+    let (dag, widths) = permutation_dag();
+    check_dag(&dag, &widths, 0);
+    let programs = compile(&dag, &widths, 0).unwrap();
+    let leaf = |node: &&Node<F>| matches!(node, Node::Variable(_) | Node::Constant(_));
+    let nodes = &dag.constraints.nodes;
+    let distinct = nodes.len() - nodes.iter().filter(leaf).count();
+    let repetition = |program: &Program| program.num_operations() as f64 / distinct as f64;
+    let found = [&programs.zerocheck, &programs.small_zerocheck, &programs.short_zerocheck].map(repetition);
+    println!("operations over distinct ones: {found:?}");
+    assert!(found[1] <= MAX_REPETITION, "{found:?}");
+    assert!(found[2] <= 4.0, "{found:?}");
+    // without the bound it would exceed it by far
+    assert!(programs.small_zerocheck.chunks.len() < distinct / SMALL_CHUNK_COST, "{found:?}");
 }

@@ -32,6 +32,7 @@ const MODULES: &[(&str, &str)] = &[
     ("rap/round_sum", include_str!("../../wgsl/rap/round_sum.wgsl")),
     ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
     ("constraints/scalar_values", include_str!("../../wgsl/constraints/scalar_values.wgsl")),
+    ("constraints/list", include_str!("../../wgsl/constraints/list.wgsl")),
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
     ("transcript/tape", include_str!("../../wgsl/transcript/tape.wgsl")),
     ("transcript/duplex", include_str!("../../wgsl/transcript/duplex.wgsl")),

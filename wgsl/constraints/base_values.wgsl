@@ -17,12 +17,15 @@ var<private> quad_at: u32;
 var<private> acc0: array<Value, 4>;
 var<private> acc1: array<Value, 4>;
 
+#if LISTED
+#else
 /// Chooses the rows of thread `t` of a workgroup of 64; false if there are none.
 fn choose_rows(workgroup: u32, t: u32) -> bool {
     quad = workgroup * 64u + t;
     quad_at = (quad >> 4u) * params.columns * 16u + (quad & 15u);
     return 4u * quad < params.evaluations;
 }
+#endif
 
 fn column(c: u32) -> Value {
     return tile[quad_at + c * 16u];
@@ -32,9 +35,16 @@ fn lift(word: u32) -> Value {
     return vec4<u32>(word);
 }
 
+#if LISTED
+#else
 fn constant(i: u32) -> u32 {
     return constants[i];
 }
+
+fn weight(k: u32) -> Ext {
+    return weights[k];
+}
+#endif
 
 fn v_add(a: Value, b: Value) -> Value {
     return e_add(a, b);
@@ -57,7 +67,7 @@ fn v_scale(a: Value, word: u32) -> Value {
 }
 
 fn accumulate(acc: u32, k: u32, a: Value) {
-    let w = weights[k];
+    let w = weight(k);
     let x = v_scale(a, w.x);
     let y = v_scale(a, w.y);
     let z = v_scale(a, w.z);
@@ -85,3 +95,13 @@ fn sum1(k: u32) -> Ext {
 fn sum0(k: u32) -> Ext {
     return vec4<u32>(acc0[0][k], acc0[1][k], acc0[2][k], acc0[3][k]);
 }
+
+#if LISTED
+/// What accumulator a holds for row k.
+fn row_sum(a: u32, k: u32) -> Ext {
+    if a == 0u {
+        return vec4<u32>(acc0[0][k], acc0[1][k], acc0[2][k], acc0[3][k]);
+    }
+    return vec4<u32>(acc1[0][k], acc1[1][k], acc1[2][k], acc1[3][k]);
+}
+#endif

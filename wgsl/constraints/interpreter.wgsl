@@ -1,11 +1,22 @@
 // The interpreter of constraint programs: `evaluate(chunk)` runs one chunk's instructions on the values of this thread.
 //
 // Records and operand codes: src/constraints/encode.rs. All threads of a dispatch's z slice run the same code, so neither switch
-// diverges. The frame that imports this declares `records`, `chunks`, `constants`, `Value`, `column`, the v_* arithmetic,
-// `accumulate` and (flag EMIT) `emit`, and, with SPILL (programs
+// diverges. The frame that imports this declares `record`, `chunk_record` (LISTED, else `records` and `chunks`), `constant`, `Value`, `column`, the
+// v_* arithmetic, `accumulate` and (flag EMIT) `emit`, and, with SPILL (programs
 // whose chunks need more registers than the file has), `spill`.
 
 const REGISTERS: u32 = 32u;
+
+#if LISTED
+#else
+fn record(k: u32) -> vec4<u32> {
+    return records[k];
+}
+
+fn chunk_record(k: u32) -> vec4<u32> {
+    return chunks[k];
+}
+#endif
 
 var<private> registers: array<Value, REGISTERS>;
 
@@ -38,6 +49,8 @@ fn write_register(r: u32, value: Value) {
 }
 #endif
 
+#if LISTED
+#else
 /// Chooses where this thread's spilled registers lie.
 fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {
 #if SPILL
@@ -45,6 +58,7 @@ fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {
     spill_threads = num_workgroups.x * num_workgroups.y * 64u;
 #endif
 }
+#endif
 
 fn operand(code: u32, immediate: u32) -> Value {
     let index = code & 0x3fffffffu;
@@ -64,7 +78,7 @@ fn operand(code: u32, immediate: u32) -> Value {
 /// Runs the instructions in [first, end).
 fn run(first: u32, end: u32) {
     for (var k = first; k < end; k++) {
-        let instr = records[k];
+        let instr = record(k);
         let a = operand(instr.y, instr.w);
         var b = a;
         // the double of a column reads it once
@@ -99,7 +113,7 @@ fn run(first: u32, end: u32) {
 fn run_terms(instrs: u32, first: u32, end: u32) -> u32 {
     var at = instrs;
     for (var k = first; k < end; k++) {
-        let term = records[k];
+        let term = record(k);
         run(at, term.x);
         accumulate(term.y & 1u, term.y >> 1u, operand(term.z, term.w));
         at = term.x;
@@ -108,18 +122,18 @@ fn run_terms(instrs: u32, first: u32, end: u32) -> u32 {
 }
 
 fn evaluate(chunk: u32) {
-    let code = chunks[2u * chunk];
-    let end = chunks[2u * chunk + 1u].x;
+    let code = chunk_record(2u * chunk);
+    let end = chunk_record(2u * chunk + 1u).x;
     for (var k = code.x; k < code.y; k++) {
-        let preload = records[k];
-        write_register(preload.x, lift(constants[preload.y]));
+        let preload = record(k);
+        write_register(preload.x, lift(constant(preload.y)));
     }
 #if EMIT
     var at = code.y;
     var term = code.z;
     for (var k = code.w; k < end; k += 2u) {
-        let output = records[k];
-        let numerator = records[k + 1u];
+        let output = record(k);
+        let numerator = record(k + 1u);
         at = run_terms(at, term, output.x);
         run(at, output.y);
         emit(output.z, operand(numerator.x, numerator.y));

@@ -11,7 +11,7 @@
 // the round before, whose challenge r is at that word of the transcript's tape:
 //   claim = s(r), eq and eq_sharp times eq(xi_before, r), tail times r.
 // sums (EF): for AIR a at sums_offset + 3 degree a: numerator, denominator, zerocheck, `degree` values each (only the first where it ends this round).
-// lifts: (n_lift, shift) per AIR. weights: 1 / prod_{k != i} (i - k) over k <= degree, for the interpolation of head.
+// lifts: (n_lift, shift) per AIR; behind them 1 / prod_{k != i} (i - k) over k <= degree, for the interpolation of head.
 // One workgroup of 64 threads, AIRs in strides; duplex.wgsl writes to the tape what is observed and sampled. Host reference: kernels::rap::rounds::tests (upstream's prove_zerocheck_and_logup).
 #import field/ext
 #import rap/round_sum
@@ -35,12 +35,11 @@ struct Params {
 @group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> mu: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> sums: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> lifts: array<vec2<u32>>;
-@group(0) @binding(4) var<storage, read> weights: array<u32>;
-@group(0) @binding(5) var<storage, read_write> state: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(7) var<storage, read_write> tape: array<u32>;
-@group(0) @binding(8) var<storage, read> round_constants: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> lifts: array<u32>;
+@group(0) @binding(4) var<storage, read_write> state: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> sponge: array<u32>;
+@group(0) @binding(6) var<storage, read_write> tape: array<u32>;
+@group(0) @binding(7) var<storage, read> round_constants: array<vec4<u32>>;
 var<immediate> params: Params;
 
 const HEAD: u32 = 4u;
@@ -73,7 +72,7 @@ fn eq_1(x: Ext, r: Ext) -> Ext {
 fn head_at(x: Ext) -> Ext {
     var sum = E_ZERO;
     for (var i = 0u; i <= params.degree; i++) {
-        var term = e_scale(state[HEAD + i], weights[i]);
+        var term = e_scale(state[HEAD + i], lifts[2u * params.airs + i]);
         for (var k = 0u; k <= params.degree; k++) {
             if k != i {
                 term = e_mul(term, e_sub(x, e_from_base(f_from_u32(k))));
@@ -106,7 +105,7 @@ fn div_2exp(a: Ext, k: u32) -> Ext {
 /// The combination of the three sums of AIR a at X = x + 1.
 fn combination(a: u32, x: u32) -> Ext {
     let at = params.sums_offset + 3u * params.degree * a + x;
-    let numerator = div_2exp(e_mul(mu[2u * a], sums[at]), lifts[a].y);
+    let numerator = div_2exp(e_mul(mu[2u * a], sums[at]), lifts[2u * a + 1u]);
     let denominator = e_mul(mu[2u * a + 1u], sums[at + params.degree]);
     let zerocheck = e_mul(mu[2u * params.airs + a], sums[at + 2u * params.degree]);
     return e_add(e_mul(shared_eq(0u), zerocheck), e_mul(shared_eq(1u), e_add(numerator, denominator)));
@@ -116,7 +115,7 @@ fn combination(a: u32, x: u32) -> Ext {
 fn combine(n_lift: u32, exactly: bool, x: u32, t: u32) -> Ext {
     var sum = E_ZERO;
     for (var a = t; a < params.airs; a += 64u) {
-        let n = lifts[a].x;
+        let n = lifts[2u * a];
         if n == n_lift || (n > n_lift && !exactly) {
             sum = e_add(sum, combination(a, x));
         }

@@ -24,6 +24,7 @@ struct Params {
     columns: u32,
     l_skip: u32,
     cosets: u32,
+    tile_at: u32,
 }
 
 @group(0) @binding(0) var<storage, read> segment: array<u32>;
@@ -62,7 +63,7 @@ fn place(e: u32) -> Place {
 /// Stores the value on coset j.
 fn put(p: Place, j: u32, value: u32) {
     if p.live {
-        tile[tile_at(p.column, p.target_row + (j << params.l_skip), params.columns)] = value;
+        tile[params.tile_at + tile_at(p.column, p.target_row + (j << params.l_skip), params.columns)] = value;
     }
 }
 

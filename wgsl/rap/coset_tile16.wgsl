@@ -23,6 +23,7 @@ struct Params {
     columns: u32,
     log_columns: u32,
     cosets: u32,
+    tile_at: u32,
 }
 
 @group(0) @binding(0) var<storage, read> segment: array<vec4<u32>>;
@@ -109,7 +110,7 @@ fn main(
             if x < params.xs && k < params.count {
                 let chunk = x * params.cosets + j;
                 let block = (chunk >> 2u) * params.columns + entries[params.start + k].y;
-                tile[block * 16u + (chunk & 3u) * 4u + (i & 3u)] = values[place(i)];
+                tile[params.tile_at / 4u + block * 16u + (chunk & 3u) * 4u + (i & 3u)] = values[place(i)];
             }
         }
         workgroupBarrier();

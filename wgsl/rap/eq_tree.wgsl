@@ -1,10 +1,11 @@
-// Levels from + 1 .. from + levels of a tree of eq evaluations, out of level `from` (upstream's evals_eq_hypercubes, at other offsets):
+// Levels from + 1 .. from + levels, as far as there are so many, of trees of eq evaluations, out of level `from` (upstream's
+// evals_eq_hypercubes, at other offsets):
 //
-//   tree[2^(k+1) + 2 y + b] = tree[2^k + y] * (b ? x : 1 - x),   x = xi[last - k],   tree[1] = 1,
+//   tree[2^(k+1) + 2 y + b] = tree[2^k + y] * (b ? x : 1 - x),   x = xi[end - 1 - k],   tree[1] = 1,
 //
-// so level k, at tree[2^k ..], holds eq((xi[last - k + 1], .., xi[last]), y) for y in {0,1}^k, bit 0 of y belonging to the first.
-// EF. One thread per y of level `from` computes its 2 + 4 + .. + 2^levels descendants (which lie together in each level); thread 0
-// of level 0 writes the root. Products: one per value.
+// so level k, at tree[2^k ..], holds eq((xi[end - k], .., xi[end - 1]), y) for y in {0,1}^k, bit 0 of y belonging to the first.
+// EF. trees[z]: where the tree begins, its levels, end. One thread per y of level `from` computes its 2 + 4 + .. + 2^levels descendants
+// (which lie together in each level); thread 0 of level 0 writes the root. z: trees. Products: one per value.
 // Host reference: upstream's evals_eq_hypercubes.
 #import grid
 #import field/ext
@@ -12,11 +13,11 @@
 struct Params {
     from_level: u32,
     levels: u32,
-    last: u32,
 }
 
 @group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> tree: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> trees: array<u32>;
+@group(0) @binding(2) var<storage, read_write> tree: array<vec4<u32>>;
 var<immediate> params: Params;
 
 @compute @workgroup_size(64)
@@ -29,17 +30,20 @@ fn main(
     if y >= (1u << params.from_level) {
         return;
     }
+    let root = trees[3u * workgroup_id.z];
+    let tree_levels = trees[3u * workgroup_id.z + 1u];
+    let end = trees[3u * workgroup_id.z + 2u];
     if params.from_level == 0u {
-        tree[1] = E_ONE;
+        tree[root + 1u] = E_ONE;
     }
-    for (var s = 0u; s < params.levels; s++) {
-        let k = params.from_level + s;
-        let x = xi[params.last - k];
+    for (var k = params.from_level; k < min(params.from_level + params.levels, tree_levels); k++) {
+        let s = k - params.from_level;
+        let x = xi[end - 1u - k];
         for (var d = y << s; d < (y + 1u) << s; d++) {
-            let parent = tree[(1u << k) + d];
+            let parent = tree[root + (1u << k) + d];
             let high = e_mul(parent, x);
-            tree[(2u << k) + 2u * d + 1u] = high;
-            tree[(2u << k) + 2u * d] = e_sub(parent, high);
+            tree[root + (2u << k) + 2u * d + 1u] = high;
+            tree[root + (2u << k) + 2u * d] = e_sub(parent, high);
         }
     }
 }

@@ -1,4 +1,5 @@
-// Column openings out of a tile that is folded to one row: openings[offset + k] = tile[columns[start + k]], or 0 where that is NONE.
+// Column openings out of tiles that are folded to one row: openings[target] = tile[column], or 0 where that is NONE, for
+// (column, target) = columns[start + k], k < count.
 //
 // EF, one thread per opening. Host reference: upstream's into_column_openings.
 #import grid
@@ -9,11 +10,10 @@ const NONE: u32 = 0xffffffffu;
 struct Params {
     start: u32,
     count: u32,
-    offset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> columns: array<u32>;
+@group(0) @binding(1) var<storage, read> columns: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read_write> openings: array<vec4<u32>>;
 var<immediate> params: Params;
 
@@ -29,8 +29,8 @@ fn main(
     }
     let column = columns[params.start + k];
     var value = E_ZERO;
-    if column != NONE {
-        value = tile[column];
+    if column.x != NONE {
+        value = tile[column.x];
     }
-    openings[params.offset + k] = value;
+    openings[column.y] = value;
 }

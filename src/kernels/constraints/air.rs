@@ -1,8 +1,13 @@
 //! All that the device needs to evaluate one AIR's constraints.
 
+use std::sync::{Arc, OnceLock};
+
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
-use super::{fill_logup_weights, DeviceProgram, EvaluatorPolicy, LogupWeightsFill, ProgramForms, RowKind};
+use super::{
+    fill_logup_weights, DeviceProgram, EvaluatorPolicy, ListedAir, ListedProgram, LogupWeightsFill, ProgramForms,
+    ProgramTable, RowKind,
+};
 use crate::{
     constraints::{AirPrograms, LogupWeights, PartWidths, TileLayout},
     error::Result,
@@ -26,6 +31,9 @@ pub struct AirEvaluator {
     logup_entries: DeviceBuffer<u32>,
     constants: Vec<F>,
     num_public_values: usize,
+    listed: ListedAir,
+    /// The table of the proving key's programs, and this AIR's place in it.
+    table: OnceLock<(Arc<ProgramTable>, usize)>,
 }
 
 impl AirEvaluator {
@@ -55,11 +63,37 @@ impl AirEvaluator {
             logup_entries: gpu.upload(programs.logup_weights.entries().as_flattened(), "logup weights")?,
             constants: programs.zerocheck.constants.clone(),
             num_public_values: programs.zerocheck.num_public_values,
+            listed: listed(programs, &round0, &mle),
+            table: OnceLock::new(),
         };
         if policy == EvaluatorPolicy::Generated {
             evaluator.programs().into_iter().try_for_each(DeviceProgram::wait_for_kernels)?;
         }
         Ok(evaluator)
+    }
+
+    /// Puts the programs of AIRs that are proved together into one table, so that proofs need not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn share_table(gpu: &Gpu, airs: &[&Self]) -> Result<()> {
+        let table = Arc::new(ProgramTable::new(gpu, airs.iter().copied())?);
+        for (at, air) in airs.iter().enumerate() {
+            // the first table stays
+            let _ = air.table.set((table.clone(), at));
+        }
+        Ok(())
+    }
+
+    /// The table of [`Self::share_table`] and this AIR's place in it.
+    pub fn table(&self) -> Option<(&Arc<ProgramTable>, usize)> {
+        self.table.get().map(|(table, at)| (table, *at))
+    }
+
+    /// The programs that work lists evaluate.
+    pub fn listed(&self) -> &ListedAir {
+        &self.listed
     }
 
     /// All programs.
@@ -112,8 +146,17 @@ impl AirEvaluator {
     ///
     /// For a wrong number of public values.
     pub fn constants(&self, gpu: &Gpu, public_values: &[F]) -> Result<DeviceBuffer<F>> {
+        gpu.upload(&self.constant_values(public_values), "constants")
+    }
+
+    /// The values of [`Self::constants`].
+    ///
+    /// # Panics
+    ///
+    /// For a wrong number of public values.
+    pub fn constant_values(&self, public_values: &[F]) -> Vec<F> {
         assert_eq!(public_values.len(), self.num_public_values, "public values of the AIR");
-        gpu.upload(&[&self.constants, public_values].concat(), "constants")
+        [&self.constants, public_values].concat()
     }
 
     /// Fills `weights` for [`Self::round0_logup`] and [`Self::mle_logup`]: `eq_3b` has an element per interaction from
@@ -145,5 +188,17 @@ impl AirEvaluator {
         }
         let (layout, entries) = (&self.logup_weights, &self.logup_entries);
         fill_logup_weights(rec, &LogupWeightsFill { layout, entries, beta_powers, eq_3b, weights });
+    }
+}
+
+fn listed(programs: &AirPrograms, round0: &TileLayout, mle: &TileLayout) -> ListedAir {
+    let zerocheck =
+        |layout, kind| ListedProgram::new(&programs.small_zerocheck, &programs.short_zerocheck, layout, kind);
+    let logup = |layout, kind| ListedProgram::new(&programs.small_logup, &programs.short_logup, layout, kind);
+    ListedAir {
+        round0_zerocheck: zerocheck(round0, RowKind::Points),
+        round0_logup: logup(round0, RowKind::Points),
+        mle_zerocheck: zerocheck(mle, RowKind::Lines),
+        mle_logup: logup(mle, RowKind::Lines),
     }
 }

@@ -7,6 +7,10 @@
 mod air;
 mod emit;
 mod generated;
+mod list;
+#[cfg(test)]
+mod list_tests;
+mod listed;
 mod program;
 mod reduce;
 mod sums;
@@ -15,6 +19,8 @@ mod tests;
 
 pub use air::AirEvaluator;
 pub use emit::EmitEvaluation;
+pub use list::{can_list, DeviceLists, Job, ListTables, WorkList, WorkLists};
+pub use listed::{Form, ListedAir, ListedProgram, ProgramTable};
 pub use program::{DeviceProgram, EvaluatorPolicy, ProgramForms, RowKind};
 pub use reduce::{fill_logup_weights, LogupWeightsFill};
 pub use sums::{tile_stride, SumEvaluation};

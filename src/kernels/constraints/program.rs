@@ -51,11 +51,16 @@ impl RowKind {
             Self::Lines => 12,
         }
     }
+
+    /// Cost of one pass of a workgroup of the interpreter over `instrs` instructions.
+    pub(super) fn workgroup_cost(self, instrs: usize) -> u64 {
+        self.instruction_cost() * (self.rows_per_workgroup() * instrs) as u64
+    }
 }
 
 /// Instructions times rows of one dispatch: about 20 ms of interpretation on an 8-core M1 (estimated from a tenth of its
 /// 58 G multiplications/s), 1 ms on an H200 (measured 391 G/s).
-const MAX_DISPATCH_COST: u64 = 1 << 28;
+pub(super) const MAX_DISPATCH_COST: u64 = 1 << 28;
 
 /// The same for a generated kernel over the base field, whose instructions are this many times as fast.
 const GENERATED_SPEED: u64 = 4;
@@ -72,6 +77,11 @@ const SPILL_TARGET: usize = 16 << 20;
 /// Evaluations below which [`EvaluatorPolicy::Auto`] interprets even if kernels are compiled: those are one dispatch a chunk,
 /// which so few rows do not fill.
 const GENERATED_MIN_EVALUATIONS: usize = 1 << 12;
+
+/// Evaluations, and cost of all of them, below which lists evaluate a program even if its kernels are compiled: a dispatch a kernel
+/// pays where one AIR fills a device by itself. (MLE rounds: a chunk is hundreds of KiB of code, which few warps run once.)
+const KERNELS_FROM_LINES: usize = 1 << 14;
+const KERNELS_FROM_COST: u64 = 1 << 27;
 
 /// A program with its layout, which the device forms are made from.
 pub(super) struct Source {
@@ -203,6 +213,25 @@ impl DeviceProgram {
         self.generated.is_ready()
     }
 
+    /// Whether generated kernels are compiled and faster on so many evaluations than what work lists do.
+    ///
+    /// Counts evaluations that are many, which may start compilation in the background.
+    pub fn prefers_kernels(&self, gpu: &Gpu, evaluations: usize) -> bool {
+        let instrs = self.source.program.chunks.iter().map(|chunk| chunk.instrs.len()).sum::<usize>();
+        let cost = self.source.kind.instruction_cost() * (evaluations * instrs) as u64;
+        let least = match self.source.kind {
+            RowKind::Lines => KERNELS_FROM_LINES,
+            RowKind::Points | RowKind::Emit => GENERATED_MIN_EVALUATIONS,
+        };
+        if evaluations < least || cost < KERNELS_FROM_COST {
+            return false;
+        }
+        if self.policy == EvaluatorPolicy::Auto {
+            self.generated.count(gpu, &self.source, evaluations);
+        }
+        self.policy != EvaluatorPolicy::Interpreter && self.is_generated()
+    }
+
     /// Waits for kernels whose compilation was started.
     ///
     /// # Errors
@@ -269,9 +298,7 @@ impl DeviceProgram {
     }
 
     fn workgroup_cost(&self, chunks: &[Chunk]) -> u64 {
-        let kind = self.source.kind;
-        let instrs: usize = chunks.iter().map(|chunk| chunk.instrs.len()).sum();
-        kind.instruction_cost() * (kind.rows_per_workgroup() * instrs) as u64
+        self.source.kind.workgroup_cost(chunks.iter().map(|chunk| chunk.instrs.len()).sum())
     }
 
     /// Cuts the rows of a dispatch that would take too long, or more room for registers than there is, even with its single chunk.

@@ -6,8 +6,10 @@ mod tables;
 mod tests;
 mod tile;
 
-pub use rounds::{begin_rounds, combine, fold_tile, gather_openings, BatchRound, BeginRounds, MleFold, RoundState};
-pub use tables::{eq_3b, eq_tree, lagrange_basis, place, EqTree};
+pub use rounds::{
+    begin_rounds, combine, fold_tile, gather_openings, BatchRound, BeginRounds, Lifts, MleFold, RoundState,
+};
+pub use tables::{eq_3b, eq_trees, lagrange_basis, place, EqTree};
 pub use tile::{CosetTile, PleFold, TilePlanner, TileSource, TraceTile};
 
 pub(crate) use super::powers::powers;

@@ -8,7 +8,7 @@ use p3_field::{batch_multiplicative_inverse, PrimeCharacteristicRing};
 
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
+    gpu::{as_words, DeviceBuffer, Gpu, Grid, Recorder},
     kernel,
     kernels::{
         poseidon2::round_constants,
@@ -36,7 +36,7 @@ kernel! {
     /// s(X) at X = 1..=degree + 1 from the sums of all AIRs, observed, and the challenge
     struct Batch("rap/batch_round.wgsl", workgroup = 64) {
         buffers {
-            read xi: EF, read mu: EF, read sums: EF, read lifts: u32, read weights: F, write state: EF,
+            read xi: EF, read mu: EF, read sums: EF, read lifts: u32, write state: EF,
             write sponge: F, write tape: F, read round_constants: F,
         }
         params { round, airs, degree, xi_index, challenge, sums_offset, absorb_index, sample_index, tape_at }
@@ -52,10 +52,10 @@ kernel! {
 }
 
 kernel! {
-    /// openings[offset + k] = tile[columns[start + k]]
+    /// openings[target] = tile[column] for (column, target) = columns[start + k]
     struct GatherOpenings("rap/gather_openings.wgsl", workgroup = 64) {
         buffers { read tile: EF, read columns: u32, write openings: EF }
-        params { start, count, offset }
+        params { start, count }
     }
 }
 
@@ -132,8 +132,8 @@ pub struct BatchRound<'a> {
     pub xi: &'a DeviceBuffer<EF>,
     /// Powers of `mu`, three per AIR.
     pub mu: &'a DeviceBuffer<EF>,
-    /// `(n_lift, log2 of the lift)` per AIR.
-    pub lifts: &'a DeviceBuffer<u32>,
+    /// [`Lifts`] of the AIRs.
+    pub lifts: &'a Lifts,
     /// Sums of all AIRs: per AIR numerator, denominator, zerocheck, `degree` values each.
     pub sums: &'a DeviceBuffer<EF>,
     /// First element of this round's sums.
@@ -155,13 +155,14 @@ impl BatchRound<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Gpu::alloc`], at the first call with this degree.
+    /// As [`Gpu::alloc`], at the first call on a device.
     ///
     /// # Panics
     ///
     /// When a buffer is too short, or the challenge before is not on the sponge's tape.
     pub fn record(&self, rec: &mut Recorder, state: &RoundState) -> Result<()> {
-        let airs = self.lifts.len() / 2;
+        let airs = self.lifts.airs;
+        assert_eq!(self.lifts.degree, self.degree, "degree of the rounds");
         assert!(self.r_before.is_none_or(|r| r.is_on(&self.sponge.tape)), "challenges on one tape");
         assert!(self.mu.len() >= 3 * airs, "too few powers of mu");
         assert!(self.sums.len() >= self.sums_offset + 3 * airs * self.degree, "sums too short");
@@ -170,8 +171,7 @@ impl BatchRound<'_> {
             xi: self.xi,
             mu: self.mu,
             sums: self.sums,
-            lifts: self.lifts,
-            weights: &interpolation_weights(rec.gpu(), self.degree)?,
+            lifts: &self.lifts.words,
             state: &state.0,
             sponge: &self.sponge.state,
             tape: &self.sponge.tape,
@@ -191,15 +191,29 @@ impl BatchRound<'_> {
     }
 }
 
-/// `1 / prod_{k != i} (i - k)` for `i, k <= degree`: interpolation through 0, .., degree.
-fn interpolation_weights(gpu: &Gpu, degree: usize) -> Result<DeviceBuffer<F>> {
-    gpu.table(&format!("interpolation {degree}"), || {
+/// What the rounds know of each AIR: variables and lift; then `1 / prod_{k != i} (i - k)` for `i, k <= degree`, which interpolate through
+/// 0, .., degree.
+pub struct Lifts {
+    words: DeviceBuffer<u32>,
+    airs: usize,
+    degree: usize,
+}
+
+impl Lifts {
+    /// `lifts`: `[n_lift, log2 of the lift]` of each AIR.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn new(gpu: &Gpu, lifts: &[[u32; 2]], degree: usize) -> Result<Self> {
         let product = |i: usize| {
             let factors = (0..=degree).filter(|k| *k != i).map(|k| F::from_usize(i) - F::from_usize(k));
             factors.product::<F>()
         };
-        batch_multiplicative_inverse(&(0..=degree).map(product).collect::<Vec<_>>())
-    })
+        let weights = batch_multiplicative_inverse(&(0..=degree).map(product).collect::<Vec<_>>());
+        let words = gpu.upload(&[lifts.as_flattened(), as_words(&weights)].concat(), "lifts")?;
+        Ok(Self { words, airs: lifts.len(), degree })
+    }
 }
 
 /// Arguments of [`fold_tile`].
@@ -214,6 +228,8 @@ pub struct MleFold<'a> {
     pub r: &'a Challenge,
     /// Where the columns of half the rows go.
     pub folded: &'a DeviceBuffer<EF>,
+    /// First element of the tile there.
+    pub folded_at: usize,
     /// Rows there that are written.
     pub folded_rows: Range<usize>,
     /// Elements there from one column to the next.
@@ -230,7 +246,7 @@ pub fn fold_tile(rec: &mut Recorder, args: &MleFold<'_>) {
     assert_eq!(2 * rows, args.source_rows, "folding halves the rows");
     assert!(args.source.len() >= args.columns * args.source_rows, "source too small");
     assert!(args.folded_rows.end <= args.folded_stride, "rows past the end");
-    assert!(args.folded.len() >= args.columns * args.folded_stride, "target too small");
+    assert!(args.folded.len() >= args.folded_at + args.columns * args.folded_stride, "target too small");
     let kernel = FoldMle {
         tape: args.r.tape(),
         source: args.source,
@@ -238,14 +254,14 @@ pub fn fold_tile(rec: &mut Recorder, args: &MleFold<'_>) {
         columns: args.columns as u32,
         rows: rows as u32,
         target_stride: args.folded_stride as u32,
-        offset: args.folded_rows.start as u32,
+        offset: (args.folded_at + args.folded_rows.start) as u32,
         challenge: args.r.word(),
     };
     rec.dispatch(&kernel, Grid::threads(args.columns * rows));
 }
 
-/// Columns of tiles that are folded to one row, as a dense vector: for each tile in turn, those of the tile's columns that are
-/// listed with it, zero for `None`.
+/// Columns of tiles that are folded to one row, as a dense vector: for each list in turn, those elements of its buffer that are listed, zero
+/// for `None`. Lists of one buffer (the same reference) are one dispatch.
 ///
 /// # Errors
 ///
@@ -254,16 +270,28 @@ pub fn gather_openings(
     rec: &mut Recorder,
     lists: &[(&DeviceBuffer<EF>, Vec<Option<u32>>)],
 ) -> Result<DeviceBuffer<EF>> {
-    let words: Vec<u32> = lists.iter().flat_map(|(_, list)| list).map(|column| column.unwrap_or(NONE)).collect();
-    let columns = rec.gpu().upload(&words, "opened columns")?;
-    let openings = rec.gpu().alloc(words.len(), "column openings")?;
-    let mut start = 0;
+    let mut gathers: Vec<(&DeviceBuffer<EF>, Vec<[u32; 2]>)> = vec![];
+    let mut len = 0;
     for (tile, list) in lists {
         assert!(list.iter().flatten().all(|column| (*column as usize) < tile.len()), "column past the end");
-        let (at, count) = (start as u32, list.len() as u32);
-        let kernel = GatherOpenings { tile, columns: &columns, openings: &openings, start: at, count, offset: at };
-        rec.dispatch(&kernel, Grid::threads(list.len()));
-        start += list.len();
+        let at = gathers.iter().position(|(other, _)| std::ptr::eq(*other, *tile)).unwrap_or(gathers.len());
+        if at == gathers.len() {
+            gathers.push((tile, vec![]));
+        }
+        gathers[at].1.extend(list.iter().zip(len..).map(|(column, target)| [column.unwrap_or(NONE), target]));
+        len += list.len() as u32;
+    }
+    let words: Vec<[u32; 2]> = gathers.iter().flat_map(|(_, entries)| entries).copied().collect();
+    let columns = rec.gpu().upload(words.as_flattened(), "opened columns")?;
+    let openings = rec.gpu().alloc(len as usize, "column openings")?;
+    let mut start = 0;
+    for (tile, entries) in &gathers {
+        let count = entries.len() as u32;
+        rec.dispatch(
+            &GatherOpenings { tile, columns: &columns, openings: &openings, start, count },
+            Grid::threads(entries.len()),
+        );
+        start += count;
     }
     Ok(openings)
 }

@@ -13,10 +13,10 @@ use crate::{
 };
 
 kernel! {
-    /// Levels of a tree of eq evaluations below one.
-    struct GrowEqTree("rap/eq_tree.wgsl", workgroup = 64) {
-        buffers { read xi: EF, write tree: EF }
-        params { from_level, levels, last }
+    /// Levels of trees of eq evaluations below one.
+    struct GrowEqTrees("rap/eq_tree.wgsl", workgroup = 64) {
+        buffers { read xi: EF, read trees: u32, write tree: EF }
+        params { from_level, levels }
     }
 }
 
@@ -44,19 +44,21 @@ kernel! {
     }
 }
 
-/// The evaluations of `eq` on all hypercubes over the last coordinates of a point: level `k`, at element `2^k`, holds
+/// The evaluations of `eq` on all hypercubes over the last coordinates of a point: level `k`, at element `2^k` of the tree, holds
 /// `eq((x[n - k], .., x[n - 1]), y)` for `y` in `{0, 1}^k`, bit 0 of `y` belonging to `x[n - k]`.
 ///
 /// These are the weights of the rows in round 0 (level `n`) and in MLE round `j` (level `n - j`).
+#[derive(Clone)]
 pub struct EqTree {
-    tree: DeviceBuffer<EF>,
+    trees: DeviceBuffer<EF>,
+    at: usize,
     n: usize,
 }
 
 impl EqTree {
     /// The elements, to bind with [`EqTree::level`] as offset.
     pub fn buffer(&self) -> &DeviceBuffer<EF> {
-        &self.tree
+        &self.trees
     }
 
     /// First element of level `k`.
@@ -66,33 +68,39 @@ impl EqTree {
     /// When there is no such level.
     pub fn level(&self, k: usize) -> usize {
         assert!(k <= self.n, "level {k} of {}", self.n);
-        1 << k
+        self.at + (1 << k)
     }
 }
 
 /// Levels that a thread of `wgsl/rap/eq_tree.wgsl` grows below its own: 30 values.
 const EQ_TREE_LEVELS: usize = 4;
 
-/// Builds the tree of the point `xi[range]`.
+/// Builds the trees of the points `xi[range]`, all in one buffer.
 ///
 /// # Errors
 ///
 /// As [`crate::gpu::Gpu::alloc`].
-pub fn eq_tree(rec: &mut Recorder, xi: &DeviceBuffer<EF>, range: Range<usize>) -> Result<EqTree> {
-    assert!(range.end <= xi.len(), "point past the end");
-    let n = range.len();
-    let tree = rec.gpu().alloc(2 << n, "eq_xi")?;
-    let mut level = 0;
-    loop {
-        let levels = EQ_TREE_LEVELS.min(n - level);
-        let last = range.end.saturating_sub(1) as u32;
-        let kernel = GrowEqTree { xi, tree: &tree, from_level: level as u32, levels: levels as u32, last };
-        rec.dispatch(&kernel, Grid::threads(1 << level));
-        level += levels;
-        if level == n {
-            return Ok(EqTree { tree, n });
-        }
+pub fn eq_trees(rec: &mut Recorder, xi: &DeviceBuffer<EF>, ranges: &[Range<usize>]) -> Result<Vec<EqTree>> {
+    assert!(ranges.iter().all(|range| range.end <= xi.len()), "point past the end");
+    let (mut words, mut len) = (vec![], 0);
+    for range in ranges {
+        words.push([len, range.len(), range.end].map(|word| word as u32));
+        len += 2 << range.len();
     }
+    let trees = rec.gpu().upload(words.as_flattened(), "trees of eq_xi")?;
+    let tree = rec.gpu().alloc(len, "eq_xi")?;
+    let most = ranges.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+    for from in (0..most.max(1)).step_by(EQ_TREE_LEVELS) {
+        let kernel =
+            GrowEqTrees { xi, trees: &trees, tree: &tree, from_level: from as u32, levels: EQ_TREE_LEVELS as u32 };
+        rec.dispatch(&kernel, Grid::threads(1 << from).batched(ranges.len()));
+    }
+    let place = |(range, words): (&Range<usize>, &[u32; 3])| EqTree {
+        trees: tree.clone(),
+        at: words[0] as usize,
+        n: range.len(),
+    };
+    Ok(ranges.iter().zip(&words).map(place).collect())
 }
 
 /// `eq(xi[first..end], bits of b)` for each `[b, first]` of `entries`: the weight of an interaction in its AIR's sum.

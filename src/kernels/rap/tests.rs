@@ -156,7 +156,7 @@ fn coset_tiles() {
         let (n, stride) = (1 << l_skip, ((points.len() * cosets) << l_skip).next_multiple_of(64));
         let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
         let mut rec = gpu.recorder("test");
-        CosetTile { source: &source, points: points.clone(), l_skip, cosets, tile: &tile, stride }
+        CosetTile { source: &source, points: points.clone(), l_skip, cosets, tile: &tile, tile_at: 0, stride }
             .fill(&mut rec)
             .unwrap();
         let ticket = rec.download(&tile);
@@ -192,8 +192,16 @@ fn folding_the_univariate_variable() {
             let source = traces.source(gpu);
             let lagrange = lagrange_basis(rec, &r[0], l_skip).unwrap();
             let tile = gpu.alloc::<EF>(source.columns() * stride, "tile").unwrap();
-            PleFold { source: &source, points: points.clone(), l_skip, lagrange: &lagrange, tile: &tile, stride }
-                .fill(rec);
+            PleFold {
+                source: &source,
+                points: points.clone(),
+                l_skip,
+                lagrange: &lagrange,
+                tile: &tile,
+                tile_at: 0,
+                stride,
+            }
+            .fill(rec);
             rec.submit().unwrap();
             (gpu.download(&tile).unwrap(), gpu.download(&lagrange).unwrap())
         });
@@ -228,6 +236,7 @@ fn folding_a_multilinear_variable() {
                 source: &gpu.upload(&source, "source").unwrap(),
                 r: &challenge[0],
                 folded: &folded,
+                folded_at: 0,
                 folded_rows: offset..offset + rows,
                 folded_stride: stride,
             };
@@ -252,7 +261,7 @@ fn tables() {
         let entry_buffer = gpu.upload(entries.as_flattened(), "entries").unwrap();
         let weights = eq_3b(rec, &device, 12, &entry_buffer).unwrap();
         let ranges = [0..0, 3..3, 2..3, 1..6, 0..13, 4..13];
-        let trees: Vec<_> = ranges.iter().map(|range| eq_tree(rec, &device, range.clone()).unwrap()).collect();
+        let trees = eq_trees(rec, &device, &ranges).unwrap();
         let beta = powers(rec, &challenges[2], 131).unwrap();
         let q = gpu.upload(&xi, "q").unwrap();
         place(rec, &challenges[5], (&q, 12));
@@ -264,7 +273,8 @@ fn tables() {
         }
         for (range, tree) in ranges.iter().zip(&trees) {
             let expected = evals_eq_hypercubes(range.len(), xi[range.clone()].iter().rev());
-            assert_eq!(gpu.download(tree.buffer()).unwrap()[1..], expected);
+            let found = gpu.download(tree.buffer()).unwrap();
+            assert_eq!(found[tree.level(0)..][..expected.len()], expected);
         }
         assert_eq!(gpu.download(&beta).unwrap(), xi[2].powers().take(131).collect());
         let q = gpu.download(&q).unwrap();
@@ -355,7 +365,7 @@ fn batching_rounds() {
                 let batch = BatchRound {
                     xi: &device,
                     mu: &mu,
-                    lifts: &gpu.upload(lifts.as_flattened(), "lifts").unwrap(),
+                    lifts: &Lifts::new(gpu, &lifts, degree).unwrap(),
                     sums: &gpu.upload(&flat, "sums").unwrap(),
                     sums_offset: (round - 1) * 3 * airs * degree,
                     degree,

@@ -26,7 +26,7 @@ kernel! {
     /// tile[tile_at(column, (x, j, i))] = T(g^(j+1) omega^i, first_x + x)
     struct GatherCosets("rap/coset_tile.wgsl", workgroup = 256) {
         buffers { read segment: F, read entries: u32, read tables: F, write tile: F }
-        params { start, count, height, first_x, xs, columns, l_skip, cosets }
+        params { start, count, height, first_x, xs, columns, l_skip, cosets, tile_at }
     }
 }
 
@@ -34,7 +34,7 @@ kernel! {
     /// The same for l_skip = 4 and heights of at least four
     struct GatherCosets16("rap/coset_tile16.wgsl", workgroup = 256) {
         buffers { read segment: F, read entries: u32, read scales: F, write tile: F }
-        params { start, count, height, first_x, xs, columns, log_columns, cosets }
+        params { start, count, height, first_x, xs, columns, log_columns, cosets, tile_at }
     }
 }
 
@@ -223,8 +223,10 @@ pub struct CosetTile<'a> {
     pub l_skip: usize,
     /// Number of cosets.
     pub cosets: usize,
-    /// `source.columns()` columns of `stride` words each, in blocks of 64 rows (`wgsl/rap/tile_at.wgsl`).
+    /// Holds `source.columns()` columns of `stride` words each, in blocks of 64 rows (`wgsl/rap/tile_at.wgsl`).
     pub tile: &'a DeviceBuffer<F>,
+    /// First word of the tile there, a multiple of 4.
+    pub tile_at: usize,
     /// Rows that the tile has room for, a multiple of 64, at least `points.len() * cosets * 2^l_skip`.
     pub stride: usize,
 }
@@ -243,7 +245,8 @@ impl CosetTile<'_> {
         assert!(self.l_skip <= MAX_L_SKIP, "l_skip {} exceeds {MAX_L_SKIP}", self.l_skip);
         let rows = (self.points.len() * self.cosets) << self.l_skip;
         assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
-        self.source.check_tile(self.tile.len(), rows, self.stride);
+        assert!(self.tile_at.is_multiple_of(4), "tile at word {}", self.tile_at);
+        self.source.check_tile(self.tile.len().saturating_sub(self.tile_at), rows, self.stride);
         let column = self.points.len() << self.l_skip;
         let most = (VALUES_PER_DISPATCH / column).clamp(1, MAX_COLUMNS) as u32;
         let parts = self.source.groups().flat_map(|(segment, start, count)| {
@@ -278,6 +281,7 @@ impl CosetTile<'_> {
             columns: self.source.columns() as u32,
             l_skip: self.l_skip as u32,
             cosets: self.cosets as u32,
+            tile_at: self.tile_at as u32,
         };
         rec.dispatch(&kernel, Grid::workgroups(values.div_ceil(COSET_VALUES)));
     }
@@ -297,6 +301,7 @@ impl CosetTile<'_> {
             columns: self.source.columns() as u32,
             log_columns: columns.ilog2(),
             cosets: self.cosets as u32,
+            tile_at: self.tile_at as u32,
         };
         let grid = Grid::workgroups(self.points.len().div_ceil(CHUNKS_16 / columns));
         rec.dispatch(&kernel, grid.batched(entries.len().div_ceil(columns)));
@@ -346,8 +351,10 @@ pub struct PleFold<'a> {
     pub l_skip: usize,
     /// The Lagrange basis of D at the challenge ([`super::lagrange_basis`]).
     pub lagrange: &'a DeviceBuffer<EF>,
-    /// `source.columns()` columns of `stride` elements each.
+    /// Holds `source.columns()` columns of `stride` elements each.
     pub tile: &'a DeviceBuffer<EF>,
+    /// First element of the tile there.
+    pub tile_at: usize,
     /// Elements from one tile column to the next.
     pub stride: usize,
 }
@@ -360,7 +367,7 @@ impl PleFold<'_> {
     /// When the tile is too small.
     pub fn fill(&self, rec: &mut Recorder) {
         let xs = self.points.len();
-        self.source.check_tile(self.tile.len(), xs, self.stride);
+        self.source.check_tile(self.tile.len().saturating_sub(self.tile_at), xs, self.stride);
         assert!(self.lagrange.len() >= 1 << self.l_skip, "basis too short");
         for (segment, start, count) in self.source.groups() {
             let kernel = FoldPle {
@@ -374,7 +381,7 @@ impl PleFold<'_> {
                 first_x: self.points.start as u32,
                 xs: xs as u32,
                 stride: self.stride as u32,
-                offset: 0,
+                offset: self.tile_at as u32,
                 l_skip: self.l_skip as u32,
             };
             rec.dispatch(&kernel, Grid::threads(count as usize * xs));

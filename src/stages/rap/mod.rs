@@ -22,8 +22,11 @@
 //! last of which are the only columns that are stored whole. The rounds' own algebra is one small kernel a round (`wgsl/rap/batch_round.wgsl`).
 
 mod algebra;
+mod arena;
 mod input;
 mod leaves;
+mod listed_round0;
+mod listing;
 mod mle;
 mod openings;
 mod round0;
@@ -42,7 +45,8 @@ use tracing::info_span;
 use algebra::Round0Batch;
 pub use input::{AirInput, AirTraces, RapInput, RapParams};
 use leaves::{interaction_leaves, LeafArgs};
-use mle::{MleRounds, MleTile};
+use listing::Listing;
+use mle::{MleArgs, MleRounds};
 use openings::{column_openings, proof_openings};
 use round0::{evaluate_round0, WeightArgs, Weights};
 
@@ -105,6 +109,8 @@ struct TileSources {
     mle: Vec<TileSource>,
     /// Constants and public values.
     constants: Vec<DeviceBuffer<F>>,
+    /// Programs and constants of all AIRs.
+    listing: Listing,
 }
 
 impl TileSources {
@@ -125,16 +131,7 @@ impl TileSources {
         }
         let constants = |air: &AirInput<'_>| air.evaluator.constants(gpu, air.public_values);
         let constants = input.airs.iter().map(constants).collect::<Result<_>>()?;
-        Ok(Self { gkr_input, round0, mle, constants })
-    }
-
-    /// All columns with the univariate variable folded.
-    fn fold_ple(&self, rec: &mut Recorder, input: &RapInput<'_>, lagrange: &DeviceBuffer<EF>) -> Result<Vec<MleTile>> {
-        let fold = |(air, source): (&AirInput<'_>, &TileSource)| {
-            let domain = (input.l_skip, input.n_lift(air));
-            MleTile::fold_ple(rec, (source, air.evaluator), domain, lagrange, input.max_constraint_degree)
-        };
-        input.airs.iter().zip(&self.mle).map(fold).collect()
+        Ok(Self { gkr_input, round0, mle, constants, listing: Listing::new(gpu, input)? })
     }
 }
 
@@ -238,7 +235,7 @@ impl Round0 {
         let (constants, beta_powers) = (tiles.constants.clone(), &logup.beta_powers);
         let weights = WeightArgs { input, constants, xi: &xi, lambda: &lambda, beta_powers };
         let weights = Weights::new(&mut rec, weights)?;
-        let sums = evaluate_round0(&mut rec, input, &tiles.round0, &weights)?;
+        let sums = evaluate_round0(&mut rec, input, (&tiles.round0, &tiles.listing), &weights)?;
         let values = rec.download(sums.buffer());
         let completed = tx.sync(rec)?;
         let gkr_proof = logup.proof(tx, &completed)?;
@@ -267,19 +264,19 @@ impl BatchedRound0 {
         Ok(Self { mu_powers, s_0, coefficients, r_0 })
     }
 
-    /// The state of the first MLE round, and all columns with the univariate variable folded.
-    fn fold(
+    /// The Lagrange basis of the skip domain at the challenge, and the state of the first MLE round.
+    fn begin_rounds(
         &self,
         rec: &mut Recorder,
-        (input, tiles): (&RapInput<'_>, &TileSources),
+        input: &RapInput<'_>,
         xi: &DeviceBuffer<EF>,
-    ) -> Result<(RoundState, Vec<MleTile>)> {
+    ) -> Result<(DeviceBuffer<EF>, RoundState)> {
         let l_skip = input.l_skip;
         let lagrange = lagrange_basis(rec, &self.r_0, l_skip)?;
         let degree = input.max_constraint_degree;
         let begin = BeginRounds { l_skip, xi, lagrange: &lagrange, s_0: &self.s_0, r_0: &self.r_0, degree };
         let state = begin_rounds(rec, &begin)?;
-        Ok((state, tiles.fold_ple(rec, input, &lagrange)?))
+        Ok((lagrange, state))
     }
 }
 
@@ -292,10 +289,12 @@ fn prove_mle_rounds(
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<(GkrProof<SC>, BatchConstraintProof<SC>, Vec<EF>)> {
     let Round0 { gkr_proof, xi, weights, batch, batched, mut rec } = round0;
-    let (state, folded) = batched.fold(&mut rec, (input, tiles), &xi)?;
-    let mut rounds = MleRounds { input, weights: &weights, xi: &xi, mu: &batched.mu_powers, tiles: folded };
+    let (lagrange, state) = batched.begin_rounds(&mut rec, input, &xi)?;
+    let (listing, sources) = (&tiles.listing, tiles.mle.as_slice());
+    let args = MleArgs { input, listing, sources, weights: &weights, xi: &xi, mu: &batched.mu_powers };
+    let mut rounds = MleRounds::begin(&mut rec, args, &lagrange)?;
     let proof = rounds.prove(tx, &mut rec, &state)?;
-    let openings = column_openings(&mut rec, input, &rounds.tiles)?;
+    let openings = column_openings(&mut rec, input, &rounds)?;
     let openings = rec.download(&openings);
     drop(rounds);
     let reading = tx.hand_over(rec)?;

@@ -2,7 +2,7 @@
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::EF;
 
-use super::{input::RapInput, mle::MleTile};
+use super::{input::RapInput, mle::MleRounds};
 use crate::{
     constraints::{PartWidths, TileColumn},
     error::Result,
@@ -36,19 +36,21 @@ fn parts_in_proof_order(widths: &PartWidths) -> Vec<TilePart> {
 /// # Errors
 ///
 /// As [`crate::gpu::Gpu::alloc`].
-pub fn column_openings(rec: &mut Recorder, input: &RapInput<'_>, tiles: &[MleTile]) -> Result<DeviceBuffer<EF>> {
+pub fn column_openings(rec: &mut Recorder, input: &RapInput<'_>, rounds: &MleRounds<'_>) -> Result<DeviceBuffer<EF>> {
     let mut lists = vec![];
     for others in [false, true] {
-        for (air, tile) in input.airs.iter().zip(tiles) {
+        for (a, air) in input.airs.iter().enumerate() {
+            let (row, at) = rounds.last_row(a);
             let widths = air.evaluator.widths();
             let parts = parts_in_proof_order(widths);
             let parts = if others { &parts[1..] } else { &parts[..1] };
             let opened = |part: &TilePart| {
                 let TilePart { start, width } = *part;
                 let rotated = move |local: u32| widths.need_rot.then_some(local + width);
-                (start..start + width).flat_map(move |local| [Some(local), rotated(local)])
+                let pairs = (start..start + width).flat_map(move |local| [Some(local), rotated(local)]);
+                pairs.map(|column| column.map(|column| at as u32 + column))
             };
-            lists.push((tile.last_row(), parts.iter().flat_map(opened).collect()));
+            lists.push((row, parts.iter().flat_map(opened).collect()));
         }
     }
     gather_openings(rec, &lists)

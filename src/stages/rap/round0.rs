@@ -1,6 +1,6 @@
 //! Round 0: the univariate variable. Constraints and interactions on cosets of the skip domain, summed over the hypercube.
 
-use std::collections::{btree_map::Entry, BTreeMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
@@ -9,14 +9,17 @@ use p3_field::PrimeCharacteristicRing;
 use super::{
     algebra::{interpolate_cosets, zerocheck_poly, Round0Polys},
     input::{AirInput, RapInput},
+    listed_round0::ListedRound0,
+    listing::Listing,
     scratch::{all_partials_bytes, partials_bytes, partials_len, rows_per_base_tile, Pace, Scratch, ROUND0_TILE_BYTES},
 };
 use crate::{
+    constraints::LogupWeights,
     error::Result,
     gpu::{DeviceBuffer, Gpu, Recorder},
     kernels::{
-        constraints::{tile_stride, SumEvaluation},
-        rap::{eq_3b, eq_tree, powers, CosetTile, EqTree, TileSource},
+        constraints::{fill_logup_weights, tile_stride, LogupWeightsFill, SumEvaluation},
+        rap::{eq_3b, eq_trees, powers, CosetTile, EqTree, TileSource},
     },
     stages::{transcript::Challenge, ProofShape},
 };
@@ -29,7 +32,11 @@ pub struct Weights {
     pub lambda: DeviceBuffer<EF>,
     /// `eq_3b` times powers of beta: the weights of interactions, by AIR.
     pub logup: Vec<DeviceBuffer<EF>>,
-    /// `eq(xi, .)` on hypercubes, by `n_lift`.
+    /// The same of all AIRs in one buffer.
+    pub all_logup: DeviceBuffer<EF>,
+    /// First weight of each AIR there.
+    pub logup_at: Vec<usize>,
+    /// `eq(xi, .)` on hypercubes, by `n_lift`; all in one buffer.
     pub eq_xi: BTreeMap<usize, EqTree>,
 }
 
@@ -57,19 +64,19 @@ impl Weights {
         let input = args.input;
         let max_constraints = input.airs.iter().map(|air| air.evaluator.num_constraints()).max().unwrap_or(0);
         let lambda = powers(rec, args.lambda, max_constraints)?;
-        let logup = logup_weights(rec, &args)?;
-        let mut eq_xi = BTreeMap::new();
-        for n_lift in input.airs.iter().map(|air| input.n_lift(air)) {
-            if let Entry::Vacant(entry) = eq_xi.entry(n_lift) {
-                entry.insert(eq_tree(rec, args.xi, input.l_skip..input.l_skip + n_lift)?);
-            }
-        }
-        Ok(Self { constants: args.constants, lambda, logup, eq_xi })
+        let (logup, all_logup, logup_at) = logup_weights(rec, &args)?;
+        let n_lifts: BTreeSet<usize> = input.airs.iter().map(|air| input.n_lift(air)).collect();
+        let points: Vec<_> = n_lifts.iter().map(|n_lift| input.l_skip..input.l_skip + n_lift).collect();
+        let eq_xi = n_lifts.into_iter().zip(eq_trees(rec, args.xi, &points)?).collect();
+        Ok(Self { constants: args.constants, lambda, logup, all_logup, logup_at, eq_xi })
     }
 }
 
 /// For each interaction of each AIR `eq_3b` (the weight of its place in the fraction tree) times the powers of beta.
-fn logup_weights(rec: &mut Recorder, args: &WeightArgs<'_>) -> Result<Vec<DeviceBuffer<EF>>> {
+fn logup_weights(
+    rec: &mut Recorder,
+    args: &WeightArgs<'_>,
+) -> Result<(Vec<DeviceBuffer<EF>>, DeviceBuffer<EF>, Vec<usize>)> {
     let input = args.input;
     let entries: Vec<[u32; 2]> = input
         .airs
@@ -90,7 +97,23 @@ fn logup_weights(rec: &mut Recorder, args: &WeightArgs<'_>) -> Result<Vec<Device
         first += air.evaluator.num_interactions();
         weights.push(table);
     }
-    Ok(weights)
+    let layouts = || input.airs.iter().map(|air| air.evaluator.logup_weights());
+    let layout = LogupWeights::joined(layouts());
+    let starts = layouts().scan(0, |at, layout| Some(std::mem::replace(at, *at + layout.len()))).collect();
+    let all = rec.gpu().alloc(layout.len(), "interaction weights")?;
+    if !layout.is_empty() {
+        let entries = rec.gpu().upload(layout.entries().as_flattened(), "logup weights")?;
+        let eq_3b = Some((&eq_3b, 0));
+        let fill = LogupWeightsFill {
+            layout: &layout,
+            entries: &entries,
+            beta_powers: args.beta_powers,
+            eq_3b,
+            weights: &all,
+        };
+        fill_logup_weights(rec, &fill);
+    }
+    Ok((weights, all, starts))
 }
 
 /// Bytes of the trees of `eq` over hypercubes, one for each height, at most.
@@ -119,7 +142,7 @@ pub struct Round0Sums {
 pub fn evaluate_round0(
     rec: &mut Recorder,
     input: &RapInput<'_>,
-    sources: &[TileSource],
+    (sources, listing): (&[TileSource], &Listing),
     weights: &Weights,
 ) -> Result<Round0Sums> {
     let gpu = rec.gpu().clone();
@@ -130,9 +153,13 @@ pub fn evaluate_round0(
     let sums = gpu.alloc(offsets[offsets.len() - 1], "round 0 sums")?;
     rec.clear(&sums);
     let shapes: Vec<_> = input.airs.iter().zip(sources).map(|(air, s)| CosetTiling::new(&gpu, input, air, s)).collect();
-    let scratch = Scratch::new(&gpu, shapes.iter().map(|shape| (shape.tile_len, shape.partials_len)))?;
+    let listed = ListedRound0::plan(&gpu, (input, listing, weights), &shapes, &offsets)?;
+    let alone = || shapes.iter().enumerate().filter(|(a, shape)| shape.points > 0 && !listed.has(*a));
+    let needs = alone().map(|(_, shape)| (shape.tile_len, shape.partials_len));
+    let scratch = Scratch::new(&gpu, needs.chain([(listed.tile_len(), 0)]))?;
     let mut pace = Pace::default();
-    for (a, shape) in shapes.iter().enumerate().filter(|(_, shape)| shape.points > 0) {
+    listed.add(rec, (input, sources), listing.tables(weights), (&scratch.tile, &sums), &mut pace)?;
+    for (a, shape) in alone() {
         let air = AirRound0 { input, air: a, source: &sources[a], weights, scratch: &scratch, points: shape.points };
         let n = 1 << input.n_lift(&input.airs[a]);
         for start in (0..n).step_by(shape.xs) {
@@ -144,12 +171,13 @@ pub fn evaluate_round0(
 }
 
 /// How an AIR's evaluations are cut into tiles.
-struct CosetTiling {
+pub struct CosetTiling {
     /// Points of the cosets.
-    points: usize,
+    pub points: usize,
     /// Hypercube points per tile.
-    xs: usize,
-    tile_len: usize,
+    pub xs: usize,
+    /// Words of a tile.
+    pub tile_len: usize,
     partials_len: usize,
 }
 
@@ -187,7 +215,8 @@ impl AirRound0<'_> {
         let air = &self.input.airs[self.air];
         let (l_skip, tile) = (self.input.l_skip, &self.scratch.tile);
         let stride = tile_stride(xs.len() * self.points);
-        CosetTile { source: self.source, points: xs.clone(), l_skip, cosets: air.cosets(), tile, stride }.fill(rec)?;
+        let (source, points, cosets) = (self.source, xs.clone(), air.cosets());
+        CosetTile { source, points, l_skip, cosets, tile, tile_at: 0, stride }.fill(rec)?;
         let n_lift = self.input.n_lift(air);
         let eq_xi = &self.weights.eq_xi[&n_lift];
         let logup = SumEvaluation {

@@ -1,0 +1,77 @@
+// Work lists: what a workgroup that takes an item of one evaluates, and with which tables.
+//
+// Item `slot`, list[params.items + slot]: job, chunk, first row (lines in the MLE rounds), how many.
+// Job j, two vectors from list[params.jobs + 2 j] on (kernels::constraints::list::Job): where the program's records and its table of
+// chunks begin, where the AIR's constants and logup weights do; where its tile begins, its stride (over EF elements from column to column, over F
+// columns), the weight of its first row, flags and points.
+// A kernel that imports this declares `list`, `records`, `constants`, `lambda`, `logup` and `var<immediate> params: Params`.
+#import field/ext
+
+struct Params {
+    slot_len: u32,
+    items: u32,
+    jobs: u32,
+    first: u32,
+}
+
+struct Job {
+    records_at: u32,
+    chunks_at: u32,
+    constants_at: u32,
+    weights_at: u32,
+    tile_at: u32,
+    stride: u32,
+    eq_at: u32,
+    flags: u32,
+}
+
+struct Item {
+    chunk: u32,
+    first: u32,
+    count: u32,
+}
+
+/// Weights are powers of lambda, else the AIR's logup weights.
+const JOB_LAMBDA: u32 = 1u;
+/// The tile has one row.
+const JOB_LAST: u32 = 2u;
+/// The program has two accumulators.
+const JOB_TWO: u32 = 4u;
+const JOB_POINTS: u32 = 8u;
+
+var<private> job: Job;
+
+fn job_is(flag: u32) -> bool {
+    return (job.flags & flag) != 0u;
+}
+
+fn job_points() -> u32 {
+    return job.flags >> JOB_POINTS;
+}
+
+fn choose_item(slot: u32) -> Item {
+    let item = list[params.items + slot];
+    let a = list[params.jobs + 2u * item.x];
+    let b = list[params.jobs + 2u * item.x + 1u];
+    job = Job(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w);
+    return Item(item.y, item.z, item.w);
+}
+
+fn constant(i: u32) -> u32 {
+    return constants[job.constants_at + i];
+}
+
+fn weight(k: u32) -> Ext {
+    if job_is(JOB_LAMBDA) {
+        return lambda[k];
+    }
+    return logup[job.weights_at + k];
+}
+
+fn record(k: u32) -> vec4<u32> {
+    return records[job.records_at + k];
+}
+
+fn chunk_record(k: u32) -> vec4<u32> {
+    return records[job.chunks_at + k];
+}

@@ -1,0 +1,42 @@
+// sums[sums_at + v] = sum over the slots of a job of partials[slot][v], v < values: what the items of a work list left.
+//
+// EF; `slot_len` elements of partials a slot. Job z, list[params.entries + z]: first slot, slots, values, sums_at. One workgroup per (job z,
+// value x); its threads stride over the slots, then add up in workgroup memory.
+// Host reference: kernels::constraints::list::tests.
+#import field/ext
+
+struct Params {
+    slot_len: u32,
+    entries: u32,
+}
+
+@group(0) @binding(0) var<storage, read> partials: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> list: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> sums: array<vec4<u32>>;
+var<immediate> params: Params;
+
+const THREADS: u32 = 64u;
+var<workgroup> shared_sums: array<vec4<u32>, THREADS>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let entry = list[params.entries + workgroup_id.z];
+    let v = workgroup_id.x;
+    // jobs have different numbers of values: who has none joins the barriers with nothing to add
+    let slots = select(0u, entry.y, v < entry.z);
+    var sum = E_ZERO;
+    for (var s = thread; s < slots; s += THREADS) {
+        sum = e_add(sum, partials[(entry.x + s) * params.slot_len + v]);
+    }
+    shared_sums[thread] = sum;
+    workgroupBarrier();
+    for (var half = THREADS / 2u; half > 0u; half >>= 1u) {
+        if thread < half {
+            shared_sums[thread] = e_add(shared_sums[thread], shared_sums[thread + half]);
+        }
+        workgroupBarrier();
+    }
+    if thread == 0u && v < entry.z {
+        sums[entry.w + v] = shared_sums[thread];
+    }
+}
