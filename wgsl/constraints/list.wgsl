@@ -45,6 +45,11 @@ fn job_is(flag: u32) -> bool {
     return (job.flags & flag) != 0u;
 }
 
+/// Whether accumulator a carries a result.
+fn has_accumulator(a: u32) -> bool {
+    return a == 0u || job_is(JOB_TWO);
+}
+
 fn job_points() -> u32 {
     return job.flags >> JOB_POINTS;
 }

@@ -85,13 +85,13 @@ fn accumulate(acc: u32, k: u32, a: Value) {
 const THREADS: u32 = 64u;
 var<workgroup> shared_sums: array<vec4<u32>, THREADS>;
 
-/// Adds what the threads of each point have in `value`, of `lines` lines at most, and stores it as accumulator a.
+/// Adds what the threads of each point have in `value`, of `lines` lines at most, and stores it as accumulator a if the program has it.
 fn store(slot: u32, a: u32, thread: u32, lines: u32, value: Ext) {
     let points = job_points();
     workgroupBarrier();
     shared_sums[thread] = value;
     workgroupBarrier();
-    if thread < points {
+    if thread < points && has_accumulator(a) {
         var sum = value;
         for (var y = 1u; y < lines; y++) {
             sum = e_add(sum, shared_sums[y * points + thread]);

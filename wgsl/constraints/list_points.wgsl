@@ -27,7 +27,8 @@ var<immediate> params: Params;
 const THREADS: u32 = 64u;
 var<workgroup> shared_sums: array<vec4<u32>, 256>;
 
-/// Accumulator a for rows 4 thread .. 4 thread + 4 of the item, weighed; adds the rows of each point and stores the sums.
+/// Accumulator a for rows 4 thread .. 4 thread + 4 of the item, weighed; adds the rows of each point and stores the sums if the program
+/// has it (a slot has room for no other).
 fn store(slot: u32, a: u32, thread: u32, item: Item) {
     let points = job_points();
     workgroupBarrier();
@@ -40,12 +41,14 @@ fn store(slot: u32, a: u32, thread: u32, item: Item) {
         shared_sums[e] = value;
     }
     workgroupBarrier();
-    for (var p = thread; p < points; p += THREADS) {
-        var sum = E_ZERO;
-        for (var e = p; e < item.count; e += points) {
-            sum = e_add(sum, shared_sums[e]);
+    if has_accumulator(a) {
+        for (var p = thread; p < points; p += THREADS) {
+            var sum = E_ZERO;
+            for (var e = p; e < item.count; e += points) {
+                sum = e_add(sum, shared_sums[e]);
+            }
+            partials[slot * params.slot_len + a * points + p] = sum;
         }
-        partials[slot * params.slot_len + a * points + p] = sum;
     }
 }
 

@@ -92,9 +92,8 @@ where
                 (&listed.round0_zerocheck, &air.programs.zerocheck, true),
             ],
         };
-        for (listed, program, zerocheck) in programs {
+        for (listed, program, zerocheck) in programs.into_iter().filter(|(listed, ..)| !listed.is_empty()) {
             let accumulators = program.num_accumulators as usize;
-            let sums_at = expected.len();
             let mut sums = vec![EF::ZERO; accumulators * case.points];
             let weights_of = if zerocheck { &lambda } else { &air.logup };
             for (x, weight) in weights.iter().enumerate() {
@@ -112,20 +111,22 @@ where
                     }
                 }
             }
-            expected.extend(sums);
-            jobs.push(Job {
-                form: listed.form(&gpu, case.rows * case.points),
-                lambda: zerocheck,
-                rows: case.rows,
-                points: case.points,
-                last: case.last,
-                constants_at: starts[case.air].0,
-                weights_at: starts[case.air].1,
-                tile_at,
-                stride: if lines { stride } else { layout.num_columns() },
-                eq_at: eq.len(),
-                sums_at,
-            });
+            for form in listed.forms() {
+                jobs.push(Job {
+                    form,
+                    lambda: zerocheck,
+                    rows: case.rows,
+                    points: case.points,
+                    last: case.last,
+                    constants_at: starts[case.air].0,
+                    weights_at: starts[case.air].1,
+                    tile_at,
+                    stride: if lines { stride } else { layout.num_columns() },
+                    eq_at: eq.len(),
+                    sums_at: expected.len(),
+                });
+                expected.extend(&sums);
+            }
         }
         eq.extend(weights);
     }
@@ -169,6 +170,8 @@ fn lines_of_many_airs() {
         let case = |air, rows, last| Case { air, rows, points, last };
         let cases = [case(1, 64, false), case(0, 23, false), case(2, 2, false), case(0, 1, false), case(1, 1, true)];
         check::<EF>(RowKind::Lines, &airs, &cases, &mut rng, random_ext);
+        // one accumulator in all of the list
+        check::<EF>(RowKind::Lines, &airs, &[case(2, 70, false), case(2, 3, false)], &mut rng, random_ext);
     }
 }
 
@@ -187,6 +190,7 @@ fn points_of_many_airs() {
         case(0, 5, 63),
     ];
     check::<F>(RowKind::Points, &airs, &cases, &mut rng, random_base);
+    check::<F>(RowKind::Points, &airs, &[case(2, 70, 16), case(2, 3, 4)], &mut rng, random_base);
     assert!(!can_list(RowKind::Points, 65) && !can_list(RowKind::Points, 130) && !can_list(RowKind::Points, 512));
     assert!(!can_list(RowKind::Lines, 65) && !can_list(RowKind::Lines, 0));
 }

@@ -75,6 +75,12 @@ impl ListedProgram {
         }
     }
 
+    /// Both forms, for many rows and for few.
+    #[cfg(test)]
+    pub(super) fn forms(&self) -> [&Form; 2] {
+        [&self.large, &self.short]
+    }
+
     /// Whether there is nothing to evaluate.
     pub fn is_empty(&self) -> bool {
         self.large.costs.is_empty()
