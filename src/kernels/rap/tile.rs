@@ -122,12 +122,17 @@ impl TilePlanner {
                     (Some(&segment.buffer), Some((part, segment.columns.start)), index as usize - segment.columns.start)
                 }
             };
-            if groups.is_empty() || last != part {
-                let start = self.words.len();
-                let segment = segment.unwrap_or(&self.no_trace).clone();
-                groups.push(Group { segment, entries: start..start });
-                last = part;
+            match groups.last_mut() {
+                Some(_) if last == part => {}
+                // only selectors so far
+                Some(group) if last.is_none() => group.segment = segment.unwrap_or(&self.no_trace).clone(),
+                _ => {
+                    let start = self.words.len();
+                    let segment = segment.unwrap_or(&self.no_trace).clone();
+                    groups.push(Group { segment, entries: start..start });
+                }
             }
+            last = part;
             self.words.push([kind(column) << 28 | at as u32, tile_column as u32]);
             groups.last_mut().expect("just pushed").entries.end += 1;
         }
