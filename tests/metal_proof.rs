@@ -61,8 +61,8 @@ fn interactions() {
     assert_eq!(engine.device().metrics().host_waits, HOST_WAITS);
 }
 
-/// Dispatches of a proof of 42 AIRs. A few an AIR gather columns out of their traces; what is computed on them is a dispatch for all.
-const MANY_DISPATCHES: usize = 500;
+/// Dispatches of a proof of 42 AIRs. Those of the rounds are for all AIRs; commitment, leaves and openings take about twelve an AIR.
+const MANY_DISPATCHES: usize = 1_000;
 
 #[test]
 fn many_airs_in_few_dispatches() {
