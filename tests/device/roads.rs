@@ -107,7 +107,8 @@ impl<AB: AirBuilder + InteractionBuilder> Air<AB> for EntangledAir {
         let all = sums.iter().cloned().reduce(|a, b| a + b).expect("there are sums");
         let other = sums.iter().cloned().reduce(|a, b| a - b).expect("there are sums");
         for factor in &local[..ENTANGLED] {
-            builder.assert_zero(all.clone() * other.clone() * (*factor).into());
+            let factor: AB::Expr = (*factor).into();
+            builder.assert_zero(all.clone() * other.clone() * factor);
         }
         builder.push_interaction(0, [all * other], AB::Expr::ZERO, 0);
     }
