@@ -43,7 +43,7 @@ pub fn compiled_after_proofs(open: impl Fn(SystemParams) -> Engine) -> Vec<(&'st
     assert_fixture_parity(&engine, &CachedFixture11::new(engine.config().clone()));
     let alternating = (0..64).map(|row| row % 2 == 0).collect();
     assert_fixture_parity(&engine, &PreprocessedAndCachedFixture::new(alternating, engine.config().clone(), 2));
-    let zeros = ColMajorMatrix::new(F::zero_vec(1024 * 2 * SUMS), 2 * SUMS);
+    let zeros = ColMajorMatrix::new(F::zero_vec(1024 * 3 * SUMS), 3 * SUMS);
     assert_parity(&engine, &[Arc::new(EntangledAir)], vec![zeros]);
     let keccak = Workload { kind: WorkloadKind::Keccak, log_n: 3 };
     assert_parity(&engine, &keccak.airs(), keccak.traces(0));
@@ -84,8 +84,8 @@ fn assert_parity(engine: &Engine, airs: &[AirRef<SC>], traces: Vec<ColMajorMatri
 }
 
 /// An AIR whose only value keeps more intermediates alive than the interpreter has registers: `(s_0 + s_1 + ..)(s_0 - s_1 - ..)` with
-/// `s_i` the sum of two columns. It has to vanish, times each of some columns, and is a message that nobody sends. Such programs are in no work
-/// list; each constraint is a chunk by itself, and their partial sums are many.
+/// `s_i` the sum of three columns (those of two would be computed anew). It has to vanish, times each of some columns, and is a message
+/// that nobody sends. Such programs are in no work list; each constraint is a chunk by itself, and their partial sums are many.
 struct EntangledAir;
 
 const ENTANGLED: usize = 9;
@@ -94,7 +94,7 @@ const SUMS: usize = 48;
 
 impl<T> BaseAir<T> for EntangledAir {
     fn width(&self) -> usize {
-        2 * SUMS
+        3 * SUMS
     }
 }
 impl<T: Field> BaseAirWithPublicValues<T> for EntangledAir {}
@@ -103,7 +103,8 @@ impl<AB: AirBuilder + InteractionBuilder> Air<AB> for EntangledAir {
     fn eval(&self, builder: &mut AB) {
         let main = builder.main();
         let local = main.row_slice(0).expect("a window has two rows").to_vec();
-        let sums: Vec<AB::Expr> = local.chunks(2).map(|pair| pair[0].into() + pair[1].into()).collect();
+        let sum = |three: &[AB::Var]| -> AB::Expr { three[0].into() + three[1].into() + three[2].into() };
+        let sums: Vec<AB::Expr> = local.chunks(3).map(sum).collect();
         let all = sums.iter().cloned().reduce(|a, b| a + b).expect("there are sums");
         let other = sums.iter().cloned().reduce(|a, b| a - b).expect("there are sums");
         for factor in &local[..ENTANGLED] {
