@@ -195,7 +195,7 @@ mod tests {
 
     impl<AB: AirBuilder> Air<AB> for Nested {
         fn eval(&self, builder: &mut AB) {
-            let x: AB::Expr = builder.main().row_slice(0).expect("a row")[0].clone().into();
+            let x: AB::Expr = builder.main().row_slice(0).expect("a row")[0].into();
             let sum = (0..self.0).fold(x.clone(), |sum, i| if i % 2 == 0 { sum + x.clone() } else { x.clone() - sum });
             builder.assert_zero(sum);
         }

@@ -220,7 +220,7 @@ impl<AB: InteractionBuilder> Air<AB> for Weighted {
     fn eval(&self, builder: &mut AB) {
         let main = builder.main();
         let row = main.row_slice(0).expect("a row");
-        let (count, value) = (row[0].clone(), row[1].clone());
+        let (count, value) = (row[0], row[1]);
         builder.push_interaction(0, [value], count, self.0);
     }
 }
