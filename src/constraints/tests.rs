@@ -296,7 +296,7 @@ fn permutation_dag() -> (SymbolicConstraintsDag<F>, PartWidths) {
     };
     let mut state: Vec<usize> = (0..WIDTH).map(|_| column(&mut nodes)).collect();
     for round in 0..21 {
-        let sum = state[1..].to_vec().into_iter().fold(state[0], |sum, x| add(&mut nodes, sum, x));
+        let sum = state[1..].iter().copied().fold(state[0], |sum, x| add(&mut nodes, sum, x));
         for (i, x) in state.iter_mut().enumerate() {
             let constant = push(&mut nodes, Node::Constant(F::from_usize(i + 2)));
             let scaled = mul(&mut nodes, *x, constant);

@@ -72,11 +72,11 @@ impl Weights {
     }
 }
 
+/// Weights by AIR, those of all AIRs in one buffer, and where each AIR's begin there.
+type LogupWeightsOfAirs = (Vec<DeviceBuffer<EF>>, DeviceBuffer<EF>, Vec<usize>);
+
 /// For each interaction of each AIR `eq_3b` (the weight of its place in the fraction tree) times the powers of beta.
-fn logup_weights(
-    rec: &mut Recorder,
-    args: &WeightArgs<'_>,
-) -> Result<(Vec<DeviceBuffer<EF>>, DeviceBuffer<EF>, Vec<usize>)> {
+fn logup_weights(rec: &mut Recorder, args: &WeightArgs<'_>) -> Result<LogupWeightsOfAirs> {
     let input = args.input;
     let entries: Vec<[u32; 2]> = input
         .airs
