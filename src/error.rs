@@ -172,3 +172,21 @@ impl fmt::Display for Bytes {
         write!(f, "{value:.1} {}", UNITS[unit])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_kept() {
+        let cause = fault(std::io::Error::other("the driver says no"));
+        let error = Error::gpu("opening", cause);
+        assert_eq!(error.to_string(), "GPU error in opening: the driver says no");
+        let source = error.source().expect("a cause");
+        assert!(source.to_string() == "the driver says no", "{source}");
+        let deferred = Error::Deferred(Arc::new(error));
+        assert!(deferred.source().is_some_and(|source| source.to_string() == "the driver says no"));
+    }
+}

@@ -359,3 +359,29 @@ impl Completed {
         Ok(values)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::testing;
+
+    #[test]
+    fn reads_that_do_not_fit_together_come_in_parts() {
+        let gpu = testing::gpu();
+        // two of them are more than a part reads back
+        let len = (MOST_READ_BYTES / 16 * 3) as usize;
+        let values: Vec<u32> = (0..len as u32).collect();
+        let doubled: Vec<u32> = values.iter().map(|value| 2 * value).collect();
+        let (first, second) = (gpu.upload(&values, "first").unwrap(), gpu.upload(&doubled, "second").unwrap());
+        let small = gpu.upload(&[7u32, 8, 9], "small").unwrap();
+        let mut rec = gpu.recorder("test");
+        let tickets = [rec.download_range(&small, 1..2), rec.download(&first), rec.download(&second)];
+        assert_eq!(tickets.each_ref().map(|ticket| ticket.readback), [0, 0, 1]);
+        let (nothing, last) = (rec.download_range(&small, 3..3), rec.download_range(&small, 1..3));
+        let done = rec.wait().unwrap();
+        let [one, first, second] = tickets.map(|ticket| done.take(ticket).unwrap());
+        assert!(one == [8] && first == values && second == doubled);
+        assert!(done.take(nothing).unwrap().is_empty());
+        assert_eq!(done.take(last).unwrap(), [8, 9]);
+    }
+}
