@@ -21,14 +21,14 @@ use openvm_stark_backend::{
     StarkEngine,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, F};
-use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
 
 use super::{
     lanes::{share, DevicePk, Execution, Job},
     pipeline::{pipeline, Threads},
+    untrusted::{caught, check_exe, sdk as sdk_error},
     Engine, HostEngine, WgpuSdkOf, WgpuVmBuilder,
 };
-use crate::{WgpuBackend, WgpuDevice};
+use crate::{error::with_causes, WgpuBackend, WgpuDevice};
 
 type SC = BabyBearPoseidon2Config;
 
@@ -54,22 +54,35 @@ where
 #[non_exhaustive]
 pub enum ProveError {
     /// The program does not fit the VM, or its execution failed: a trap, an exit code, input that is missing.
-    #[error(transparent)]
-    Vm(#[from] VirtualMachineError),
+    #[error("{}", with_causes(.0))]
+    Vm(VirtualMachineError),
     /// The SDK could not make a program of what it got.
-    #[error(transparent)]
-    Sdk(#[from] SdkError),
+    #[error("{}", with_causes(.0))]
+    Sdk(SdkError),
     /// The device could not be opened.
     #[error(transparent)]
     Device(#[from] crate::Error),
     /// A segment could not be proved.
-    #[error("segment {segment}: {source}")]
+    #[error("segment {segment}: {}", with_causes(.error))]
     Segment {
         /// Its number, from 0.
         segment: usize,
         /// Why.
-        source: crate::Error,
+        error: crate::Error,
     },
+}
+
+// not as a source, of which the text has everything already
+impl From<VirtualMachineError> for ProveError {
+    fn from(error: VirtualMachineError) -> Self {
+        Self::Vm(error)
+    }
+}
+
+impl From<SdkError> for ProveError {
+    fn from(error: SdkError) -> Self {
+        Self::Sdk(error)
+    }
 }
 
 /// One proved segment.
@@ -140,15 +153,18 @@ where
     ///
     /// [`ProveError::Sdk`] if there is no transpiler for an ELF or it fails; as [`AppProver::on_device`].
     pub fn new(sdk: &WgpuSdkOf<B>, executable: impl Into<ExecutableFormat>) -> Result<Self, ProveError> {
+        let exe = caught(|| sdk.convert_to_exe(executable))
+            .map_err(|reason| sdk_error(format!("not a program: {reason}")))??;
         let pk = &sdk.app_pk().app_vm_pk;
         let device = WgpuDevice::shared(pk.get_params())?;
-        Self::on_device(device, sdk.app_vm_builder().host().clone(), pk, sdk.convert_to_exe(executable)?)
+        Self::on_device(device, sdk.app_vm_builder().host().clone(), pk, exe)
     }
 
     /// A prover of `exe` on a device of the key's parameters, with the machine that `host` builds; commits the program.
     ///
     /// # Errors
     ///
+    /// [`ProveError::Sdk`] for what is no program, does not lie where programs do, or has more instructions than the parameters have rows;
     /// [`ProveError::Vm`] if the program has instructions that the VM does not know.
     ///
     /// # Panics
@@ -160,11 +176,14 @@ where
         pk: &VmProvingKey<B::VmConfig>,
         exe: Arc<VmExe<F>>,
     ) -> Result<Self, ProveError> {
+        check_exe(&exe, pk.vm_config.as_ref(), device.params())?;
         let pk_on_device = device.transport_pk_to_device(&pk.vm_pk);
         let (engine, builder) = (Engine::from_device(device.clone()), WgpuVmBuilder::new(host.clone()));
         let vm = VirtualMachine::new(engine, builder, pk.vm_config.clone(), share(&pk_on_device))?;
         // what the VM cannot execute is known now
-        vm.preflight_interpreter(&exe).map_err(VirtualMachineError::from)?;
+        caught(|| vm.preflight_interpreter(&exe).map(|_| ()))
+            .map_err(|reason| sdk_error(format!("not a program for this VM: {reason}")))?
+            .map_err(VirtualMachineError::from)?;
         let program = vm.commit_program_on_device(&exe.program);
         Ok(Self { vm, host, pk: pk_on_device, exe, program, device, threads: Threads { lanes: 1, workers: 1 } })
     }
@@ -256,18 +275,9 @@ fn prove_job(device: &WgpuDevice, pk: &DevicePk, job: Job) -> Result<(Proof<SC>,
     report.waiting += ready.elapsed();
     let start = Instant::now();
     let engine: Engine = Engine::from_device(device.under(&admission));
-    let proof = engine.prove(pk, context).map_err(|source| ProveError::Segment { segment: report.segment, source })?;
+    let proof = engine.prove(pk, context).map_err(|error| ProveError::Segment { segment: report.segment, error })?;
     report.proving = start.elapsed();
     Ok((proof, report))
-}
-
-/// An ELF, which the SDK's own conversion would panic on if it is none.
-///
-/// # Errors
-///
-/// [`ProveError::Sdk`] with what is wrong about it.
-pub fn decode_elf(bytes: &[u8]) -> Result<Elf, ProveError> {
-    Elf::decode(bytes, MEM_SIZE as u32).map_err(|error| SdkError::Other(error.wrap_err("not a guest's ELF")).into())
 }
 
 #[cfg(test)]

@@ -32,11 +32,13 @@ mod guest_memory;
 mod lanes;
 mod pipeline;
 mod segments;
+mod untrusted;
 
 pub use aggregation::{AggregationProver, AggregationStep, InnerProver};
-pub use app::{decode_elf, AppProver, ProveError, SegmentReport};
+pub use app::{AppProver, ProveError, SegmentReport};
 pub use builder::WgpuVmBuilder;
 pub use segments::fit_segments;
+pub use untrusted::decode_elf;
 
 use openvm_sdk::GenericSdk;
 use openvm_sdk_config::SdkVmCpuBuilder;

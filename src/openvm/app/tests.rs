@@ -8,7 +8,10 @@ use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::prover::{ColMajorMatrix, ProvingContext};
 use openvm_wgpu_testing::params::SmallParams;
 
-use super::*;
+use super::{
+    super::{decode_elf, WgpuSdk},
+    *,
+};
 use crate::WgpuDeviceBuilder;
 
 const ELF: &[u8] = include_bytes!("../../../examples/guest/hash_chain.elf");
