@@ -46,6 +46,12 @@ struct Args {
     /// Keep the GPU busy for so long before each proof, so that its clocks are up
     #[arg(long, default_value_t = 0, value_name = "MS")]
     warm_up_ms: u64,
+    /// Leave the GPU without work for so long before each proof, as if the host generated a trace
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    idle_ms: u64,
+    /// Let the GPU's clocks fall while it has no work, rather than keep it warm
+    #[arg(long)]
+    let_cool: bool,
     /// What to prove
     #[arg(long, value_enum, default_value = "keccak")]
     workload: WorkloadKind,
@@ -141,6 +147,8 @@ fn run(args: &Args) -> Result<()> {
         }
         let device = engine.device();
         let ready = || {
+            let _warm = device.keep_warm();
+            std::thread::sleep(Duration::from_millis(args.idle_ms));
             device.warm_up(Duration::from_millis(args.warm_up_ms))?;
             device.reset_metrics();
             Ok(())
@@ -176,6 +184,9 @@ fn open_device(args: &Args, params: &SystemParams) -> Result<WgpuDevice> {
     let mut builder = WgpuDeviceBuilder::new().evaluator(args.evaluator.into()).kernel_times(args.kernel_times);
     if let Some(name) = &args.adapter {
         builder = builder.adapter(name);
+    }
+    if args.let_cool {
+        builder = builder.keep_warm(false);
     }
     if let Some(budget) = args.memory_budget {
         builder = builder.memory_budget(budget);

@@ -87,7 +87,7 @@ pub use device::{WgpuDevice, WgpuDeviceBuilder};
 pub use engine::{BabyBearPoseidon2WgpuEngine, WgpuEngine};
 #[doc(inline)]
 pub use error::{Error, Result};
-pub use gpu::{adapters, Admission, Gpu};
+pub use gpu::{adapters, Admission, Gpu, KeepWarm};
 
 /// What a [`WgpuDeviceBuilder`] is told beside numbers, and what a device works by.
 pub mod options {

@@ -62,6 +62,14 @@ impl WgpuDeviceBuilder {
         self
     }
 
+    /// Whether the device's clocks are kept up while a proof is announced: from [`WgpuDevice::admit`] or [`WgpuDevice::keep_warm`] to the end
+    /// of what they return, but no longer than five seconds without work of somebody else. By default on discrete cards unless a battery
+    /// is discharged, and as the variable `OPENVM_WGPU_KEEP_WARM` says (`0`: never).
+    pub fn keep_warm(mut self, keep: bool) -> Self {
+        self.gpu.keep_warm = Some(keep);
+        self
+    }
+
     /// Stay within the limits of a lesser device.
     pub fn profile(mut self, profile: LimitProfile) -> Self {
         self.gpu.profile = Some(profile);

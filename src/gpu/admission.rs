@@ -9,17 +9,20 @@ use std::thread;
 use super::{
     device::Gpu,
     ledger::{next_id, AdmissionId},
+    warm::KeepWarm,
 };
 
 /// Room in a device's memory budget, from [`Gpu::admit`]; dropping it gives the room back.
 ///
 /// Memory that is allocated through [`Gpu::under`] is charged to it. What is still alive when the admission ends, traces for example,
-/// counts as memory that belongs to nobody from then on.
+/// counts as memory that belongs to nobody from then on. Who takes one by [`Gpu::admit`] announces a proof, so the device is kept warm
+/// ([`Gpu::keep_warm`]).
 #[must_use = "the room is given back when this is dropped"]
 pub struct Admission {
     gpu: Gpu,
     id: AdmissionId,
     bytes: u64,
+    _warm: Option<KeepWarm>,
 }
 
 impl Gpu {
@@ -31,6 +34,12 @@ impl Gpu {
     /// nor a worker of a thread pool on which other proofs depend (rayon's workers take up new work while
     /// they wait for parts of old).
     pub fn admit(&self, bytes: u64) -> Admission {
+        let mut admission = self.admit_cold(bytes);
+        admission._warm = Some(self.keep_warm());
+        admission
+    }
+
+    fn admit_cold(&self, bytes: u64) -> Admission {
         let (id, owner) = (next_id(), thread::current().id());
         let shared = &self.shared.memory;
         let mut memory = shared.lock();
@@ -46,7 +55,7 @@ impl Gpu {
         }
         // the next one may fit, too
         shared.wake(&memory);
-        Admission { gpu: self.clone(), id, bytes }
+        Admission { gpu: self.clone(), id, bytes, _warm: None }
     }
 
     /// The admission of a proof: none of its own on a device that is under one, and no wait for a thread that has another one.
@@ -58,10 +67,10 @@ impl Gpu {
         let mut memory = self.memory();
         if !memory.ledger.holds(owner) {
             drop(memory);
-            return Some(self.admit(bytes));
+            return Some(self.admit_cold(bytes));
         }
         memory.ledger.begin_now(id, bytes, owner);
-        Some(Admission { gpu: self.clone(), id, bytes })
+        Some(Admission { gpu: self.clone(), id, bytes, _warm: None })
     }
 
     /// This device, with what is allocated through it charged to `admission`.
@@ -99,7 +108,7 @@ impl Gpu {
             memory = shared.wait(memory);
             memory.ledger.uploads -= 1;
         }
-        Some(Admission { gpu: self.clone(), id, bytes })
+        Some(Admission { gpu: self.clone(), id, bytes, _warm: None })
     }
 
     /// Bytes that were in use at once before and are not now, at most what is left of the admission: memory for what need not be kept.

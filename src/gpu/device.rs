@@ -21,6 +21,7 @@ use super::{
     pipeline::{CompiledKernel, GeneratedKernel, Kernels},
     profile::Capabilities,
     times::KernelTimes,
+    warm::Warm,
 };
 use crate::error::{Error, Result};
 
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub submissions: Mutex<Sequence>,
     pub tables: Mutex<HashMap<String, DeviceBuffer<u32>>>,
     pub background: Background,
+    pub warm: Warm,
 }
 
 /// What a device is made of.
@@ -54,6 +56,7 @@ pub(super) struct Parts {
     /// What the executor reports aside from return values.
     pub faults: Arc<Faults>,
     pub limits: Limits,
+    pub warm: Warm,
 }
 
 /// The number of the last submission and the device word that every submission advances.
@@ -161,7 +164,7 @@ impl Gpu {
 #[doc(hidden)]
 impl Gpu {
     pub(super) fn of(parts: Parts) -> Self {
-        let Parts { executor, adapter, capabilities, faults, limits } = parts;
+        let Parts { executor, adapter, capabilities, faults, limits, warm } = parts;
         let shared = Shared {
             memory: Arc::new(DeviceMemory::new(executor.clone(), limits)),
             kernels: Kernels::new(executor.clone(), capabilities.clone()),
@@ -173,6 +176,7 @@ impl Gpu {
             submissions: Mutex::default(),
             tables: Mutex::default(),
             background: Background::default(),
+            warm,
         };
         Self { shared: Arc::new(shared), admission: None }
     }

@@ -33,6 +33,7 @@ mod recorder;
 #[doc(hidden)]
 pub mod testing;
 mod times;
+mod warm;
 
 pub use adapter::{adapters, required, AdapterReport, AdapterSummary, GpuOptions};
 pub use admission::Admission;
@@ -51,3 +52,4 @@ pub(crate) use pool::size_class;
 pub use profile::{Capabilities, LimitProfile};
 pub use recorder::{Completed, Recorder, Running, Ticket};
 pub use times::{KernelTime, KernelTimes};
+pub use warm::KeepWarm;

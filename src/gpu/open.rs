@@ -13,6 +13,7 @@ use super::{
     on_machine::OnMachine,
     on_wgpu::{DiskCache, OnWgpu},
     profile::{Capabilities, LimitProfile},
+    warm::Warm,
 };
 use crate::error::{fault, Error, Result};
 
@@ -32,7 +33,8 @@ impl Gpu {
             None => device,
         };
         let limits = memory::Limits { budget, buffer: capabilities.max_buffer_bytes, device: options.device_memory };
-        Ok(Self::of(Parts { executor, adapter, capabilities, faults, limits }))
+        let warm = Warm::new(options.keep_warm, adapter.kind);
+        Ok(Self::of(Parts { executor, adapter, capabilities, faults, limits, warm }))
     }
 }
 

@@ -322,8 +322,15 @@ impl Running {
     ///
     /// What the device reports; [`Error::StaleSequence`] when the device did not run it to its end.
     pub fn wait(self) -> Result<Completed> {
+        let gpu = self.gpu.clone();
+        gpu.shared.host_waits.fetch_add(1, Ordering::Relaxed);
+        let _waiting = gpu.shared.warm.wait();
+        self.wait_uncounted()
+    }
+
+    /// The same where the wait is nobody's but the runtime's.
+    pub(super) fn wait_uncounted(self) -> Result<Completed> {
         let shared = &self.gpu.shared;
-        shared.host_waits.fetch_add(1, Ordering::Relaxed);
         // the last part's, which the ones before it are finished with
         let waited = self.completed.readbacks[self.word.readback].wait();
         shared.faults.check(self.stage, self.faults)?;
