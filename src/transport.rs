@@ -11,6 +11,8 @@ use openvm_stark_backend::{
     },
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, F};
+use rayon::prelude::*;
+use tracing::info_span;
 
 use crate::{
     backend::{AirData, CommittedData, WgpuBackend},
@@ -65,7 +67,11 @@ impl WgpuDevice {
         AirEvaluator::new(self.gpu(), &programs, self.options().evaluator, &pk.air_name)
     }
 
-    fn transport_air(&self, pk: &StarkProvingKey<SC>) -> DeviceStarkProvingKey<WgpuBackend> {
+    fn transport_air(
+        &self,
+        pk: &StarkProvingKey<SC>,
+        evaluator: Result<AirEvaluator>,
+    ) -> DeviceStarkProvingKey<WgpuBackend> {
         let preprocessed_data = pk.preprocessed_data.as_ref().map(|data| {
             let trace = self.transport_matrix_to_device(&data.mat_view(0).to_matrix());
             let commitment = data.commit().expect("a committed matrix has a root");
@@ -75,22 +81,24 @@ impl WgpuDevice {
             air_name: pk.air_name.clone(),
             vk: pk.vk.clone(),
             preprocessed_data,
-            other_data: Arc::new(AirData::new(self.compile(pk))),
+            other_data: Arc::new(AirData::new(evaluator)),
         }
     }
 }
 
 /// The traits' methods cannot fail, so what fails here is kept in the result and returned by the proof that uses it.
 impl DeviceDataTransporter<SC, WgpuBackend> for WgpuDevice {
+    #[tracing::instrument(level = "info", skip_all)]
     fn transport_pk_to_device(&self, mpk: &MultiStarkProvingKey<SC>) -> DeviceMultiStarkProvingKey<WgpuBackend> {
-        let per_air: Vec<_> = mpk.per_air.iter().map(|pk| self.transport_air(pk)).collect();
-        let evaluators: Vec<_> = per_air.iter().filter_map(|pk| pk.other_data.evaluator().ok()).collect();
-        if let Err(error) = AirEvaluator::share_table(self.gpu(), &evaluators) {
+        let lower = || mpk.per_air.par_iter().map(|pk| self.compile(pk)).collect::<Vec<_>>();
+        let evaluators = info_span!("lower_constraints").in_scope(lower);
+        if let Err(error) = AirEvaluator::share_table(self.gpu(), &evaluators.iter().flatten().collect::<Vec<_>>()) {
             // a proof makes its own, and reports what is in its way
             tracing::warn!(%error, "no table of constraint programs");
         }
+        let airs = mpk.per_air.iter().zip(evaluators);
         DeviceMultiStarkProvingKey::new(
-            per_air,
+            airs.map(|(pk, evaluator)| self.transport_air(pk, evaluator)).collect(),
             mpk.trace_height_constraints.clone(),
             mpk.max_constraint_degree,
             mpk.params.clone(),
