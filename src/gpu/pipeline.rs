@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
+    thread,
 };
 
 use super::{
@@ -64,6 +65,35 @@ impl Kernels {
             return Ok(pipeline.clone());
         }
         Ok(slot.insert(self.compile(decl, key.1)?).clone())
+    }
+
+    /// The pipeline of a kernel variant if it is compiled and nobody is about to compile it.
+    pub(super) fn compiled_pipeline(&self, decl: &'static KernelDecl, variant: &Variant) -> Option<Pipeline> {
+        let slot = self.declared().get(&(decl.path, variant.clone())).map(|(_, slot)| slot.clone())?;
+        let slot = slot.try_lock().ok()?;
+        slot.clone()
+    }
+
+    /// Compiles kernel variants, each by a thread of its own as far as there are cores. What cannot be compiled is an error for whoever asks
+    /// for its pipeline.
+    #[tracing::instrument(name = "compile_kernels", level = "info", skip_all, fields(kernels = kernels.len()))]
+    pub(super) fn compile_all(&self, kernels: Vec<(&'static KernelDecl, Variant)>) {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores.min(kernels.len());
+        let kernels = Mutex::new(kernels);
+        let next = || kernels.lock().unwrap_or_else(|p| p.into_inner()).pop();
+        let work = || {
+            while let Some((decl, variant)) = next() {
+                let _ = self.pipeline(decl, variant);
+            }
+        };
+        // threads end here: a process must not exit while one is in the driver
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
     }
 
     /// The declared kernels that were compiled so far, each with its variant.

@@ -1,13 +1,13 @@
 //! Recording: dispatches and copies become a list of commands, handed to the executor part by part.
 
-use std::{marker::PhantomData, sync::atomic::Ordering};
+use std::{collections::HashMap, marker::PhantomData, sync::atomic::Ordering};
 
 use super::{
     buffer::{DeviceBuffer, RawBuffer},
     device::Gpu,
     element::{self, Element},
-    executor::{Binding, Command, Part, Pipeline, Place, Readback},
-    kernel::{Grid, Kernel},
+    executor::{Binding, Command, KernelId, Part, Pipeline, Place, Readback},
+    kernel::{Grid, Kernel, KernelDecl, Variant},
     pipeline::CompiledKernel,
 };
 use crate::{
@@ -50,12 +50,25 @@ pub struct Recorder {
     used: Vec<RawBuffer>,
     /// Kernels of the part that might be released before.
     kernels: Vec<Pipeline>,
+    /// Dispatches of the part whose kernels were not compiled yet.
+    uncompiled: Vec<Uncompiled>,
     /// What the parts read back, of those that do.
     readbacks: Vec<Box<dyn Readback>>,
     error: Option<Error>,
     /// Errors of the device before this recording.
     faults: u64,
 }
+
+/// A dispatch whose kernel is compiled when the part is handed over, together with all others.
+struct Uncompiled {
+    /// Which command of the part it is.
+    command: usize,
+    decl: &'static KernelDecl,
+    variant: Variant,
+}
+
+/// Stands for the kernel of an [`Uncompiled`] dispatch.
+const UNCOMPILED: KernelId = KernelId::MAX;
 
 /// A recording that the device has, of [`Recorder::hand_over`].
 #[must_use]
@@ -99,6 +112,7 @@ impl Gpu {
             most_dispatches: FIRST_DISPATCHES,
             used: vec![],
             kernels: vec![],
+            uncompiled: vec![],
             readbacks: vec![],
             error: None,
         }
@@ -137,10 +151,12 @@ impl Recorder {
         let Some(size) = grid.dispatch(K::DECL.workgroup) else {
             return;
         };
-        match self.gpu.shared.kernels.pipeline(K::DECL, kernel.variant()) {
-            Ok(pipeline) => self.record(&pipeline, &kernel.bindings(), kernel.params(), size),
-            Err(error) => self.fail(error),
+        let (decl, variant) = (K::DECL, kernel.variant());
+        let compiled = self.gpu.shared.kernels.compiled_pipeline(decl, &variant).map(|pipeline| pipeline.id());
+        if compiled.is_none() {
+            self.uncompiled.push(Uncompiled { command: self.part.commands.len(), decl, variant });
         }
+        self.record(compiled.unwrap_or(UNCOMPILED), &kernel.bindings(), kernel.params(), size);
     }
 
     /// Records a generated kernel with its buffers in binding order.
@@ -160,7 +176,7 @@ impl Recorder {
         if let Some(size) = grid.dispatch(kernel.workgroup) {
             let buffers: Vec<_> = bindings.iter().map(DeviceBuffer::raw).collect();
             self.kernels.push(kernel.pipeline.clone());
-            self.record(&kernel.pipeline, &buffers, params.to_vec(), size);
+            self.record(kernel.pipeline.id(), &buffers, params.to_vec(), size);
         }
     }
 
@@ -236,12 +252,15 @@ impl Recorder {
     fn finish(&mut self, read_back: bool) -> Result<(u32, Option<Ticket<u32>>)> {
         let gpu = self.gpu.clone();
         gpu.check_process()?;
+        // not under the lock, so that others can submit meanwhile
+        self.compile();
         // held over the submission, so that numbers follow the order of the queue
         let mut sequence = gpu.shared.submissions.lock().unwrap_or_else(|p| p.into_inner());
         let word = sequence.word(&gpu)?;
         let number = sequence.submitted.wrapping_add(1);
         (self.dispatches, self.most_dispatches) = (0, DISPATCHES_PER_SUBMIT);
         self.dispatch(&AdvanceSequence { word: &word, number }, Grid::threads(1));
+        self.compile();
         let ticket = read_back.then(|| self.read(&word, 0, 4));
         let error = match self.error.take() {
             Some(error) => Some(error),
@@ -250,6 +269,7 @@ impl Recorder {
         self.part.clear();
         self.used.clear();
         self.kernels.clear();
+        self.uncompiled.clear();
         if let Some(error) = error {
             self.readbacks.clear();
             // what fails on a lost device fails for that
@@ -259,6 +279,27 @@ impl Recorder {
         sequence.submitted = number;
         gpu.shared.faults.check(self.stage, self.faults)?;
         Ok((number, ticket))
+    }
+
+    /// Compiles what the part needs and was not compiled when it was recorded.
+    fn compile(&mut self) {
+        let uncompiled = std::mem::take(&mut self.uncompiled);
+        if uncompiled.is_empty() || self.error.is_some() {
+            return;
+        }
+        let distinct: HashMap<_, _> = uncompiled.iter().map(|u| ((u.decl.path, &u.variant), u.decl)).collect();
+        let wanted = distinct.into_iter().map(|((_, variant), decl)| (decl, variant.clone())).collect();
+        let gpu = self.gpu.clone();
+        gpu.shared.kernels.compile_all(wanted);
+        for Uncompiled { command, decl, variant } in uncompiled {
+            let id = match gpu.shared.kernels.pipeline(decl, variant) {
+                Ok(pipeline) => pipeline.id(),
+                Err(error) => return self.fail(error),
+            };
+            if let Command::Dispatch { kernel, .. } = &mut self.part.commands[command] {
+                *kernel = id;
+            }
+        }
     }
 
     fn execute(&mut self) -> Result<()> {
@@ -302,14 +343,17 @@ impl Recorder {
         self.error.get_or_insert(error);
     }
 
-    fn record(&mut self, pipeline: &Pipeline, buffers: &[&RawBuffer], params: Vec<u32>, grid: [u32; 3]) {
+    fn record(&mut self, kernel: KernelId, buffers: &[&RawBuffer], params: Vec<u32>, grid: [u32; 3]) {
         let bindings = buffers.iter().map(|buffer| self.bind(buffer)).collect();
         if self.error.is_some() {
             return;
         }
-        self.part.commands.push(Command::Dispatch { kernel: pipeline.id(), bindings, params, grid });
+        self.part.commands.push(Command::Dispatch { kernel, bindings, params, grid });
         self.dispatches += 1;
-        if self.dispatches >= self.most_dispatches {
+        // a part that waits for its kernels can as well wait for more of them, since they are compiled at once; but not for long, since it
+        // holds memory
+        let most = if self.uncompiled.is_empty() { self.most_dispatches } else { DISPATCHES_PER_SUBMIT };
+        if self.dispatches >= most {
             self.submit_part();
         }
     }
