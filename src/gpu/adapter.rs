@@ -59,8 +59,8 @@ pub struct GpuOptions {
     pub memory_budget: Option<u64>,
     /// Measure the device time of every kernel (slow, for profiling); see [`Gpu::kernel_times`].
     pub kernel_times: bool,
-    /// Whether [`Gpu::keep_warm`](super::Gpu::keep_warm) does something; else the variable
-    /// [`KeepWarm::VARIABLE`](super::KeepWarm::VARIABLE), else whether this is a discrete card and no battery is discharged.
+    /// Whether announced proofs keep the device warm; else the variable `OPENVM_WGPU_KEEP_WARM`, else whether this is a discrete card and no
+    /// battery is discharged.
     pub keep_warm: Option<bool>,
     /// For tests: the device refuses allocations beyond so many bytes, as a full one does.
     #[doc(hidden)]

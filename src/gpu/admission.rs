@@ -8,8 +8,8 @@ use std::thread;
 
 use super::{
     device::Gpu,
+    keep_warm::KeepWarm,
     ledger::{next_id, AdmissionId},
-    warm::KeepWarm,
 };
 
 /// Room in a device's memory budget, from [`Gpu::admit`]; dropping it gives the room back.

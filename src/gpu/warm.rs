@@ -1,98 +1,60 @@
-//! Light work for a card that would lower its clocks while the host prepares a proof.
-//!
-//! An H200 that has idled for 400 ms proves two and a half times as slowly, and its driver takes small work without a gap for a reason to
-//! keep clocks up. So while somebody holds a [`KeepWarm`], a thread keeps two bursts of a tenth of a millisecond queued. It makes way for
-//! everybody else: it begins when nothing else was submitted for a while and nobody waits for the device, so within a proof it does nothing,
-//! and the first submission of a proof finds at most two bursts before it.
+//! Whether a device is to be kept warm, and who wants it to be; `keep_warm.rs` does it.
 
 use std::{
-    collections::VecDeque,
     path::Path,
     sync::{
         atomic::{AtomicUsize, Ordering},
         Arc, Condvar, Mutex, MutexGuard,
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use super::{buffer::DeviceBuffer, device::Gpu, kernel::Grid, recorder::Running};
-use crate::{error::Result, kernel};
-
-kernel! {
-    /// values[i] = values[i]^(2^1600)
-    struct Squarings("warm.wgsl", workgroup = 64) {
-        buffers { write values: u32 }
-    }
-}
-
-/// How long nothing else may have been submitted before bursts begin: an H200 keeps its clocks for 100 ms.
-const QUIET: Duration = Duration::from_millis(20);
+/// Environment variable that decides where no option does: `0` is off, everything else on.
+pub(super) const VARIABLE: &str = "OPENVM_WGPU_KEEP_WARM";
 
 /// How long bursts go on without a proof.
-const LIMIT: Duration = Duration::from_secs(5);
-
-/// Values that a burst works on, one a thread: some threads for each multiprocessor of the largest card.
-const VALUES: usize = 64 * 64;
-
-/// Dispatches of a burst at most, fewer where one takes longer than [`LONG`]. All fit into one submission.
-const MOST_DISPATCHES: usize = 4;
-
-/// A burst that others should not have to wait for.
-const LONG: Duration = Duration::from_micros(250);
-
-/// A burst that could be longer.
-const SHORT: Duration = Duration::from_micros(60);
-
-/// How long the thread sleeps between two bursts: less than a burst takes, so that the other queued one lasts.
-const NAP: Duration = Duration::from_micros(40);
-
-/// While a clone of this lives, the device is kept busy when it has nothing else to do; see [`Gpu::keep_warm`].
-#[must_use = "the device cools down when this is dropped"]
-pub struct KeepWarm {
-    /// `None` where keeping warm is off.
-    gpu: Option<Gpu>,
-}
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// The part of a device that keeps it warm.
 #[derive(Default)]
 pub(super) struct Warm {
-    /// Whether the device is to be kept warm at all.
     enabled: bool,
     /// Threads that wait for the device.
     waiting: AtomicUsize,
     state: Mutex<State>,
 }
 
+/// Who wants the device warm, and the thread that keeps it so.
 #[derive(Default)]
-struct State {
-    guards: usize,
-    thread: Option<(Arc<Orders>, JoinHandle<()>)>,
+pub(super) struct State {
+    pub guards: usize,
+    pub thread: Option<(Arc<Orders>, JoinHandle<()>)>,
 }
 
 /// What the thread is told.
-struct Orders {
+pub(super) struct Orders {
     /// Until when it may work without a proof; `None`: end.
     until: Mutex<Option<Instant>>,
     changed: Condvar,
 }
 
 impl Orders {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { until: Mutex::new(Some(Instant::now() + LIMIT)), changed: Condvar::new() }
     }
 
-    fn give(&self, until: Option<Instant>) {
+    pub(super) fn give(&self, until: Option<Instant>) {
         *self.lock() = until;
         self.changed.notify_all();
     }
 
-    fn until(&self) -> Option<Instant> {
+    pub(super) fn until(&self) -> Option<Instant> {
         *self.lock()
     }
 
     /// Sleeps for a while, or until there is a new order.
-    fn sleep(&self, most: Duration) {
+    pub(super) fn sleep(&self, most: Duration) {
         let until = self.lock();
         if until.is_some() {
             drop(self.changed.wait_timeout(until, most));
@@ -105,11 +67,21 @@ impl Orders {
 }
 
 impl Warm {
-    /// As the option says, else the variable [`KeepWarm::VARIABLE`], else as is best for a device of this kind.
+    /// As the option says, else the variable [`VARIABLE`], else as is best for a device of this kind.
     pub(super) fn new(option: Option<bool>, kind: &str) -> Self {
-        let variable = || std::env::var(KeepWarm::VARIABLE).ok().map(|value| value != "0");
+        let variable = || std::env::var(VARIABLE).ok().map(|value| value != "0");
         let best = || kind == "discrete" && !discharging(Path::new("/sys/class/power_supply"));
         Self { enabled: option.or_else(variable).unwrap_or_else(best), ..Self::default() }
+    }
+
+    /// Whether the device is to be kept warm at all.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Whether a thread waits for the device.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Somebody waits for the device until the result is dropped.
@@ -118,7 +90,7 @@ impl Warm {
         Waiting(self)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|p| p.into_inner())
     }
 }
@@ -144,261 +116,9 @@ fn discharging(supplies: &Path) -> bool {
     })
 }
 
-impl KeepWarm {
-    /// Environment variable that decides where no option does: `0` is off, everything else on.
-    pub const VARIABLE: &str = "OPENVM_WGPU_KEEP_WARM";
-
-    /// Whether there is work beside the proofs: the device is to be kept warm, and could be.
-    pub fn is_on(&self) -> bool {
-        self.gpu.is_some()
-    }
-}
-
-impl std::fmt::Debug for KeepWarm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeepWarm").field("on", &self.is_on()).finish()
-    }
-}
-
-impl Drop for KeepWarm {
-    fn drop(&mut self) {
-        let Some(gpu) = &self.gpu else { return };
-        let mut state = gpu.shared.warm.lock();
-        state.guards -= 1;
-        let ended = if state.guards == 0 { state.thread.take() } else { None };
-        drop(state);
-        if let Some((orders, thread)) = ended {
-            orders.give(None);
-            // a process must not exit while a thread is in the driver
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Gpu {
-    /// Keeps the device's clocks up for a proof that is being prepared, until the result is dropped, but no longer than five seconds after the
-    /// last call and the last work of somebody else.
-    ///
-    /// Does nothing unless the device is a discrete card, no battery is discharged, and neither the option
-    /// [`keep_warm`](super::GpuOptions::keep_warm) nor the variable [`KeepWarm::VARIABLE`] says something else. Dropping the last guard
-    /// waits for the end of its work: a fraction of a millisecond.
-    pub fn keep_warm(&self) -> KeepWarm {
-        let warm = &self.shared.warm;
-        if !warm.enabled || self.is_lost() {
-            return KeepWarm { gpu: None };
-        }
-        let gpu = Gpu { shared: self.shared.clone(), admission: None };
-        let mut state = warm.lock();
-        if let Some((orders, _)) = &state.thread {
-            orders.give(Some(Instant::now() + LIMIT));
-        } else {
-            let (orders, gpu) = (Arc::new(Orders::new()), gpu.clone());
-            let told = orders.clone();
-            let thread = thread::Builder::new().name("keep-warm".into()).spawn(move || keep_warm(&gpu, &told));
-            // without a thread the device cools down, which costs time only
-            let Ok(thread) = thread else { return KeepWarm { gpu: None } };
-            state.thread = Some((orders, thread));
-        }
-        state.guards += 1;
-        drop(state);
-        KeepWarm { gpu: Some(gpu) }
-    }
-
-    /// What a device is kept warm with, once; for tests.
-    #[doc(hidden)]
-    pub fn warm_burst(&self, values: &DeviceBuffer<u32>) -> Result<()> {
-        burst(self, values, 1)?.wait().map(|_| ())
-    }
-
-    /// Submissions so far.
-    fn submitted(&self) -> u32 {
-        self.shared.submissions.lock().unwrap_or_else(|p| p.into_inner()).submitted
-    }
-}
-
-/// Hands a burst over. The number of values is a multiple of 64.
-fn burst(gpu: &Gpu, values: &DeviceBuffer<u32>, dispatches: usize) -> Result<Running> {
-    assert!(values.len().is_multiple_of(64), "whole workgroups");
-    let mut rec = gpu.recorder("keep warm");
-    for _ in 0..dispatches {
-        rec.dispatch(&Squarings { values }, Grid::threads(values.len()));
-    }
-    rec.hand_over()
-}
-
-/// The thread: until it is told to end, or the device fails.
-fn keep_warm(gpu: &Gpu, orders: &Orders) {
-    let worked = gpu.table("keep warm", || vec![3u32; VALUES]).and_then(|values| Worker::new(gpu, values).run(orders));
-    if let Err(error) = worked {
-        tracing::debug!(%error, "the device is not kept warm any more");
-    }
-}
-
-struct Worker<'a> {
-    gpu: &'a Gpu,
-    values: DeviceBuffer<u32>,
-    dispatches: usize,
-    queued: VecDeque<Running>,
-    /// When the last burst ended.
-    ended: Instant,
-    /// Own submissions.
-    own: u32,
-    /// Those of others, when there was the last one, if any.
-    others: u32,
-    last: Option<Instant>,
-}
-
-impl<'a> Worker<'a> {
-    fn new(gpu: &'a Gpu, values: DeviceBuffer<u32>) -> Self {
-        let others = gpu.submitted();
-        let (queued, ended) = (VecDeque::new(), Instant::now());
-        Self { gpu, values, dispatches: 1, queued, ended, own: 0, others, last: None }
-    }
-
-    fn run(&mut self, orders: &Orders) -> Result<()> {
-        while let Some(until) = orders.until() {
-            let now = Instant::now();
-            if self.others_work(now) {
-                self.drain()?;
-                orders.sleep(QUIET / 4);
-            } else if now > until.max(self.last.map_or(until, |last| last + LIMIT)) {
-                self.drain()?;
-                orders.sleep(5 * QUIET);
-            } else {
-                self.queue_one()?;
-                thread::sleep(NAP);
-            }
-        }
-        self.drain()
-    }
-
-    /// Whether somebody else has given the device work a short time ago, or waits for it.
-    fn others_work(&mut self, now: Instant) -> bool {
-        let others = self.gpu.submitted().wrapping_sub(self.own);
-        if others != self.others || self.gpu.shared.warm.waiting.load(Ordering::Relaxed) > 0 {
-            (self.others, self.last) = (others, Some(now));
-        }
-        self.last.is_some_and(|last| now - last < QUIET)
-    }
-
-    /// Adds a burst to the one that runs, and waits until only the new one is left.
-    fn queue_one(&mut self) -> Result<()> {
-        self.queued.push_back(burst(self.gpu, &self.values, self.dispatches)?);
-        self.own = self.own.wrapping_add(1);
-        if self.queued.len() == 1 {
-            self.ended = Instant::now();
-            return Ok(());
-        }
-        self.end_one()?;
-        let (took, ended) = (self.ended.elapsed(), Instant::now());
-        self.ended = ended;
-        if took > LONG {
-            self.dispatches = (self.dispatches / 2).max(1);
-        } else if took < SHORT {
-            self.dispatches = (self.dispatches + 1).min(MOST_DISPATCHES);
-        }
-        Ok(())
-    }
-
-    fn end_one(&mut self) -> Result<()> {
-        self.queued.pop_front().map_or(Ok(()), |running| running.wait_uncounted().map(|_| ()))
-    }
-
-    fn drain(&mut self) -> Result<()> {
-        while !self.queued.is_empty() {
-            self.end_one()?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use openvm_stark_sdk::config::baby_bear_poseidon2::F;
-    use p3_field::PrimeCharacteristicRing;
-
     use super::*;
-    use crate::gpu::{testing, GpuOptions};
-
-    fn device(keep_warm: bool) -> Gpu {
-        Gpu::new(&GpuOptions { keep_warm: Some(keep_warm), ..GpuOptions::default() }).unwrap()
-    }
-
-    /// Waits until `holds`, for ten seconds at most.
-    fn soon(mut holds: impl FnMut() -> bool) -> bool {
-        let start = Instant::now();
-        while !holds() && start.elapsed() < Duration::from_secs(10) {
-            thread::sleep(Duration::from_millis(2));
-        }
-        holds()
-    }
-
-    fn is_quiet(gpu: &Gpu) -> bool {
-        let before = gpu.submitted();
-        thread::sleep(3 * QUIET);
-        gpu.submitted() == before
-    }
-
-    #[test]
-    fn a_burst_is_repeated_squaring() {
-        let gpu = testing::gpu();
-        let values: Vec<F> = (0..128).map(F::from_u32).collect();
-        let device = gpu.upload(&values, "values").unwrap();
-        gpu.warm_burst(&device.cast()).unwrap();
-        let expected: Vec<F> = values.iter().map(|x| x.exp_power_of_2(1600)).collect();
-        assert_eq!(gpu.download(&device).unwrap(), expected);
-    }
-
-    #[test]
-    fn bursts_come_while_a_guard_lives_and_make_way() {
-        let gpu = device(true);
-        let start = gpu.submitted();
-        let (guard, other) = (gpu.keep_warm(), gpu.keep_warm());
-        assert!(guard.is_on() && soon(|| gpu.submitted() > start + 3), "no bursts");
-        drop(guard);
-        let before = gpu.submitted();
-        assert!(soon(|| gpu.submitted() > before + 3), "the other guard lives");
-        // somebody waits: bursts that were queued end, and none follow
-        let waiting = gpu.shared.warm.wait();
-        assert!(soon(|| is_quiet(&gpu)), "bursts while somebody waits");
-        let before = gpu.submitted();
-        drop(waiting);
-        assert!(soon(|| gpu.submitted() > before), "no bursts afterwards");
-        assert_eq!(gpu.metrics().host_waits, 0, "bursts are nobody's waits");
-        drop(other);
-        assert!(is_quiet(&gpu), "bursts without a guard");
-        assert!(gpu.shared.warm.lock().thread.is_none());
-    }
-
-    #[test]
-    fn proofs_at_once_take_guards_in_any_order() {
-        let gpu = device(true);
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..20).for_each(|_| drop(gpu.keep_warm())));
-            }
-        });
-        let state = gpu.shared.warm.lock();
-        assert!(state.guards == 0 && state.thread.is_none());
-    }
-
-    #[test]
-    fn a_lost_device_is_left_alone() {
-        let gpu = device(true);
-        let guard = gpu.keep_warm();
-        gpu.lose();
-        let ended = |gpu: &Gpu| gpu.shared.warm.lock().thread.as_ref().is_some_and(|(_, thread)| thread.is_finished());
-        assert!(soon(|| ended(&gpu)), "the thread goes on");
-        drop(guard);
-        assert!(!gpu.keep_warm().is_on());
-    }
-
-    #[test]
-    fn nothing_happens_where_it_is_off() {
-        let gpu = device(false);
-        let guard = gpu.keep_warm();
-        assert!(!guard.is_on() && gpu.shared.warm.lock().thread.is_none());
-    }
 
     #[test]
     fn batteries_are_found() {
