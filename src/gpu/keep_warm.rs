@@ -54,7 +54,7 @@ pub struct KeepWarm {
 }
 
 impl KeepWarm {
-    /// Environment variable that decides where no option does: `0` is off, everything else on.
+    /// Environment variable that decides where no option does: `0` is off, `1` on.
     pub const VARIABLE: &str = VARIABLE;
 
     /// Whether there is work beside the proofs: the device is to be kept warm, and could be.
@@ -71,7 +71,8 @@ impl std::fmt::Debug for KeepWarm {
 
 impl Drop for KeepWarm {
     fn drop(&mut self) {
-        let Some(gpu) = &self.gpu else { return };
+        // in a child of a fork there is no thread to wait for
+        let Some(gpu) = self.gpu.as_ref().filter(|gpu| gpu.check_process().is_ok()) else { return };
         let mut state = gpu.shared.warm.lock();
         state.guards -= 1;
         let ended = if state.guards == 0 { state.thread.take() } else { None };
@@ -93,7 +94,7 @@ impl Gpu {
     /// waits for the end of its work: a fraction of a millisecond.
     pub fn keep_warm(&self) -> KeepWarm {
         let warm = &self.shared.warm;
-        if !warm.is_enabled() || self.is_lost() {
+        if !warm.is_enabled() || self.is_lost() || self.check_process().is_err() {
             return KeepWarm { gpu: None };
         }
         let gpu = Gpu { shared: self.shared.clone(), admission: None };

@@ -33,7 +33,7 @@ impl Gpu {
             None => device,
         };
         let limits = memory::Limits { budget, buffer: capabilities.max_buffer_bytes, device: options.device_memory };
-        let warm = Warm::new(options.keep_warm, adapter.kind);
+        let warm = Warm::new(options.keep_warm, adapter.kind)?;
         Ok(Self::of(Parts { executor, adapter, capabilities, faults, limits, warm }))
     }
 }

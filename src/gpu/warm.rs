@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Environment variable that decides where no option does: `0` is off, everything else on.
+use super::environment;
+use crate::error::Result;
+
+/// Environment variable that decides where no option does: `0` is off, `1` on.
 pub(super) const VARIABLE: &str = "OPENVM_WGPU_KEEP_WARM";
 
 /// How long bursts go on without a proof.
@@ -68,10 +71,20 @@ impl Orders {
 
 impl Warm {
     /// As the option says, else the variable [`VARIABLE`], else as is best for a device of this kind.
-    pub(super) fn new(option: Option<bool>, kind: &str) -> Self {
-        let variable = || std::env::var(VARIABLE).ok().map(|value| value != "0");
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Environment`](crate::error::Error::Environment) for another value than `0` and `1`.
+    pub(super) fn new(option: Option<bool>, kind: &str) -> Result<Self> {
         let best = || kind == "discrete" && !discharging(Path::new("/sys/class/power_supply"));
-        Self { enabled: option.or_else(variable).unwrap_or_else(best), ..Self::default() }
+        let enabled = match (option, environment::variable(VARIABLE)?.as_deref()) {
+            (Some(enabled), _) => enabled,
+            (None, None) => best(),
+            (None, Some("0")) => false,
+            (None, Some("1")) => true,
+            (None, Some(value)) => return Err(environment::invalid(VARIABLE, value, "0 or 1".into())),
+        };
+        Ok(Self { enabled, ..Self::default() })
     }
 
     /// Whether the device is to be kept warm at all.
