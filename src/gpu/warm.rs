@@ -31,8 +31,8 @@ pub(super) struct Warm {
 /// Who wants the device warm, and the thread that keeps it so.
 #[derive(Default)]
 pub(super) struct State {
-    pub guards: usize,
-    pub thread: Option<(Arc<Orders>, JoinHandle<()>)>,
+    pub(super) guards: usize,
+    pub(super) thread: Option<(Arc<Orders>, JoinHandle<()>)>,
 }
 
 /// What the thread is told.
