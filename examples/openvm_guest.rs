@@ -32,8 +32,9 @@ use openvm_stark_sdk::config::{
     baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, F},
     MAX_APP_LOG_STACKED_HEIGHT,
 };
+use openvm_verify_stark_host::VmStarkProof;
 use openvm_wgpu_backend::{
-    openvm::{decode_elf, fit_segments, AggregationProver, AppProver, SegmentReport, WgpuSdk},
+    openvm::{decode_elf, fit_segments, AggregationProver, AggregationStep, AppProver, SegmentReport, WgpuSdk},
     BabyBearPoseidon2WgpuEngine, WgpuDeviceBuilder,
 };
 
@@ -67,10 +68,10 @@ struct Args {
     /// Aggregate the segments' proofs into one
     #[arg(long)]
     aggregate: bool,
-    /// How many segments to prove at once, memory permitting
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
-    parallel: u64,
-    /// How many segments to execute and trace at once; by default as many as are proved at once
+    /// How many segments to prove at once, memory permitting; by default the prover chooses
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    parallel: Option<u64>,
+    /// How many segments to execute and trace at once; by default the prover chooses
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
     traces: Option<u64>,
     /// How many times to prove the execution: the first time, kernels are compiled
@@ -85,7 +86,7 @@ struct Args {
     /// Most device memory to use, as in 4GiB
     #[arg(long, value_parser = parse_bytes, value_name = "AMOUNT")]
     memory_budget: Option<u64>,
-    /// Most memory for a segment's proof by OpenVM's estimate; by default what fits the budget
+    /// Most memory for a segment's proof by OpenVM's estimate; by default the prover chooses what fits the budget
     #[arg(long, value_parser = parse_bytes, value_name = "AMOUNT")]
     segment_memory: Option<u64>,
     /// log2 of the height that traces are stacked to: the highest trace must fit
@@ -117,24 +118,36 @@ fn run(args: &Args) -> Result<()> {
     let sdk = WgpuSdk::new(config.clone(), AggregationSystemParams::default())?;
     let exe = progress.step("transpiling", || sdk.convert_to_exe(elf))?;
     progress.step("key generation", || sdk.app_keygen());
-    let prover = progress.step("program and proving key to the device", || AppProver::new(&sdk, exe.clone()))?;
-    let traces = args.traces.unwrap_or(args.parallel);
-    let mut prover = prover.proofs_at_once(args.parallel as usize).traces_at_once(traces as usize);
+    let mut prover = progress.step("program and proving key to the device", || AppProver::new(&sdk, exe.clone()))?;
+    if let Some(proofs) = args.parallel {
+        prover = prover.proofs_at_once(proofs as usize);
+    }
+    if let Some(segments) = args.traces {
+        prover = prover.traces_at_once(segments as usize);
+    }
+    if let Some(bytes) = args.segment_memory {
+        prover = prover.segment_memory(bytes as usize);
+    }
 
-    let mut proof = prove(&mut prover, &input, &progress, &spans)?;
+    let aggregation = args.aggregate.then(|| {
+        progress.step("aggregation: key generation", || {
+            let tree = AggregationTreeConfig::default();
+            AggregationProver::new(Arc::new(sdk.app_vk().vk), &AggregationSystemParams::default(), tree)
+        })
+    });
+    let mut proof = prove(&mut prover, aggregation.as_ref(), &input, &progress, &spans)?;
     for _ in 1..args.repeat {
         prover.device().wait_for_kernels();
-        proof = prove(&mut prover, &input, &progress, &spans)?;
+        proof = prove(&mut prover, aggregation.as_ref(), &input, &progress, &spans)?;
     }
-    let (last, gpu_time) = proof;
-    let verify = || verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &last);
+    let verify = || verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &proof.app);
     ensure!(progress.step("verification", verify)? == prover.exe_commit(), "the proof is one of another program");
-    println!("app proof verified; public values: {}", public_values(&last));
-    if args.compare_cpu {
-        compare_cpu(config, exe, &input, gpu_time, &progress, &spans)?;
+    println!("app proof verified; public values: {}", public_values(&proof.app));
+    if let (Some(aggregation), Some(aggregated)) = (&aggregation, &proof.aggregated) {
+        verify_aggregated(aggregation, &prover, aggregated, &progress)?;
     }
-    if args.aggregate {
-        aggregate(&sdk, &prover, last, &progress)?;
+    if args.compare_cpu {
+        compare_cpu(config, exe, &input, proof.time, &progress, &spans)?;
     }
     Ok(())
 }
@@ -169,8 +182,9 @@ fn open_device(args: &Args, progress: &Progress) -> Result<AppConfig<SdkVmConfig
         }
         None => built_in_vm(),
     };
-    fit_segments(&mut vm, &gpu, args.parallel as usize);
+    fit_segments(&mut vm, &gpu, args.parallel.unwrap_or(1) as usize);
     if let Some(limit) = args.segment_memory {
+        // for the CPU backend, too
         AsMut::<SystemConfig>::as_mut(&mut vm).set_segmentation_max_memory(limit as usize);
     }
     Ok(AppConfig::new(vm, app_params_with_100_bits_security(args.log_stacked_height as usize)))
@@ -181,29 +195,49 @@ fn built_in_vm() -> SdkVmConfig {
     SdkVmConfig { keccak: Some(Default::default()), ..SdkVmConfig::riscv32() }
 }
 
-/// Proves all segments; returns the proof and the time in the prover, summed over segments.
+/// What a repetition has proved.
+struct Proved {
+    app: ContinuationVmProof<SC>,
+    aggregated: Option<VmStarkProof>,
+    /// In the provers, summed over proofs.
+    time: Duration,
+}
+
+/// Proves all segments, and aggregates them if there is a prover for that.
 fn prove(
     prover: &mut AppProver,
+    aggregation: Option<&AggregationProver>,
     input: &StdIn,
     progress: &Progress,
     spans: &SpanCollector,
-) -> Result<(ContinuationVmProof<SC>, Duration)> {
+) -> Result<Proved> {
     prover.device().reset_metrics();
     spans.take();
     let reports = std::sync::Mutex::new(vec![]);
     let start = Instant::now();
-    let proof = progress.step("app proof", || {
-        prover.prove_with(input.clone(), |report| {
-            print_segment(report);
-            reports.lock().expect("printing does not panic").push((start.elapsed(), *report));
-        })
-    })?;
+    let segment = |report: &SegmentReport| {
+        print_segment(report);
+        reports.lock().expect("printing does not panic").push((start.elapsed(), *report));
+    };
+    let (proof, aggregated) = match aggregation {
+        None => (progress.step("app proof", || prover.prove_with(input.clone(), segment))?, None),
+        Some(aggregation) => {
+            let step = |step: &AggregationStep| {
+                let (took, at) = (step.proving.as_secs_f64(), start.elapsed().as_secs_f64());
+                println!("{} proof of {} children: {took:.2} s, at {at:.2} s", step.level, step.children);
+            };
+            let prove = || aggregation.prove_program(prover, input.clone(), segment, step);
+            let (proof, aggregated) = progress.step("app proof and aggregation", prove)?;
+            (proof, Some(aggregated))
+        }
+    };
     let wall = start.elapsed();
     let proving = prove_time(spans);
     let reports = reports.into_inner().expect("printing does not panic");
     let size: usize = proof.per_segment.iter().map(|proof| proof.encode_to_vec().map_or(0, |bytes| bytes.len())).sum();
     println!(
-        "app proof: {} segments, {} instructions, {size} bytes in {:.2} s; {PROVE_SPAN} {:.2} s; peak device memory {}",
+        "{}: {} segments, {} instructions, {size} bytes in {:.2} s; {PROVE_SPAN} {:.2} s; peak device memory {}",
+        if aggregated.is_some() { "app proof and aggregation" } else { "app proof" },
         reports.len(),
         reports.iter().map(|(_, report)| report.instructions).sum::<u64>(),
         wall.as_secs_f64(),
@@ -211,7 +245,7 @@ fn prove(
         bytes(prover.device().metrics().peak_bytes),
     );
     print_split(&reports, wall);
-    Ok((proof, proving))
+    Ok(Proved { app: proof, aggregated, time: proving })
 }
 
 /// Prints where the time went; reports come with the times at which their proofs ended.
@@ -298,32 +332,19 @@ fn compare_cpu(
     Ok(())
 }
 
-/// Aggregates the app proof into one STARK proof and verifies that.
-fn aggregate(sdk: &WgpuSdk, prover: &AppProver, app: ContinuationVmProof<SC>, progress: &Progress) -> Result<()> {
-    let aggregation = progress.step("aggregation: key generation", || {
-        AggregationProver::new(
-            Arc::new(sdk.app_vk().vk),
-            &AggregationSystemParams::default(),
-            AggregationTreeConfig::default(),
-        )
-    });
-    prover.device().reset_metrics();
-    let start = Instant::now();
-    let proof = progress.step("aggregation", || {
-        aggregation.prove(app, |step| {
-            println!("{} proof of {} children: {:.2} s", step.level, step.children, step.proving.as_secs_f64());
-        })
-    })?;
-    let wall = start.elapsed();
+/// Verifies the one STARK proof that the app proof has become.
+fn verify_aggregated(
+    aggregation: &AggregationProver,
+    prover: &AppProver,
+    proof: &VmStarkProof,
+    progress: &Progress,
+) -> Result<()> {
     let size = proof.inner.encode_to_vec()?.len();
     let verifying_key = aggregation.verifying_key().as_ref().clone();
+    let verify = || WgpuSdk::verify_proof(verifying_key, aggregation.baseline(prover), proof);
     progress
-        .step("verification", || WgpuSdk::verify_proof(verifying_key, aggregation.baseline(prover), &proof))
+        .step("verification", verify)
         .map_err(|error| eyre!("the verifier rejects the aggregated proof: {error}"))?;
-    println!(
-        "aggregated proof: {size} bytes in {:.2} s, verified; peak device memory {}",
-        wall.as_secs_f64(),
-        bytes(prover.device().metrics().peak_bytes)
-    );
+    println!("aggregated proof: {size} bytes, verified");
     Ok(())
 }

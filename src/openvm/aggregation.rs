@@ -4,11 +4,20 @@
 //! backend generate the traces.
 
 use std::{
-    sync::Arc,
+    collections::BTreeMap,
+    panic::resume_unwind,
+    sync::{
+        mpsc::{channel, Receiver},
+        Arc,
+    },
+    thread,
     time::{Duration, Instant},
 };
 
-use openvm_circuit::arch::{ContinuationVmProof, VmBuilder};
+use openvm_circuit::{
+    arch::{ContinuationVmProof, Executor, MeteredExecutor, PreflightExecutor, VmBuilder, VmExecutionConfig},
+    system::memory::{merkle::public_values::UserPublicValuesProof, CHUNK},
+};
 use openvm_continuations::{
     circuit::{
         inner::{InnerTraceGen, InnerTraceGenImpl, ProofsType},
@@ -24,8 +33,9 @@ use openvm_recursion_circuit::{
         VerifierTraceGen,
     },
 };
-use openvm_sdk::config::{
-    AggregationSystemParams, AggregationTreeConfig, MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF,
+use openvm_sdk::{
+    config::{AggregationSystemParams, AggregationTreeConfig, MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
+    StdIn,
 };
 use openvm_stark_backend::{
     keygen::types::MultiStarkVerifyingKey,
@@ -42,9 +52,9 @@ use openvm_verify_stark_host::{
 
 use super::{
     builder::{committed_elsewhere, to_device},
-    AppProver, Engine, HostEngine,
+    AppProver, Engine, HostEngine, SegmentReport,
 };
-use crate::{gpu::Gpu, WgpuBackend};
+use crate::{gpu::Gpu, WgpuBackend, WgpuDevice};
 
 type SC = BabyBearPoseidon2Config;
 type HostBackend = CpuBackend<SC>;
@@ -59,7 +69,13 @@ pub struct AggregationProver {
     internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL>,
     internal_recursive: InnerProver<MAX_NUM_CHILDREN_INTERNAL>,
     tree: AggregationTreeConfig,
+    /// The default GPU's.
+    budget: u64,
 }
+
+/// A memory budget that has room for a proof of an aggregation beside another, or beside segments: it takes 2 GiB, which are known only when its
+/// traces are on the device, too late to be admitted together with them.
+const ROOM_FOR_BOTH: u64 = 16 << 30;
 
 /// One proof of an aggregation.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +111,8 @@ impl AggregationProver {
         let leaf = InnerAggregationProver::new::<Engine>(app_vk, params.leaf.clone(), false, None);
         let internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL> = internal(leaf.get_vk(), false);
         let internal_recursive = internal(internal_for_leaf.get_vk(), true);
-        Self { leaf, internal_for_leaf, internal_recursive, tree }
+        let device = WgpuDevice::shared(params.leaf.clone()).expect("the default GPU, which has just made keys");
+        Self { leaf, internal_for_leaf, internal_recursive, tree, budget: device.gpu().memory_budget() }
     }
 
     /// The key that verifies the aggregated proof.
@@ -107,7 +124,8 @@ impl AggregationProver {
     pub fn baseline<B>(&self, app: &AppProver<B>) -> VerificationBaseline
     where
         B: VmBuilder<HostEngine>,
-        B::RecordArena: 'static,
+        B::RecordArena: Send + 'static,
+        B::SystemChipInventory: 'static,
     {
         VerificationBaseline {
             app_exe_commit: app.exe_commit(),
@@ -131,28 +149,158 @@ impl AggregationProver {
     pub fn prove(
         &self,
         app: ContinuationVmProof<SC>,
-        mut progress: impl FnMut(&AggregationStep),
+        progress: impl Fn(&AggregationStep) + Sync,
     ) -> eyre::Result<VmStarkProof> {
-        use ChildVkKind::{App, RecursiveSelf, Standard};
-        let internal = self.tree.num_children_internal;
-        let mut level = |prover: &dyn Level, name, kind, proofs: &[Proof<SC>], arity| {
-            let nodes = proofs.chunks(arity).map(|children| {
-                let start = Instant::now();
-                let proof = prover.prove_node(children, kind)?;
-                progress(&AggregationStep { level: name, children: children.len(), proving: start.elapsed() });
-                Ok(proof)
-            });
-            nodes.collect::<eyre::Result<Vec<_>>>()
-        };
-        let mut proofs = level(&self.leaf, "leaf", App, &app.per_segment, self.tree.num_children_leaf)?;
-        proofs = level(&self.internal_for_leaf, "internal for leaf", Standard, &proofs, internal)?;
-        proofs = level(&self.internal_recursive, "internal recursive", Standard, &proofs, internal)?;
-        while proofs.len() > 1 {
-            proofs = level(&self.internal_recursive, "internal recursive", RecursiveSelf, &proofs, internal)?;
+        let leaves = self.level(Step::Leaf, &app.per_segment, self.tree.num_children_leaf, &progress)?;
+        self.above_leaves(leaves, app.user_public_values, &progress)
+    }
+
+    /// Proves an execution and aggregates it: leaf proofs begin while segments are still being proved, if the device has memory for both.
+    /// `segment` is called after each segment, `progress` after each proof of the aggregation.
+    ///
+    /// # Errors
+    ///
+    /// A [`ProveError`](super::ProveError) for the execution and its segments; what the device reports.
+    pub fn prove_program<B>(
+        &self,
+        app: &mut AppProver<B>,
+        input: StdIn,
+        segment: impl Fn(&SegmentReport) + Sync,
+        progress: impl Fn(&AggregationStep) + Sync,
+    ) -> eyre::Result<(ContinuationVmProof<SC>, VmStarkProof)>
+    where
+        B: VmBuilder<HostEngine> + Clone + Send + Sync + 'static,
+        B::VmConfig: Send + Sync + 'static,
+        B::RecordArena: Send + 'static,
+        B::SystemChipInventory: 'static,
+        <B::VmConfig as VmExecutionConfig<F>>::Executor:
+            Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, B::RecordArena>,
+    {
+        if app.device().gpu().memory_budget() < ROOM_FOR_BOTH {
+            let proof = app.prove_with(input, segment)?;
+            let aggregated = self.prove(proof.clone(), progress)?;
+            return Ok((proof, aggregated));
         }
-        proofs = level(&self.internal_recursive, "wrap", RecursiveSelf, &proofs, 1)?;
+        let (proof, leaves) = thread::scope(|scope| {
+            let (sender, segments) = channel();
+            let leaves = scope.spawn(|| self.leaves_as_they_come(segments, &progress));
+            let proof = app.prove_each(input, move |report, proof| {
+                // a leaf that failed is found out at the end
+                let _ = sender.send((report.segment, report.segments, proof.clone()));
+                segment(report);
+            });
+            let leaves = leaves.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok::<_, eyre::Report>((proof?, leaves?))
+        })?;
+        let aggregated = self.above_leaves(leaves, proof.user_public_values.clone(), &progress)?;
+        Ok((proof, aggregated))
+    }
+
+    /// Leaf proofs over segments' proofs, which come with their numbers and how many there are, in any order.
+    fn leaves_as_they_come(
+        &self,
+        segments: Receiver<(usize, usize, Proof<SC>)>,
+        progress: &(impl Fn(&AggregationStep) + Sync),
+    ) -> eyre::Result<Vec<Proof<SC>>> {
+        let arity = self.tree.num_children_leaf;
+        let mut leaves = vec![];
+        in_chunks(segments, arity, |children| {
+            leaves.extend(self.level(Step::Leaf, &children, arity, progress)?);
+            eyre::Ok(())
+        })?;
+        Ok(leaves)
+    }
+
+    /// The levels above the leaf proofs.
+    fn above_leaves(
+        &self,
+        mut proofs: Vec<Proof<SC>>,
+        user_pvs_proof: UserPublicValuesProof<CHUNK, F>,
+        progress: &(impl Fn(&AggregationStep) + Sync),
+    ) -> eyre::Result<VmStarkProof> {
+        let internal = self.tree.num_children_internal;
+        proofs = self.level(Step::InternalForLeaf, &proofs, internal, progress)?;
+        proofs = self.level(Step::InternalRecursive, &proofs, internal, progress)?;
+        while proofs.len() > 1 {
+            proofs = self.level(Step::Again, &proofs, internal, progress)?;
+        }
+        proofs = self.level(Step::Wrap, &proofs, 1, progress)?;
         let inner = proofs.pop().ok_or_else(|| eyre::eyre!("there are no app proofs to aggregate"))?;
-        Ok(VmStarkProof { inner, user_pvs_proof: app.user_public_values, deferral_merkle_proofs: None })
+        Ok(VmStarkProof { inner, user_pvs_proof, deferral_merkle_proofs: None })
+    }
+
+    /// Proofs of a level, over `arity` proofs each; two at a time where there is memory for two.
+    fn level(
+        &self,
+        step: Step,
+        proofs: &[Proof<SC>],
+        arity: usize,
+        progress: &(impl Fn(&AggregationStep) + Sync),
+    ) -> eyre::Result<Vec<Proof<SC>>> {
+        let (prover, kind): (&(dyn Level + Sync), _) = match step {
+            Step::Leaf => (&self.leaf, ChildVkKind::App),
+            Step::InternalForLeaf => (&self.internal_for_leaf, ChildVkKind::Standard),
+            Step::InternalRecursive => (&self.internal_recursive, ChildVkKind::Standard),
+            Step::Again | Step::Wrap => (&self.internal_recursive, ChildVkKind::RecursiveSelf),
+        };
+        let prove = |children: &[Proof<SC>]| {
+            let start = Instant::now();
+            let proof = prover.prove_node(children, kind)?;
+            progress(&AggregationStep { level: step.name(), children: children.len(), proving: start.elapsed() });
+            eyre::Ok(proof)
+        };
+        let nodes: Vec<&[Proof<SC>]> = proofs.chunks(arity).collect();
+        let at_once = if self.budget < ROOM_FOR_BOTH { 1 } else { 2 };
+        let pairs = nodes.chunks(at_once).map(|nodes| {
+            thread::scope(|scope| {
+                let threads: Vec<_> = nodes[1..].iter().map(|node| scope.spawn(|| prove(node))).collect();
+                let first = prove(nodes[0]);
+                let others =
+                    threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                std::iter::once(first).chain(others).collect::<eyre::Result<Vec<_>>>()
+            })
+        });
+        Ok(pairs.collect::<eyre::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+}
+
+/// Does `work` with chunks of `size` items in their order, which come with their numbers and how many there are, in any order.
+fn in_chunks<T, E>(
+    items: Receiver<(usize, usize, T)>,
+    size: usize,
+    mut work: impl FnMut(Vec<T>) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut waiting, mut next) = (BTreeMap::new(), 0);
+    for (index, all, item) in items {
+        waiting.insert(index, item);
+        while next < all && (next..all.min(next + size)).all(|index| waiting.contains_key(&index)) {
+            let later = waiting.split_off(&all.min(next + size));
+            work(std::mem::replace(&mut waiting, later).into_values().collect())?;
+            next += size;
+        }
+    }
+    Ok(())
+}
+
+/// What a level's proofs verify.
+#[derive(Clone, Copy)]
+enum Step {
+    Leaf,
+    InternalForLeaf,
+    InternalRecursive,
+    /// As the one before, over proofs of the same.
+    Again,
+    Wrap,
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Leaf => "leaf",
+            Self::InternalForLeaf => "internal for leaf",
+            Self::InternalRecursive | Self::Again => "internal recursive",
+            Self::Wrap => "wrap",
+        }
     }
 }
 
@@ -273,4 +421,29 @@ impl<const N: usize> VerifierTraceGen<WgpuBackend, SC, Gpu> for VerifierSubCircu
 
 fn all_to_device(gpu: &Gpu, host: Vec<AirProvingContext<HostBackend>>) -> Vec<AirProvingContext<WgpuBackend>> {
     host.into_iter().map(|context| to_device(gpu, context, vec![])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_done_as_soon_as_they_are_there() {
+        let order = [3, 0, 5, 4, 1, 2, 6];
+        let (sender, items) = channel();
+        order.iter().for_each(|item| sender.send((*item, order.len(), *item)).unwrap());
+        drop(sender);
+        let mut chunks = vec![];
+        in_chunks(items, 3, |chunk| {
+            chunks.push(chunk);
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert_eq!(chunks, [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+        // when the items end early, so does this
+        let (sender, items) = channel();
+        [0, 1].iter().for_each(|item| sender.send((*item, 4, *item)).unwrap());
+        drop(sender);
+        assert_eq!(in_chunks(items, 2, Err), Err(vec![0, 1]));
+    }
 }

@@ -24,7 +24,9 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Dig
 
 use super::{
     lanes::{share, DevicePk, Execution, Job},
-    pipeline::{pipeline, Threads},
+    pipeline::pipeline,
+    segments::{available_memory, Options},
+    team::Threads,
     untrusted::{caught, check_exe, sdk as sdk_error},
     Engine, HostEngine, WgpuSdkOf, WgpuVmBuilder,
 };
@@ -36,7 +38,8 @@ type SC = BabyBearPoseidon2Config;
 pub struct AppProver<B = SdkVmCpuBuilder>
 where
     B: VmBuilder<HostEngine>,
-    B::RecordArena: 'static,
+    B::RecordArena: Send + 'static,
+    B::SystemChipInventory: 'static,
 {
     /// Meters executions; those who prepare segments have VMs of their own.
     vm: VirtualMachine<Engine, WgpuVmBuilder<B>>,
@@ -46,7 +49,9 @@ where
     exe: Arc<VmExe<F>>,
     program: CommittedTraceData<WgpuBackend>,
     device: WgpuDevice,
-    threads: Threads,
+    options: Options,
+    /// Nothing where there is one thread.
+    team: Option<Threads<B::RecordArena>>,
 }
 
 /// What went wrong, and where.
@@ -110,7 +115,8 @@ pub struct SegmentReport {
 impl<B> AppProver<B>
 where
     B: VmBuilder<HostEngine>,
-    B::RecordArena: 'static,
+    B::RecordArena: Send + 'static,
+    B::SystemChipInventory: 'static,
 {
     /// The VM.
     pub fn vm(&self) -> &VirtualMachine<Engine, WgpuVmBuilder<B>> {
@@ -141,9 +147,10 @@ where
 
 impl<B> AppProver<B>
 where
-    B: VmBuilder<HostEngine> + Clone + Sync,
-    B::VmConfig: Sync,
-    B::RecordArena: 'static,
+    B: VmBuilder<HostEngine> + Clone + Send + Sync + 'static,
+    B::VmConfig: Send + Sync + 'static,
+    B::RecordArena: Send + 'static,
+    B::SystemChipInventory: 'static,
     <B::VmConfig as VmExecutionConfig<F>>::Executor:
         Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, B::RecordArena>,
 {
@@ -185,23 +192,27 @@ where
             .map_err(|reason| sdk_error(format!("not a program for this VM: {reason}")))?
             .map_err(VirtualMachineError::from)?;
         let program = vm.commit_program_on_device(&exe.program);
-        Ok(Self { vm, host, pk: pk_on_device, exe, program, device, threads: Threads { lanes: 1, workers: 1 } })
+        let threads = rayon::current_num_threads();
+        let team = (threads > 1).then(|| Threads::start(threads, &host, vm.config()));
+        Ok(Self { vm, host, pk: pk_on_device, exe, program, device, options: Options::default(), team })
     }
 
-    /// Proves up to `proofs` segments at once, as far as the device's memory allows; 1 by default.
+    /// Proves up to `proofs` segments at once, as far as the device's memory allows. By default two, or one where there are few threads or
+    /// segments.
     ///
     /// # Panics
     ///
     /// If `proofs` is 0.
     pub fn proofs_at_once(mut self, proofs: usize) -> Self {
         assert!(proofs > 0, "no proof at all");
-        self.threads.workers = proofs;
+        self.options.proofs = Some(proofs);
         self
     }
 
-    /// Executes up to `segments` segments and generates their traces at once, each on a thread with a VM of its own; 1 by default.
+    /// Executes up to `segments` segments and prepares them at once, each on a thread with a VM of its own. By default as many as half of
+    /// rayon's threads, as far as half of the host's memory holds them, and one where there are fewer than four threads.
     ///
-    /// Each thread holds the records and traces of a segment in the host's memory: 4 bytes a cell, so 3 GB for a segment of 0.7 G
+    /// Each thread holds the records and traces of a segment in the host's memory: 4 bytes a cell, so 0.8 GB for a segment of 0.2 G
     /// cells. Traces are made when the device has room for the segment's proof, records before.
     ///
     /// # Panics
@@ -209,7 +220,14 @@ where
     /// If `segments` is 0.
     pub fn traces_at_once(mut self, segments: usize) -> Self {
         assert!(segments > 0, "no segment at all");
-        self.threads.lanes = segments;
+        self.options.traces = Some(segments);
+        self
+    }
+
+    /// Cuts segments where upstream's estimate of their memory reaches `bytes`. By default that is the configuration's
+    /// `segmentation_max_memory`, or 4 GiB if that is less and there are four threads or more.
+    pub fn segment_memory(mut self, bytes: usize) -> Self {
+        self.options.segment_memory = Some(bytes);
         self
     }
 
@@ -232,14 +250,25 @@ where
         input: StdIn,
         progress: impl Fn(&SegmentReport) + Sync,
     ) -> Result<ContinuationVmProof<SC>, ProveError> {
+        self.prove_each(input, |report, _| progress(report))
+    }
+
+    /// As [`AppProver::prove_with`]; `ended` gets each segment's proof, too.
+    pub(super) fn prove_each(
+        &mut self,
+        input: StdIn,
+        ended: impl Fn(&SegmentReport, &Proof<SC>) + Sync,
+    ) -> Result<ContinuationVmProof<SC>, ProveError> {
         let input: Streams<F> = input.into();
         let segments = self.segments(input.clone())?;
-        let threads = Threads { lanes: self.threads.lanes.min(segments.len()), ..self.threads };
-        let execution = self.execution(&input, &segments, threads.lanes);
+        let execution = self.execution(&input, &segments);
+        let (bytes, memory) = (execution.most_host_bytes(), available_memory(self.device.gpu()));
+        let threads = self.options.threads(segments.len(), bytes, memory, rayon::current_num_threads());
+        let execution = Execution { lanes: threads.lanes, ..execution };
         let (pk, device) = (&self.pk, &self.device);
         let prove = |job: Job| {
             let (proof, report) = prove_job(device, pk, job)?;
-            progress(&report);
+            ended(&report, &proof);
             Ok(proof)
         };
         let (ends, per_segment) = pipeline(threads, |lane, queue| execution.prepare(lane, &queue), prove)?;
@@ -250,11 +279,14 @@ where
     /// Executes the program to find its segments.
     fn segments(&self, input: Streams<F>) -> Result<Vec<Segment>, VirtualMachineError> {
         let (vm, exe) = (&self.vm, &self.exe);
-        let (segments, _) = vm.metered_interpreter(exe)?.execute_metered(input, vm.build_metered_ctx(exe))?;
+        let most = self.system_config().segmentation_max_memory;
+        let memory = self.options.segment_memory(most, rayon::current_num_threads());
+        let metering = vm.build_metered_ctx(exe).with_max_memory(memory);
+        let (segments, _) = vm.metered_interpreter(exe)?.execute_metered(input, metering)?;
         Ok(segments)
     }
 
-    fn execution<'a>(&'a self, input: &'a Streams<F>, segments: &'a [Segment], lanes: usize) -> Execution<'a, B> {
+    fn execution<'a>(&'a self, input: &'a Streams<F>, segments: &'a [Segment]) -> Execution<'a, B> {
         Execution {
             host: &self.host,
             vm_config: self.vm.config(),
@@ -264,7 +296,8 @@ where
             program: &self.program,
             input,
             segments,
-            lanes,
+            lanes: 1,
+            team: self.team.as_ref().map(Threads::team),
         }
     }
 }

@@ -6,15 +6,9 @@
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use openvm_circuit::{
-    arch::{
-        AirInventory, ChipInventory, ChipInventoryError, VmBuilder, VmChipComplex, PROGRAM_AIR_ID,
-        PROGRAM_CACHED_TRACE_INDEX,
-    },
+    arch::{AirInventory, ChipInventory, ChipInventoryError, VmBuilder, VmChipComplex},
     primitives::Chip,
-    system::{
-        memory::{online::GuestMemory, CHUNK},
-        SystemChipComplex, SystemRecords, SystemWithFixedTraceHeights,
-    },
+    system::poseidon2::Poseidon2PeripheryChip,
 };
 use openvm_cpu_backend::{CpuBackend, CpuDevice};
 use openvm_stark_backend::{
@@ -31,7 +25,8 @@ use p3_baby_bear::Poseidon2BabyBear;
 use p3_field::PrimeCharacteristicRing;
 
 use super::{
-    guest_memory::{copy_used, extend_to_touched},
+    system::{DeviceSystem, Hashes},
+    team::Shared,
     HostEngine,
 };
 use crate::{
@@ -71,20 +66,33 @@ impl<B> WgpuVmBuilder<B> {
     }
 }
 
-/// What traces are charged to: chips get no more than the machine's GPU, long before there is a segment.
+/// A machine's link to who prepares segments with it.
 #[derive(Clone, Default)]
-pub(super) struct Uploads(Arc<Mutex<Option<Gpu>>>);
+pub(super) struct Uploads(Arc<Mutex<Link>>);
+
+#[derive(Default)]
+struct Link {
+    /// What traces are charged to: chips get no more than the machine's GPU, long before there is a segment.
+    gpu: Option<Gpu>,
+    /// What the machine gives to a team of threads.
+    shared: Option<Arc<Shared>>,
+}
 
 impl Uploads {
     /// Does `work` with uploads through `gpu`.
     pub(super) fn through<T>(&self, gpu: Gpu, work: impl FnOnce() -> T) -> T {
-        *self.lock() = Some(gpu);
+        self.lock().gpu = Some(gpu);
         let result = work();
-        *self.lock() = None;
+        self.lock().gpu = None;
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Gpu>> {
+    /// What the machine that was built last gives to a team.
+    pub(super) fn shared(&self) -> Option<Arc<Shared>> {
+        self.lock().shared.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Link> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -94,6 +102,7 @@ where
     TS: SpongeTranscript + From<Poseidon2BabyBear<16>>,
     B: VmBuilder<HostEngine>,
     B::RecordArena: 'static,
+    B::SystemChipInventory: 'static,
 {
     type VmConfig = B::VmConfig;
     type RecordArena = B::RecordArena;
@@ -110,94 +119,60 @@ where
         let mut inventory = ChipInventory::new(circuit);
         inventory.executor_idx_to_insertion_idx = host.inventory.executor_idx_to_insertion_idx.clone();
         let chips = Arc::new(host.inventory);
+        let hasher = chips.chips().iter().position(|chip| chip.as_any().is::<Arc<Poseidon2PeripheryChip<F>>>());
+        let hashes = Hashes::default();
+        let shared = Arc::new(Shared::new(&chips));
+        self.uploads.lock().shared = Some(shared.clone());
         for index in 0..chips.chips().len() {
-            inventory.add_periphery_chip(DeviceChip { chips: chips.clone(), index, target: target.clone() });
+            let hashes = (Some(index) == hasher).then(|| hashes.clone());
+            let (chips, shared) = (chips.clone(), shared.clone());
+            inventory.add_periphery_chip(DeviceChip { chips, shared, index, hashes, target: target.clone() });
         }
-        let system = DeviceSystem { host: host.system, program: None, initial_memory: None, target };
+        let system = DeviceSystem::new(host.system, target, hashes, hasher.is_some());
         Ok(VmChipComplex { system, inventory })
     }
 }
 
 /// Where a machine's traces go.
 #[derive(Clone)]
-struct Target {
+pub(super) struct Target {
     uploads: Uploads,
     gpu: Gpu,
 }
 
 impl Target {
-    fn gpu(&self) -> Gpu {
-        self.uploads.lock().as_ref().unwrap_or(&self.gpu).clone()
+    pub fn gpu(&self) -> Gpu {
+        self.uploads.lock().gpu.as_ref().unwrap_or(&self.gpu).clone()
     }
 }
 
 /// A chip of the CPU machine, with its traces on the device.
 struct DeviceChip<RA> {
     chips: Arc<ChipInventory<SC, RA, HostBackend>>,
+    shared: Arc<Shared>,
     index: usize,
+    /// What the memory asks of the chip, if it is that which hashes it.
+    hashes: Option<Hashes>,
     target: Target,
+}
+
+impl<RA> DeviceChip<RA> {
+    fn on_host(&self, records: RA) -> AirProvingContext<HostBackend> {
+        let chip = &self.chips.chips()[self.index];
+        match (&self.hashes, chip.as_any().downcast_ref::<Arc<Poseidon2PeripheryChip<F>>>()) {
+            (Some(hashes), Some(hasher)) => hashes.trace(hasher),
+            _ => chip.generate_proving_ctx(records),
+        }
+    }
 }
 
 impl<RA> Chip<RA, WgpuBackend> for DeviceChip<RA> {
     fn generate_proving_ctx(&self, records: RA) -> AirProvingContext<WgpuBackend> {
-        let context = self.chips.chips()[self.index].generate_proving_ctx(records);
-        to_device(&self.target.gpu(), context, vec![])
+        self.shared.take(self.index).unwrap_or_else(|| to_device(&self.target.gpu(), self.on_host(records), vec![]))
     }
 
     fn constant_trace_height(&self) -> Option<usize> {
         self.chips.chips()[self.index].constant_trace_height()
-    }
-}
-
-/// The system chips of the CPU machine, with their traces on the device and the program committed there.
-pub struct DeviceSystem<S> {
-    host: S,
-    program: Option<CommittedTraceData<WgpuBackend>>,
-    /// What the segment starts from, until the host's chips get it.
-    initial_memory: Option<GuestMemory>,
-    target: Target,
-}
-
-impl<RA, S: SystemChipComplex<RA, HostBackend>> SystemChipComplex<RA, WgpuBackend> for DeviceSystem<S> {
-    fn load_program(&mut self, program: CommittedTraceData<WgpuBackend>) {
-        // of what it is given, the host's chip reads only the height
-        self.host.load_program(committed_elsewhere(program.commitment, program.height()));
-        self.program = Some(program);
-    }
-
-    fn transport_init_memory_to_device(&mut self, memory: &GuestMemory) {
-        // what the segment will touch is not known yet
-        self.initial_memory = Some(copy_used(memory));
-    }
-
-    /// # Panics
-    ///
-    /// When no program was loaded.
-    fn generate_proving_ctx(
-        &mut self,
-        records: SystemRecords<F>,
-        arenas: Vec<RA>,
-    ) -> Vec<AirProvingContext<WgpuBackend>> {
-        const { assert!(PROGRAM_CACHED_TRACE_INDEX == 0) };
-        if let Some(mut memory) = self.initial_memory.take() {
-            extend_to_touched(&mut memory, &records.touched_memory);
-            self.host.transport_init_memory_to_device(&memory);
-        }
-        let program = self.program.as_ref().expect("a program is loaded before it is proved");
-        let contexts = self.host.generate_proving_ctx(records, arenas).into_iter().enumerate();
-        let cached = |air| if air == PROGRAM_AIR_ID { vec![program.clone()] } else { vec![] };
-        let gpu = self.target.gpu();
-        contexts.map(|(air, context)| to_device(&gpu, context, cached(air))).collect()
-    }
-
-    fn memory_top_tree(&self) -> Option<&[[F; CHUNK]]> {
-        self.host.memory_top_tree()
-    }
-}
-
-impl<S: SystemWithFixedTraceHeights> SystemWithFixedTraceHeights for DeviceSystem<S> {
-    fn override_trace_heights(&mut self, heights: &[u32]) {
-        self.host.override_trace_heights(heights);
     }
 }
 
@@ -209,14 +184,24 @@ pub(super) fn to_device(
     context: AirProvingContext<HostBackend>,
     cached_mains: Vec<CommittedTraceData<WgpuBackend>>,
 ) -> AirProvingContext<WgpuBackend> {
+    let (context, rows) = upload(gpu, context, cached_mains);
+    // gigabytes in all, which the system takes its time to take back: 60 ms each
+    rayon::spawn(|| drop(rows));
+    context
+}
+
+/// As [`to_device`]; also returns the memory of the trace.
+pub(super) fn upload(
+    gpu: &Gpu,
+    context: AirProvingContext<HostBackend>,
+    cached_mains: Vec<CommittedTraceData<WgpuBackend>>,
+) -> (AirProvingContext<WgpuBackend>, Vec<F>) {
     assert_eq!(context.cached_mains.len(), cached_mains.len(), "cached mains of an AIR");
     let height = context.common_main.height();
-    let RowMajorMatrix { values: trace, width, .. } = context.common_main;
-    let common_main = upload_row_major(gpu, &trace, width, "trace")
-        .unwrap_or_else(|error| DeviceMatrix::failed(height, width, error));
-    // gigabytes in all, which the system takes its time to take back: 60 ms each
-    rayon::spawn(|| drop(trace));
-    AirProvingContext { cached_mains, common_main, public_values: context.public_values }
+    let RowMajorMatrix { values: rows, width, .. } = context.common_main;
+    let common_main =
+        upload_row_major(gpu, &rows, width, "trace").unwrap_or_else(|error| DeviceMatrix::failed(height, width, error));
+    (AirProvingContext { cached_mains, common_main, public_values: context.public_values }, rows)
 }
 
 /// What host trace generation gets in place of a trace that is committed on the device: a trace of zeros of the same height, with the

@@ -13,9 +13,9 @@ use std::{
 use openvm_circuit::{
     arch::{
         execution_mode::metered::segment_ctx::Segment, hasher::poseidon2::vm_poseidon2_hasher,
-        instructions::exe::VmExe, ExecutionError, Executor, PreflightExecutionOutput, PreflightExecutor, Streams,
-        SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder, VmExecutionConfig, VmExecutor, VmInstance,
-        VmState,
+        instructions::exe::VmExe, Arena, ExecutionError, Executor, PreflightExecutionOutput, PreflightExecutor,
+        Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder, VmExecutionConfig, VmExecutor,
+        VmInstance, VmState,
     },
     system::memory::{merkle::public_values::UserPublicValuesProof, online::GuestMemory, CHUNK},
 };
@@ -23,10 +23,19 @@ use openvm_stark_backend::prover::{
     CommittedTraceData, DeviceMultiStarkProvingKey, DeviceStarkProvingKey, ProvingContext,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{builder::Uploads, pipeline::Queue, Engine, HostEngine, ProveError, SegmentReport, WgpuVmBuilder};
-use crate::{gpu::Admission, memory::ProofShape, WgpuBackend, WgpuDevice};
+use super::{
+    builder::Uploads,
+    pipeline::Queue,
+    preflight::preflight,
+    team::{Records, Team},
+    Engine, HostEngine, ProveError, SegmentReport, WgpuVmBuilder,
+};
+use crate::{
+    gpu::{Admission, Gpu},
+    memory::ProofShape,
+    WgpuBackend, WgpuDevice,
+};
 
 pub(super) type DevicePk = DeviceMultiStarkProvingKey<WgpuBackend>;
 type State = VmState<F, GuestMemory>;
@@ -43,6 +52,8 @@ pub(super) struct Execution<'a, B: VmBuilder<HostEngine>> {
     pub input: &'a Streams<F>,
     pub segments: &'a [Segment],
     pub lanes: usize,
+    /// Who makes traces beside the lanes.
+    pub team: Option<&'a Team<B::RecordArena>>,
 }
 
 /// A segment that is ready to be proved, with room for its proof.
@@ -58,31 +69,12 @@ impl<B> Execution<'_, B>
 where
     B: VmBuilder<HostEngine> + Clone + Sync,
     B::VmConfig: Sync,
-    B::RecordArena: 'static,
+    B::RecordArena: Send + 'static,
+    B::SystemChipInventory: 'static,
     <B::VmConfig as VmExecutionConfig<F>>::Executor: Executor<F> + PreflightExecutor<F, B::RecordArena>,
 {
     /// Prepares the segments `lane`, `lane + lanes`, ..; returns the public values if the execution's last segment is among them.
     pub fn prepare(
-        &self,
-        lane: usize,
-        queue: &Queue<Job>,
-    ) -> Result<Option<UserPublicValuesProof<CHUNK, F>>, ProveError> {
-        match self.lane_threads() {
-            // nobody else's tasks run there, so the lane may wait for memory
-            Some(threads) => threads.install(|| self.prepare_here(lane, queue)),
-            None => self.prepare_here(lane, queue),
-        }
-    }
-
-    /// A lane's part of the threads, where there are several lanes: threads that make one segment's traces count in the same tables (ranges,
-    /// bitwise operations), so that 16 of them are hardly faster than 8.
-    fn lane_threads(&self) -> Option<ThreadPool> {
-        let threads = (rayon::current_num_threads() / self.lanes).max(1);
-        // without them the common ones do
-        (self.lanes > 1).then(|| ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten()
-    }
-
-    fn prepare_here(
         &self,
         lane: usize,
         queue: &Queue<Job>,
@@ -134,8 +126,8 @@ where
     ) -> Result<(Job, State), ProveError> {
         let (device, segment) = (self.device, &self.segments[index]);
         vm.transport_init_memory_to_device(&state.memory);
-        let executed = vm.execute_preflight(interpreter, state, Some(segment.num_insns), &segment.trace_heights);
-        let PreflightExecutionOutput { system_records, record_arenas, to_state } =
+        let executed = preflight(interpreter, state, segment, &self.widths());
+        let PreflightExecutionOutput { system_records, mut record_arenas, to_state } =
             executed.map_err(VirtualMachineError::from)?;
         let execution = start.elapsed();
 
@@ -148,6 +140,7 @@ where
 
         let start = Instant::now();
         let gpu = device.gpu().under(&admission);
+        self.give_to_team(uploads, index, &mut record_arenas, &gpu);
         let context = uploads.through(gpu, || vm.generate_proving_ctx(system_records, record_arenas));
         let report = SegmentReport {
             segment: index,
@@ -163,6 +156,33 @@ where
         Ok((Job { context, admission, report, ready: Instant::now() }, to_state))
     }
 
+    /// The most of the host's memory that a segment takes.
+    pub fn most_host_bytes(&self) -> u64 {
+        let cells = self.segments.iter().map(|segment| self.shape(segment).cells());
+        cells.max().unwrap_or(0) * size_of::<F>() as u64
+    }
+
+    /// Columns of the AIRs' common main traces.
+    fn widths(&self) -> Vec<usize> {
+        self.pk.per_air.iter().map(|air| air.vk.params.width.main_width()).collect()
+    }
+
+    /// Gives away the records whose traces the team makes, in place of which the machine's chips get none.
+    fn give_to_team(&self, uploads: &Uploads, segment: usize, arenas: &mut [B::RecordArena], gpu: &Gpu) {
+        let Some((team, machine)) = self.team.zip(uploads.shared()) else { return };
+        let widths = self.widths();
+        for chip in machine.independent().iter().copied() {
+            // AIRs come in the reverse order of their chips, behind the system's
+            let air = arenas.len() - 1 - chip;
+            if arenas[air].is_empty() {
+                continue;
+            }
+            let arena = std::mem::replace(&mut arenas[air], B::RecordArena::with_capacity(0, widths[air]));
+            let cells = self.segments[segment].trace_heights[air] as usize * widths[air];
+            team.give(&machine, Records { segment, chip, arena, cells, gpu: gpu.clone() });
+        }
+    }
+
     /// The shape of a segment's traces, by their metered heights.
     fn shape(&self, segment: &Segment) -> ProofShape {
         let traces = self.pk.per_air.iter().zip(&segment.trace_heights).filter(|(_, height)| **height > 0);
@@ -176,6 +196,7 @@ fn public_values<B>(vm: &VirtualMachine<Engine, WgpuVmBuilder<B>>, last: &State)
 where
     B: VmBuilder<HostEngine>,
     B::RecordArena: 'static,
+    B::SystemChipInventory: 'static,
 {
     let system: &SystemConfig = vm.config().as_ref();
     UserPublicValuesProof::compute(

@@ -29,9 +29,13 @@ mod aggregation;
 mod app;
 mod builder;
 mod guest_memory;
+mod huge_pages;
 mod lanes;
 mod pipeline;
+mod preflight;
 mod segments;
+mod system;
+mod team;
 mod untrusted;
 
 pub use aggregation::{AggregationProver, AggregationStep, InnerProver};

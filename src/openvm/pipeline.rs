@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How many threads prepare jobs, and how many do them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Threads {
     pub lanes: usize,
     pub workers: usize,

@@ -12,12 +12,10 @@ use super::{
     super::{decode_elf, WgpuSdk},
     *,
 };
+use crate::openvm::pipeline::Threads;
 use crate::WgpuDeviceBuilder;
 
 const ELF: &[u8] = include_bytes!("../../../examples/guest/hash_chain.elf");
-
-/// AIRs, by the names of their keys, whose rows come from hash tables, in no order.
-const UNORDERED: &str = "Poseidon2";
 
 fn prover() -> AppProver {
     let params = SmallParams { max_constraint_degree: 3, ..SmallParams::new(4, 15) }.build();
@@ -31,19 +29,13 @@ fn prover() -> AppProver {
     AppProver::on_device(device, SdkVmCpuBuilder, &vm_pk, exe).unwrap()
 }
 
-/// An AIR's part of a segment: its public values and its rows, sorted if they are in no order.
-type AirTrace = (usize, Vec<F>, Vec<Vec<F>>);
+/// An AIR's part of a segment: its public values and its columns.
+type AirTrace = (usize, Vec<F>, Vec<F>);
 
-fn to_host(device: &WgpuDevice, pk: &DevicePk, context: &ProvingContext<WgpuBackend>) -> Vec<AirTrace> {
+fn to_host(device: &WgpuDevice, context: &ProvingContext<WgpuBackend>) -> Vec<AirTrace> {
     let traces = context.per_trace.iter().map(|(air, context)| {
         let trace: ColMajorMatrix<F> = device.transport_matrix_from_device_to_host(&context.common_main);
-        let columns: Vec<&[F]> = trace.values.chunks(context.common_main.height()).collect();
-        let mut rows: Vec<Vec<F>> =
-            (0..context.common_main.height()).map(|row| columns.iter().map(|column| column[row]).collect()).collect();
-        if pk.per_air[*air].air_name.contains(UNORDERED) {
-            rows.sort();
-        }
-        (*air, context.public_values.clone(), rows)
+        (*air, context.public_values.clone(), trace.values)
     });
     traces.collect()
 }
@@ -58,20 +50,22 @@ fn lanes_generate_the_same_traces() {
     let segments = prover.segments(input.clone()).unwrap();
     assert!(segments.len() > 2, "{} segments", segments.len());
     let (device, pk) = (&prover.device, &prover.pk);
-    let traces = |lanes| {
-        let execution = prover.execution(&input, &segments, lanes);
-        let work = |job: Job| Ok::<_, ProveError>((job.report.segment, to_host(device, pk, &job.context)));
-        let (ends, traces) =
-            pipeline(Threads { lanes, workers: 1 }, |lane, queue| execution.prepare(lane, &queue), work).unwrap();
+    assert!(prover.team.is_some());
+    let traces = |lanes, with_team: bool| {
+        let execution = prover.execution(&input, &segments);
+        let execution = Execution { lanes, team: execution.team.filter(|_| with_team), ..execution };
+        let work = |job: Job| Ok::<_, ProveError>((job.report.segment, to_host(device, &job.context)));
+        let threads = Threads { lanes, workers: 1 };
+        let (ends, traces) = pipeline(threads, |lane, queue| execution.prepare(lane, &queue), work).unwrap();
         assert!(traces.iter().map(|(segment, _)| *segment).eq(0..segments.len()));
         let mut ends = ends.into_iter().flatten();
         let public_values = ends.next().expect("a lane has done the last segment");
         assert!(ends.next().is_none());
         (traces, public_values.public_values)
     };
-    let expected = traces(1);
-    for lanes in [2, segments.len()] {
-        let found = traces(lanes);
+    let expected = traces(1, false);
+    for (lanes, with_team) in [(1, true), (2, false), (segments.len(), true)] {
+        let found = traces(lanes, with_team);
         assert_eq!(found.1, expected.1);
         for ((segment, found), (_, expected)) in found.0.iter().zip(&expected.0) {
             assert_eq!(found.len(), expected.len());

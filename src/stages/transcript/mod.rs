@@ -26,6 +26,7 @@ mod tape;
 pub use crate::kernels::transcript::{Challenge, Observed};
 use host::Replay;
 pub use host::{HostTranscript, Sponge, SpongeTranscript};
+pub use permutation::HostPoseidon2;
 use tape::Tape;
 pub use tape::TAPE_BYTES;
 
