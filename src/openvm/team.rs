@@ -278,3 +278,59 @@ impl<RA> Member<RA> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
+
+#[cfg(test)]
+mod tests {
+    use openvm_sdk_config::{SdkVmConfig, SdkVmCpuBuilder};
+
+    use super::*;
+
+    fn machine() -> Member<<SdkVmCpuBuilder as VmBuilder<HostEngine>>::RecordArena> {
+        Member::new(&SdkVmCpuBuilder, &SdkVmConfig::riscv32())
+    }
+
+    #[test]
+    fn all_chips_of_rv32im_are_shared() {
+        let machine = machine();
+        let shared = Shared::new(&machine.chips);
+        assert_eq!(shared.independent().len(), 14);
+        let kinds = |kind: fn(&Table) -> bool| shared.tables.0.iter().filter(|(_, table)| kind(table)).count();
+        assert_eq!(kinds(|table| matches!(table, Table::Ranges(_))), 1);
+        assert_eq!(kinds(|table| matches!(table, Table::Bitwise(_))), 1);
+        assert_eq!(kinds(|table| matches!(table, Table::Tuples(_))), 1);
+        assert!(shared.take(shared.independent()[0]).is_none(), "nothing was given");
+    }
+
+    #[test]
+    fn counts_move_to_another_machine() {
+        let [from, to] = [machine(), machine()];
+        let counts = |machine: &Member<_>| -> Vec<u32> {
+            let of_table = |(_, table): &(usize, Table)| -> Vec<u32> {
+                let load = |count: &AtomicU32| count.load(Ordering::Relaxed);
+                match table {
+                    Table::Ranges(table) => table.count.iter().map(load).collect(),
+                    Table::Bitwise(table) => table.count_range.iter().chain(&table.count_xor).map(load).collect(),
+                    Table::Tuples(table) => table.count.iter().map(|count| load(count)).collect(),
+                }
+            };
+            machine.tables.0.iter().flat_map(of_table).collect()
+        };
+        for machine in [&from, &to, &from] {
+            for (_, table) in &machine.tables.0 {
+                match table {
+                    Table::Ranges(table) => table.add_count(5, 7),
+                    Table::Bitwise(table) => {
+                        table.request_range(1, 2);
+                        table.request_xor(3, 4);
+                    }
+                    Table::Tuples(table) => table.add_count(&[1, 1]),
+                }
+            }
+        }
+        from.tables.move_to(&to.tables);
+        assert!(counts(&from).iter().all(|count| *count == 0));
+        let mut moved = counts(&to);
+        moved.retain(|count| *count > 0);
+        assert_eq!(moved, [3; 4]);
+    }
+}
