@@ -8,12 +8,11 @@ use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::prover::{ColMajorMatrix, ProvingContext};
 use openvm_wgpu_testing::params::SmallParams;
 
-use super::{
-    super::{decode_elf, WgpuSdk},
-    *,
+use super::*;
+use crate::{
+    openvm::{decode_elf, pipeline::Threads, WgpuSdk},
+    WgpuDeviceBuilder,
 };
-use crate::openvm::pipeline::Threads;
-use crate::WgpuDeviceBuilder;
 
 const ELF: &[u8] = include_bytes!("../../../examples/guest/hash_chain.elf");
 
