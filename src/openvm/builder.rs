@@ -141,7 +141,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub fn gpu(&self) -> Gpu {
+    pub(super) fn gpu(&self) -> Gpu {
         self.uploads.lock().gpu.as_ref().unwrap_or(&self.gpu).clone()
     }
 }

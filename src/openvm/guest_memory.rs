@@ -20,14 +20,14 @@ use rayon::prelude::*;
 const TASK_BYTES: usize = 64 * PAGE_SIZE;
 
 /// A copy of each address space up to its last page that is not zero.
-pub fn copy_used(memory: &GuestMemory) -> GuestMemory {
+pub(super) fn copy_used(memory: &GuestMemory) -> GuestMemory {
     let AddressMap { mem, config } = &memory.memory;
     let mem = mem.iter().map(|space| copy(space.as_slice(), used_bytes(space.as_slice()))).collect();
     GuestMemory::new(AddressMap { mem, config: config.clone() })
 }
 
 /// Extends a copy, with zeros, to everything that was touched.
-pub fn extend_to_touched<F>(memory: &mut GuestMemory, touched: &TouchedMemory<F>) {
+pub(super) fn extend_to_touched<F>(memory: &mut GuestMemory, touched: &TouchedMemory<F>) {
     let AddressMap { mem, config } = &mut memory.memory;
     let mut last = vec![None; mem.len()];
     for ((space, cell), _) in touched {

@@ -8,7 +8,7 @@ const TASK: usize = 8 * HUGE;
 
 /// Whole huge pages of memory that has not been touched yet.
 #[derive(Clone, Copy)]
-pub struct Pages {
+pub(super) struct Pages {
     start: usize,
     bytes: usize,
 }
@@ -16,7 +16,7 @@ pub struct Pages {
 impl Pages {
     /// Asks for huge pages: a fault for each 2 MiB instead of each 4 KiB. Returns those of the first `used` elements, in parts for tasks of
     /// their own. Systems that have none do as before.
-    pub fn of<T>(memory: &mut [T], used: usize) -> Vec<Self> {
+    pub(super) fn of<T>(memory: &mut [T], used: usize) -> Vec<Self> {
         let all = Self::within(memory);
         all.advise(Advice::Huge);
         let used = memory.len().min(used);
@@ -36,7 +36,7 @@ impl Pages {
     /// # Safety
     ///
     /// The memory must not have been given back.
-    pub unsafe fn populate(self) {
+    pub(super) unsafe fn populate(self) {
         self.advise(Advice::Populate);
     }
 

@@ -74,7 +74,7 @@ where
     <B::VmConfig as VmExecutionConfig<F>>::Executor: Executor<F> + PreflightExecutor<F, B::RecordArena>,
 {
     /// Prepares the segments `lane`, `lane + lanes`, ..; returns the public values if the execution's last segment is among them.
-    pub fn prepare(
+    pub(super) fn prepare(
         &self,
         lane: usize,
         queue: &Queue<Job>,
@@ -157,7 +157,7 @@ where
     }
 
     /// The most of the host's memory that a segment takes.
-    pub fn most_host_bytes(&self) -> u64 {
+    pub(super) fn most_host_bytes(&self) -> u64 {
         let cells = self.segments.iter().map(|segment| self.shape(segment).cells());
         cells.max().unwrap_or(0) * size_of::<F>() as u64
     }

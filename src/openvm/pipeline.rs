@@ -13,26 +13,26 @@ use std::{
 
 /// How many threads prepare jobs, and how many do them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Threads {
+pub(super) struct Threads {
     pub lanes: usize,
     pub workers: usize,
 }
 
 /// Where a lane puts its jobs.
-pub struct Queue<'a, J> {
+pub(super) struct Queue<'a, J> {
     sender: SyncSender<(usize, J)>,
     failed: &'a AtomicBool,
 }
 
 impl<J> Queue<'_, J> {
     /// Hands job number `index` on as soon as a worker is free; drops it if something has failed.
-    pub fn push(&self, index: usize, job: J) {
+    pub(super) fn push(&self, index: usize, job: J) {
         // sending fails when all workers have ended, which they do early only if something has failed
         let _ = self.sender.send((index, job));
     }
 
     /// Whether something has failed, so that more jobs are of no use.
-    pub fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 }
@@ -44,7 +44,7 @@ impl<J> Queue<'_, J> {
 /// # Errors
 ///
 /// An error of the workers, else one of the lanes.
-pub fn pipeline<J: Send, T: Send, R: Send, E: Send>(
+pub(super) fn pipeline<J: Send, T: Send, R: Send, E: Send>(
     threads: Threads,
     prepare: impl Fn(usize, Queue<J>) -> Result<T, E> + Sync,
     work: impl Fn(J) -> Result<R, E> + Sync,

@@ -24,7 +24,7 @@ use super::huge_pages::Pages;
 /// # Errors
 ///
 /// What goes wrong in the guest.
-pub fn preflight<E, RA>(
+pub(super) fn preflight<E, RA>(
     interpreter: &mut PreflightInterpretedInstance<F, E>,
     state: VmState<F, GuestMemory>,
     segment: &Segment,

@@ -36,7 +36,7 @@ const MANY_THREADS: usize = 4;
 
 /// How many segments are prepared and proved at once, and how large they are, where nobody has said.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub(super) struct Options {
     pub proofs: Option<usize>,
     pub traces: Option<usize>,
     pub segment_memory: Option<usize>,
@@ -44,13 +44,13 @@ pub struct Options {
 
 impl Options {
     /// Memory of a segment; `most` is the configuration's limit.
-    pub fn segment_memory(&self, most: usize, threads: usize) -> usize {
+    pub(super) fn segment_memory(&self, most: usize, threads: usize) -> usize {
         let chosen = if threads < MANY_THREADS { most } else { most.min(SEGMENT_MEMORY) };
         self.segment_memory.unwrap_or(chosen)
     }
 
     /// Threads for `segments` segments, of which each takes up to `bytes` of the `memory` that the host has left.
-    pub fn threads(&self, segments: usize, bytes: u64, memory: Option<u64>, threads: usize) -> Threads {
+    pub(super) fn threads(&self, segments: usize, bytes: u64, memory: Option<u64>, threads: usize) -> Threads {
         let held = memory.map_or(usize::MAX, |memory| (memory / 2 / bytes.max(1)) as usize);
         let lanes = self.traces.unwrap_or_else(|| if threads < MANY_THREADS { 1 } else { (threads / 2).min(held) });
         let lanes = lanes.min(segments).max(1);
@@ -61,7 +61,7 @@ impl Options {
 }
 
 /// Memory that the host has left, where it is easy to know.
-pub fn available_memory(gpu: &Gpu) -> Option<u64> {
+pub(super) fn available_memory(gpu: &Gpu) -> Option<u64> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
     let line = meminfo.as_ref().and_then(|text| text.lines().find(|line| line.starts_with("MemAvailable:")));
     let available = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());

@@ -109,7 +109,7 @@ fn move_count((from, to): (&AtomicU32, &AtomicU32)) {
 
 /// What a machine has given to a team, and what it needs to do so.
 #[derive(Default)]
-pub struct Shared {
+pub(super) struct Shared {
     /// Chips whose traces others can make.
     independent: Vec<usize>,
     tables: Tables,
@@ -117,19 +117,19 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new<RA>(chips: &Inventory<RA>) -> Self {
+    pub(super) fn new<RA>(chips: &Inventory<RA>) -> Self {
         let independent = chips.chips().iter().enumerate().filter(|(_, chip)| is_independent(chip.as_any()));
         let independent = independent.map(|(index, _)| index).collect();
         Self { independent, tables: Tables::of(chips), outcomes: Mutex::default() }
     }
 
     /// The numbers of the chips whose traces others can make.
-    pub fn independent(&self) -> &[usize] {
+    pub(super) fn independent(&self) -> &[usize] {
         &self.independent
     }
 
     /// The trace of a chip that was given to a team, when it is done. Its counts are in this machine's tables then.
-    pub fn take(&self, chip: usize) -> Option<AirProvingContext<WgpuBackend>> {
+    pub(super) fn take(&self, chip: usize) -> Option<AirProvingContext<WgpuBackend>> {
         let outcome = lock(&self.outcomes).remove(&chip)?;
         let outcome = outcome.recv().expect("a team does what it was given");
         Some(outcome.unwrap_or_else(|panic| resume_unwind(panic)))
@@ -137,7 +137,7 @@ impl Shared {
 }
 
 /// The records of one chip in a segment.
-pub struct Records<RA> {
+pub(super) struct Records<RA> {
     pub segment: usize,
     pub chip: usize,
     pub arena: RA,
@@ -153,7 +153,7 @@ struct Work<RA> {
 }
 
 /// See the module.
-pub struct Team<RA> {
+pub(super) struct Team<RA> {
     queue: Mutex<Queue<RA>>,
     changed: Condvar,
 }
@@ -170,7 +170,7 @@ impl<RA: Send> Team<RA> {
     }
 
     /// Has a trace made, which the machine then [takes](Shared::take).
-    pub fn give(&self, machine: &Shared, records: Records<RA>) {
+    pub(super) fn give(&self, machine: &Shared, records: Records<RA>) {
         let (reply, outcome) = channel();
         lock(&machine.outcomes).insert(records.chip, outcome);
         let key = (records.segment, Reverse(records.cells), records.chip);
@@ -217,14 +217,14 @@ impl<RA: Send> Team<RA> {
 }
 
 /// A team with its threads, which end with this.
-pub struct Threads<RA: Send> {
+pub(super) struct Threads<RA: Send> {
     team: Arc<Team<RA>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl<RA: Send + 'static> Threads<RA> {
     /// Starts `threads` threads for machines that `host` builds; nothing is waited for.
-    pub fn start<B>(threads: usize, host: &B, config: &B::VmConfig) -> Self
+    pub(super) fn start<B>(threads: usize, host: &B, config: &B::VmConfig) -> Self
     where
         B: VmBuilder<HostEngine, RecordArena = RA> + Clone + Send + 'static,
         B::VmConfig: Send + 'static,
@@ -238,7 +238,7 @@ impl<RA: Send + 'static> Threads<RA> {
         Self { team, threads }
     }
 
-    pub fn team(&self) -> &Team<RA> {
+    pub(super) fn team(&self) -> &Team<RA> {
         &self.team
     }
 }

@@ -34,7 +34,7 @@ const BOUNDARY_WIDTH: usize = size_of::<BoundaryRow>() / size_of::<F>();
 
 /// The memory chips of a machine.
 #[derive(Default)]
-pub struct MemoryChips {
+pub(super) struct MemoryChips {
     tree: Option<MemoryTree>,
     /// The nodes above the address spaces' roots, and those, after the last segment; from the root down.
     top_tree: Vec<Digest>,
@@ -60,23 +60,23 @@ struct Node {
 }
 
 /// What has been made of the memory.
-pub struct MemoryTraces {
+pub(super) struct MemoryTraces {
     pub boundary: AirProvingContext<HostBackend>,
     pub merkle: AirProvingContext<HostBackend>,
     pub requests: Vec<Request>,
 }
 
 impl MemoryChips {
-    pub fn set_heights(&mut self, boundary: usize, merkle: usize) {
+    pub(super) fn set_heights(&mut self, boundary: usize, merkle: usize) {
         self.heights = Some([boundary, merkle]);
     }
 
-    pub fn top_tree(&self) -> Option<&[Digest]> {
+    pub(super) fn top_tree(&self) -> Option<&[Digest]> {
         (!self.top_tree.is_empty()).then_some(&self.top_tree)
     }
 
     /// The traces of a segment that begins with the memory `initial`, which may end before its last zeros.
-    pub fn generate(
+    pub(super) fn generate(
         &mut self,
         dimensions: MemoryDimensions,
         initial: AddressMap,

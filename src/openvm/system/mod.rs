@@ -56,7 +56,7 @@ pub struct DeviceSystem<S> {
 
 /// What the memory's traces ask of the Poseidon2 chip.
 #[derive(Clone, Default)]
-pub struct Hashes(Arc<Mutex<Vec<Request>>>);
+pub(super) struct Hashes(Arc<Mutex<Vec<Request>>>);
 
 impl Hashes {
     fn lock(&self) -> MutexGuard<'_, Vec<Request>> {
@@ -64,7 +64,7 @@ impl Hashes {
     }
 
     /// The chip's trace for them.
-    pub fn trace(&self, chip: &Poseidon2PeripheryChip<F>) -> AirProvingContext<HostBackend> {
+    pub(super) fn trace(&self, chip: &Poseidon2PeripheryChip<F>) -> AirProvingContext<HostBackend> {
         poseidon2::trace(chip, std::mem::take(&mut *self.lock()))
     }
 }

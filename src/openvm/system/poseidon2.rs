@@ -21,21 +21,21 @@ type Input = [F; PERIPHERY_POSEIDON2_WIDTH];
 
 /// An input of the permutation, and how often it is looked up.
 #[derive(Clone, Copy)]
-pub struct Request {
+pub(super) struct Request {
     input: Input,
     times: u32,
 }
 
 impl Request {
     /// The compression of two digests.
-    pub fn new((left, right): (Digest, Digest), times: u32) -> Self {
+    pub(super) fn new((left, right): (Digest, Digest), times: u32) -> Self {
         let input = std::array::from_fn(|i| if i < CHUNK { left[i] } else { right[i - CHUNK] });
         Self { input, times }
     }
 }
 
 /// The trace for `requests` and for what the chip has noted itself, which it forgets.
-pub fn trace(chip: &Poseidon2PeripheryChip<F>, requests: Vec<Request>) -> AirProvingContext<HostBackend> {
+pub(super) fn trace(chip: &Poseidon2PeripheryChip<F>, requests: Vec<Request>) -> AirProvingContext<HostBackend> {
     match chip {
         Poseidon2PeripheryChip::Register0(chip) => trace_of(chip, requests),
         Poseidon2PeripheryChip::Register1(chip) => trace_of(chip, requests),

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use crate::stages::transcript::HostPoseidon2;
 
 /// Contents or hash of a node.
-pub type Digest = [F; CHUNK];
+pub(super) type Digest = [F; CHUNK];
 
 /// Height of the subtrees that are not stored, and hashed anew where a segment touches them. Hashes of everything would take eight times the
 /// guest's memory; so they take half of it.
@@ -35,13 +35,13 @@ const PAGE_LEAVES: usize = 1 << PAGE_HEIGHT;
 const PAGE_BLOCKS: usize = PAGE_LEAVES / BLOCK_LEAVES;
 
 /// Nodes of a block, from its root down.
-pub type Block = [Digest; 2 * BLOCK_LEAVES - 1];
+pub(super) type Block = [Digest; 2 * BLOCK_LEAVES - 1];
 
 /// Nodes of a page, from its root down to the roots of its blocks.
 type Page = Box<[Digest; 2 * PAGE_BLOCKS - 1]>;
 
 /// The permutation by which memory is hashed.
-pub struct MemoryHasher;
+pub(super) struct MemoryHasher;
 
 impl Hasher<CHUNK, F> for MemoryHasher {
     fn compress(&self, left: &Digest, right: &Digest) -> Digest {
@@ -52,7 +52,7 @@ impl Hasher<CHUNK, F> for MemoryHasher {
 }
 
 /// See the module.
-pub struct MemoryTree {
+pub(super) struct MemoryTree {
     dimensions: MemoryDimensions,
     /// Roots of subtrees of zeros, by their height.
     zeros: Vec<Digest>,
@@ -65,12 +65,12 @@ pub struct MemoryTree {
 
 impl MemoryTree {
     /// Whether there can be such a tree: address spaces must not be smaller than a page.
-    pub fn fits(dimensions: &MemoryDimensions) -> bool {
+    pub(super) fn fits(dimensions: &MemoryDimensions) -> bool {
         dimensions.address_height >= PAGE_HEIGHT
     }
 
     /// The tree of a memory, which may end before its last zeros.
-    pub fn new(dimensions: MemoryDimensions, memory: AddressMap) -> Self {
+    pub(super) fn new(dimensions: MemoryDimensions, memory: AddressMap) -> Self {
         let mut zeros = vec![MemoryHasher.hash(&[F::ZERO; CHUNK])];
         for height in 0..dimensions.overall_height() {
             zeros.push(MemoryHasher.compress(&zeros[height], &zeros[height]));
@@ -81,21 +81,21 @@ impl MemoryTree {
         tree
     }
 
-    pub fn height(&self) -> usize {
+    pub(super) fn height(&self) -> usize {
         self.dimensions.overall_height()
     }
 
-    pub fn dimensions(&self) -> &MemoryDimensions {
+    pub(super) fn dimensions(&self) -> &MemoryDimensions {
         &self.dimensions
     }
 
     /// The index of a leaf, which is the chunk number `label` of an address space.
-    pub fn leaf(&self, space: u32, label: u32) -> u64 {
+    pub(super) fn leaf(&self, space: u32, label: u32) -> u64 {
         (1 << self.height()) + self.dimensions.label_to_index((space, label))
     }
 
     /// Turns this into the tree of another memory.
-    pub fn update(&mut self, memory: AddressMap) {
+    pub(super) fn update(&mut self, memory: AddressMap) {
         let this = &*self;
         let changed: Vec<(u64, Option<Page>)> = (1..memory.mem.len())
             .into_par_iter()
@@ -180,7 +180,7 @@ impl MemoryTree {
     }
 
     /// The nodes of the block with this root.
-    pub fn block(&self, root: u64) -> Block {
+    pub(super) fn block(&self, root: u64) -> Block {
         let index = (root << BLOCK_HEIGHT) - (1 << self.height());
         let (space, label) = self.dimensions.index_to_label(index);
         let config = &self.memory.config[space as usize];
@@ -189,18 +189,18 @@ impl MemoryTree {
     }
 
     /// The root of the block that a leaf belongs to.
-    pub fn block_root(leaf: u64) -> u64 {
+    pub(super) fn block_root(leaf: u64) -> u64 {
         leaf >> BLOCK_HEIGHT
     }
 
     /// What a chunk of memory has.
-    pub fn values(&self, space: u32, label: u32) -> Digest {
+    pub(super) fn values(&self, space: u32, label: u32) -> Digest {
         let config = &self.memory.config[space as usize];
         values(config, part(bytes_of(&self.memory, space as usize), label as usize, leaf_bytes(config)))
     }
 
     /// A node; those within blocks are in `block`.
-    pub fn node<'a>(&'a self, index: u64, block: impl FnOnce(u64) -> &'a Block) -> &'a Digest {
+    pub(super) fn node<'a>(&'a self, index: u64, block: impl FnOnce(u64) -> &'a Block) -> &'a Digest {
         let height = self.height() - index.ilog2() as usize;
         let within = |root_height: usize| {
             let level = root_height - height;
@@ -219,7 +219,7 @@ impl MemoryTree {
     }
 
     /// A node that is above all blocks.
-    pub fn upper_node(&self, index: u64) -> &Digest {
+    pub(super) fn upper_node(&self, index: u64) -> &Digest {
         self.node(index, |_| unreachable!("a node within a block"))
     }
 
