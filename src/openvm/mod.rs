@@ -42,6 +42,7 @@ pub use aggregation::{AggregationProver, AggregationStep, InnerProver};
 pub use app::{AppProver, ProveError, SegmentReport};
 pub use builder::WgpuVmBuilder;
 pub use segments::fit_segments;
+pub use system::DeviceSystem;
 pub use untrusted::decode_elf;
 
 use openvm_sdk::GenericSdk;
