@@ -27,7 +27,7 @@ impl WgpuDeviceBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`].
+    /// [`NoAdapter`](crate::Error::NoAdapter), [`UnsupportedAdapter`](crate::Error::UnsupportedAdapter).
     pub fn set_default(self) -> Result<Gpu> {
         let gpu = self.open()?;
         *DefaultDevice::lock() = DefaultDevice { builder: self, gpu: Some(gpu.clone()) };

@@ -57,7 +57,7 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Memory budget in bytes; by default what the adapter seems to have.
     pub memory_budget: Option<u64>,
-    /// Measure the device time of every kernel (slow, for profiling); see [`Gpu::kernel_times`].
+    /// Measure the device time of every kernel (slow, for profiling); see [`Gpu::kernel_times`](super::Gpu::kernel_times).
     pub kernel_times: bool,
     /// Whether announced proofs keep the device warm; else the variable `OPENVM_WGPU_KEEP_WARM`, else whether this is a discrete card and no
     /// battery is discharged.

@@ -12,10 +12,10 @@ use std::{
 use super::times::KernelTimes;
 use crate::error::Fault;
 
-/// Names memory of an [`Executor`]; none is used twice, and later ones are larger.
+/// Names memory of an `Executor`; none is used twice, and later ones are larger.
 pub type MemoryId = u64;
 
-/// Names a kernel that an [`Executor`] has compiled.
+/// Names a kernel that an `Executor` has compiled.
 pub type KernelId = usize;
 
 /// How a kernel uses a binding.

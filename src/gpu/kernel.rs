@@ -30,7 +30,7 @@ pub struct Variant {
     pub flags: Vec<&'static str>,
 }
 
-/// A kernel with its arguments, ready to be recorded. Implemented by [`kernel!`](crate::kernel).
+/// A kernel with its arguments, ready to be recorded. Implemented by `kernel!`.
 pub trait Kernel {
     /// The declaration.
     const DECL: &'static KernelDecl;

@@ -1,7 +1,7 @@
 //! The GPU runtime: the only place that names wgpu.
 //!
 //! A [`Gpu`] is an open device with its memory pool and pipelines. Work is recorded kernel by kernel with a [`Recorder`] and
-//! submitted in one go; kernels are declared by [`kernel!`](crate::kernel) next to their WGSL file.
+//! submitted in one go; kernels are declared by `kernel!` next to their WGSL file.
 
 mod adapter;
 mod admission;
