@@ -153,7 +153,9 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn open(budget: u64) -> Gpu {
-        Gpu::new(&GpuOptions { memory_budget: Some(budget), ..GpuOptions::default() }).expect("the test device opens")
+        // what keeps a card warm has a buffer of its own
+        let options = GpuOptions { memory_budget: Some(budget), keep_warm: Some(false), ..GpuOptions::default() };
+        Gpu::new(&options).expect("the test device opens")
     }
 
     /// Sleeps until `waits` have begun.

@@ -213,23 +213,33 @@ impl DeviceProgram {
         self.generated.is_ready()
     }
 
-    /// Whether generated kernels are compiled and faster on so many evaluations than what work lists do.
+    /// Whether generated kernels are compiled and the policy prefers them, on so many evaluations, to what work lists do: always where it
+    /// is [`EvaluatorPolicy::Generated`].
     ///
     /// Counts evaluations that are many, which may start compilation in the background.
     pub fn prefers_kernels(&self, gpu: &Gpu, evaluations: usize) -> bool {
+        match self.policy {
+            EvaluatorPolicy::Interpreter => false,
+            EvaluatorPolicy::Generated => self.is_generated(),
+            EvaluatorPolicy::Auto => {
+                let pay = self.kernels_pay(evaluations);
+                if pay {
+                    self.generated.count(gpu, &self.source, evaluations);
+                }
+                pay && self.is_generated()
+            }
+        }
+    }
+
+    /// Whether generated kernels are faster on so many evaluations than what work lists do.
+    fn kernels_pay(&self, evaluations: usize) -> bool {
         let instrs = self.source.program.chunks.iter().map(|chunk| chunk.instrs.len()).sum::<usize>();
         let cost = self.source.kind.instruction_cost() * (evaluations * instrs) as u64;
         let least = match self.source.kind {
             RowKind::Lines => KERNELS_FROM_LINES,
             RowKind::Points | RowKind::Emit => GENERATED_MIN_EVALUATIONS,
         };
-        if evaluations < least || cost < KERNELS_FROM_COST {
-            return false;
-        }
-        if self.policy == EvaluatorPolicy::Auto {
-            self.generated.count(gpu, &self.source, evaluations);
-        }
-        self.policy != EvaluatorPolicy::Interpreter && self.is_generated()
+        evaluations >= least && cost >= KERNELS_FROM_COST
     }
 
     /// Waits for kernels whose compilation was started.

@@ -19,7 +19,7 @@ const ELF: &[u8] = include_bytes!("../../../examples/guest/hash_chain.elf");
 fn prover() -> AppProver {
     let params = SmallParams { max_constraint_degree: 3, ..SmallParams::new(4, 15) }.build();
     let mut config = SdkVmConfig { keccak: Some(Default::default()), ..SdkVmConfig::riscv32() };
-    AsMut::<SystemConfig>::as_mut(&mut config).set_segmentation_max_memory(700 << 20);
+    AsMut::<SystemConfig>::as_mut(&mut config).set_segmentation_max_memory(400 << 20);
     let key = AppProvingKey::keygen(AppConfig::new(config, params.clone())).unwrap();
     let vm_pk = key.app_vm_pk.clone();
     let sdk = WgpuSdk::builder().app_pk(key).agg_params(AggregationSystemParams::default()).build().unwrap();
