@@ -214,19 +214,19 @@ fn clamped_indices_collide() {
 #[test]
 fn a_private_array_overrun() {
     let case = Case::merkle_tree()
-        .edit("p2_compress(children[0], children[1]", "p2_compress(children[(thread >> 5u) + 1u], children[1]");
+        .edit("p2_compress(children[0], children[1]", "p2_compress(children[(local >> 5u) + 1u], children[1]");
     case.expect(FindingKind::ArrayOverrun);
 }
 
 #[test]
 fn a_workgroup_array_overrun() {
-    let case = Case::sum_rows().edit("sums[lane] = sum;", "sums[lane + 1u] = sum;");
+    let case = Case::sum_rows().edit("sums[local] = sum;", "sums[local + 1u] = sum;");
     case.expect(FindingKind::ArrayOverrun);
 }
 
 #[test]
 fn workgroup_memory_that_nobody_wrote() {
-    let case = Case::sum_rows().edit("sums[lane] = sum;", "if lane < 255u { sums[lane] = sum; }");
+    let case = Case::sum_rows().edit("sums[local] = sum;", "if local < 255u { sums[local] = sum; }");
     case.expect(FindingKind::Uninitialized);
     // wgpu's checks zero it
     let zeroed = Case { bounds_checks: true, ..case };
@@ -250,7 +250,7 @@ fn a_workgroup_reads_what_another_writes() {
 
 #[test]
 fn two_threads_write_a_word() {
-    let case = Case::merkle_tree().edit("below[2u * thread] = digest[0];", "below[thread] = digest[0];");
+    let case = Case::merkle_tree().edit("below[2u * local] = digest[0];", "below[local] = digest[0];");
     case.expect(FindingKind::Race);
 }
 
@@ -327,8 +327,8 @@ fn barriers_of_the_sum() {
 #[test]
 fn a_barrier_that_some_threads_skip() {
     let case = Case::merkle_tree().edit(
-        "let node = per_workgroup * workgroup + thread;",
-        "let node = per_workgroup * workgroup + thread; if node >= len { return; }",
+        "let node = per_workgroup * workgroup + local;",
+        "let node = per_workgroup * workgroup + local; if node >= len { return; }",
     );
     case.expect(FindingKind::DivergentBarrier);
 }
@@ -336,8 +336,8 @@ fn a_barrier_that_some_threads_skip() {
 #[test]
 fn threads_at_different_barriers() {
     let case = Case::sum_rows().edit(
-        "sums[lane] = sum;",
-        "sums[lane] = sum; if values[lane].x > 1000000000u { workgroupBarrier(); } else { storageBarrier(); }",
+        "sums[local] = sum;",
+        "sums[local] = sum; if values[local].x > 1000000000u { workgroupBarrier(); } else { storageBarrier(); }",
     );
     case.expect(FindingKind::DivergentBarrier);
 }
@@ -353,14 +353,15 @@ fn a_subgroup_operation_that_some_threads_skip() {
 
 #[test]
 fn division_by_zero() {
-    let case = Case::sum_rows().edit("sums[lane] = sum;", "sums[lane] = sum / (params.len >> (lane & 15u));");
+    let case = Case::sum_rows().edit("sums[local] = sum;", "sums[local] = sum / (params.len >> (local & 15u));");
     case.expect(FindingKind::DivisionByZero);
 }
 
 #[test]
 fn a_shift_by_the_width() {
-    let case = Case::sum_rows().edit("sums[lane] = sum;", "sums[lane] = sum; sums[lane].x = sum.x >> (lane >> 2u);");
+    let case =
+        Case::sum_rows().edit("sums[local] = sum;", "sums[local] = sum; sums[local].x = sum.x >> (local >> 2u);");
     case.expect(FindingKind::WideShift);
-    let vector = Case::sum_rows().edit("sums[lane] = sum;", "sums[lane] = sum << vec4<u32>(lane >> 2u);");
+    let vector = Case::sum_rows().edit("sums[local] = sum;", "sums[local] = sum << vec4<u32>(local >> 2u);");
     vector.expect(FindingKind::WideShift);
 }

@@ -1,6 +1,6 @@
 // Poseidon2 over BabyBear, width 16: 4 + 13 + 4 rounds, x^7, the constants and matrices of p3's `default_babybear_poseidon2_16`.
 //
-// The state is four vec4, lane-major (word i is component i % 4 of vector i / 4), so that the external matrix is the same 4x4
+// The state is four vec4 (word i is component i % 4 of vector i / 4), so that the external matrix is the same 4x4
 // circulant inside every vector followed by a sum across vectors. Rounds are loops: unrolling them only grows the code.
 // A kernel that imports this declares `round_constants: array<vec4<u32>>` (kernels::poseidon2::round_constants):
 // 8 external rounds of four vectors, then 13 internal constants, one in the x of a vector each (in the y: the internal diagonal).

@@ -23,18 +23,18 @@ var<workgroup> sums: array<vec4<u32>, THREADS>;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let row = linear_workgroup(workgroup, workgroups);
     var sum = E_ZERO;
     if row < params.rows {
-        for (var i = lane; i < params.len; i += THREADS) {
+        for (var i = local; i < params.len; i += THREADS) {
             sum = e_add(sum, values[row * params.len + i]);
         }
     }
-    sums[lane] = sum;
-    reduce(lane, THREADS, 1u);
-    if lane == 0u && row < params.rows {
-        out[row] = sums[lane];
+    sums[local] = sum;
+    reduce(local, THREADS, 1u);
+    if local == 0u && row < params.rows {
+        out[row] = sums[local];
     }
 }

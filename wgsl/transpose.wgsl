@@ -28,19 +28,19 @@ var<workgroup> tile: array<u32, 1056>;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let index = linear_workgroup(workgroup, workgroups);
     let row = index / params.column_tiles * TILE;
     let column = index % params.column_tiles * TILE;
-    let x = lane % TILE;
-    for (var y = lane / TILE; y < TILE; y += 8u) {
+    let x = local % TILE;
+    for (var y = local / TILE; y < TILE; y += 8u) {
         if row + y < params.rows && column + x < params.columns {
             tile[y * LINE + x] = values[(row + y) * params.row_len + params.skip + column + x];
         }
     }
     workgroupBarrier();
-    for (var y = lane / TILE; y < TILE; y += 8u) {
+    for (var y = local / TILE; y < TILE; y += 8u) {
         if row + x < params.rows && column + y < params.columns {
             out[params.first_out + (column + y) * params.height + row + x] = tile[x * LINE + y];
         }

@@ -79,11 +79,11 @@ fn emit(output: u32, numerator: Value) {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
-    prepare_registers(workgroup, num_workgroups, thread);
-    if choose_rows(params.first_workgroup + workgroup, thread) {
+    prepare_registers(workgroup, num_workgroups, local);
+    if choose_rows(params.first_workgroup + workgroup, local) {
         evaluate(params.chunk + workgroup_id.z);
     }
 }
@@ -102,9 +102,9 @@ fn emit(output: u32, numerator: Value) {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    row = (params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups)) * ROWS + thread;
+    row = (params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups)) * ROWS + local;
     if row < params.evaluations {
         choose_row(row);
         evaluate(0u);

@@ -52,9 +52,9 @@ fn write_register(r: u32, value: Value) {
 #if LISTED
 #else
 /// Chooses where this thread's spilled registers lie.
-fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, local: u32) {
 #if SPILL
-    spill_thread = workgroup * 64u + thread;
+    spill_thread = workgroup * 64u + local;
     spill_threads = num_workgroups.x * num_workgroups.y * 64u;
 #endif
 }

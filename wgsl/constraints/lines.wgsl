@@ -110,18 +110,18 @@ fn accumulate1(k: u32, a: Value) {
 #else
 // GENERATED
 
-fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, thread: u32) {}
+fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, local: u32) {}
 #endif
 
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
-    prepare_registers(workgroup, num_workgroups, thread);
-    let e = (params.first_workgroup + workgroup) * 64u + thread;
+    prepare_registers(workgroup, num_workgroups, local);
+    let e = (params.first_workgroup + workgroup) * 64u + local;
     if e >= params.evaluations {
         return;
     }

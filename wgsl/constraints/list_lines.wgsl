@@ -86,17 +86,17 @@ const THREADS: u32 = 64u;
 var<workgroup> shared_sums: array<vec4<u32>, THREADS>;
 
 /// Adds what the threads of each point have in `value`, of `lines` lines at most, and stores it as accumulator a if the program has it.
-fn store(slot: u32, a: u32, thread: u32, lines: u32, value: Ext) {
+fn store(slot: u32, a: u32, local: u32, lines: u32, value: Ext) {
     let points = job_points();
     workgroupBarrier();
-    shared_sums[thread] = value;
+    shared_sums[local] = value;
     workgroupBarrier();
-    if thread < points && has_accumulator(a) {
+    if local < points && has_accumulator(a) {
         var sum = value;
         for (var y = 1u; y < lines; y++) {
-            sum = e_add(sum, shared_sums[y * points + thread]);
+            sum = e_add(sum, shared_sums[y * points + local]);
         }
-        partials[slot * params.slot_len + a * points + thread] = sum;
+        partials[slot * params.slot_len + a * points + local] = sum;
     }
 }
 
@@ -104,14 +104,14 @@ fn store(slot: u32, a: u32, thread: u32, lines: u32, value: Ext) {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let slot = params.first + linear_workgroup(workgroup_id, num_workgroups);
     let item = choose_item(slot);
     let points = job_points();
     let lines = THREADS / points;
-    let y = thread / points;
-    point = thread - y * points + 1u;
+    let y = local / points;
+    point = local - y * points + 1u;
     var sum0 = E_ZERO;
     var sum1 = E_ZERO;
     for (var k = y; k < item.count && y < lines; k += lines) {
@@ -126,6 +126,6 @@ fn main(
         }
     }
     let used = min(lines, item.count);
-    store(slot, 0u, thread, used, sum0);
-    store(slot, 1u, thread, used, sum1);
+    store(slot, 0u, local, used, sum0);
+    store(slot, 1u, local, used, sum1);
 }

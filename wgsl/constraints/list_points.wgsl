@@ -29,12 +29,12 @@ var<workgroup> shared_sums: array<vec4<u32>, 256>;
 
 /// Accumulator a for rows 4 thread .. 4 thread + 4 of the item, weighed; adds the rows of each point and stores the sums if the program
 /// has it (a slot has room for no other).
-fn store(slot: u32, a: u32, thread: u32, item: Item) {
+fn store(slot: u32, a: u32, local: u32, item: Item) {
     let points = job_points();
     workgroupBarrier();
     for (var k = 0u; k < 4u; k++) {
         var value = E_ZERO;
-        let e = 4u * thread + k;
+        let e = 4u * local + k;
         if e < item.count {
             value = e_mul(eq[job.eq_at + (item.first + e) / points], row_sum(a, k));
         }
@@ -42,7 +42,7 @@ fn store(slot: u32, a: u32, thread: u32, item: Item) {
     }
     workgroupBarrier();
     if has_accumulator(a) {
-        for (var p = thread; p < points; p += THREADS) {
+        for (var p = local; p < points; p += THREADS) {
             var sum = E_ZERO;
             for (var e = p; e < item.count; e += points) {
                 sum = e_add(sum, shared_sums[e]);
@@ -56,15 +56,15 @@ fn store(slot: u32, a: u32, thread: u32, item: Item) {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let slot = params.first + linear_workgroup(workgroup_id, num_workgroups);
     let item = choose_item(slot);
-    let first = item.first / 4u + thread;
-    if 4u * thread < item.count {
+    let first = item.first / 4u + local;
+    if 4u * local < item.count {
         quad_at = job.tile_at / 4u + (first >> 4u) * job.stride * 16u + (first & 15u);
         evaluate(item.chunk);
     }
-    store(slot, 0u, thread, item);
-    store(slot, 1u, thread, item);
+    store(slot, 0u, local, item);
+    store(slot, 1u, local, item);
 }

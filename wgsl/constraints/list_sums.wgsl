@@ -19,24 +19,24 @@ const THREADS: u32 = 64u;
 var<workgroup> shared_sums: array<vec4<u32>, THREADS>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let entry = list[params.entries + workgroup_id.z];
     let v = workgroup_id.x;
     // jobs have different numbers of values: who has none joins the barriers with nothing to add
     let slots = select(0u, entry.y, v < entry.z);
     var sum = E_ZERO;
-    for (var s = thread; s < slots; s += THREADS) {
+    for (var s = local; s < slots; s += THREADS) {
         sum = e_add(sum, partials[(entry.x + s) * params.slot_len + v]);
     }
-    shared_sums[thread] = sum;
+    shared_sums[local] = sum;
     workgroupBarrier();
     for (var half = THREADS / 2u; half > 0u; half >>= 1u) {
-        if thread < half {
-            shared_sums[thread] = e_add(shared_sums[thread], shared_sums[thread + half]);
+        if local < half {
+            shared_sums[local] = e_add(shared_sums[local], shared_sums[local + half]);
         }
         workgroupBarrier();
     }
-    if thread == 0u && v < entry.z {
-        sums[entry.w + v] = shared_sums[thread];
+    if local == 0u && v < entry.z {
+        sums[entry.w + v] = shared_sums[local];
     }
 }

@@ -60,11 +60,11 @@ fn store(chunk: u32, k: u32) {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
-    prepare_registers(workgroup, num_workgroups, thread);
-    if !choose_rows(params.first_workgroup + workgroup, thread) {
+    prepare_registers(workgroup, num_workgroups, local);
+    if !choose_rows(params.first_workgroup + workgroup, local) {
         return;
     }
     let chunk = params.chunk + workgroup_id.z;
@@ -82,7 +82,7 @@ var<workgroup> shared_sums: array<vec4<u32>, ROWS>;
 
 /// Stores accumulator a of the chunk, `value` for this thread's row.
 fn store(chunk: u32, a: u32, row: u32, value: Ext) {
-    let thread = row % ROWS;
+    let local = row % ROWS;
     let workgroups = (params.evaluations + ROWS - 1u) / ROWS;
     if ROWS % params.points != 0u {
         if row < params.evaluations {
@@ -91,15 +91,15 @@ fn store(chunk: u32, a: u32, row: u32, value: Ext) {
         return;
     }
     workgroupBarrier();
-    shared_sums[thread] = value;
+    shared_sums[local] = value;
     workgroupBarrier();
-    if thread < params.points && row / ROWS < workgroups {
+    if local < params.points && row / ROWS < workgroups {
         var sum = value;
-        for (var t = thread + params.points; t < ROWS; t += params.points) {
+        for (var t = local + params.points; t < ROWS; t += params.points) {
             sum = e_add(sum, shared_sums[t]);
         }
         let len = workgroups * params.points;
-        partials[(chunk * params.accumulators + a) * len + (row / ROWS) * params.points + thread] = sum;
+        partials[(chunk * params.accumulators + a) * len + (row / ROWS) * params.points + local] = sum;
     }
 }
 
@@ -107,9 +107,9 @@ fn store(chunk: u32, a: u32, row: u32, value: Ext) {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let row = (params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups)) * ROWS + thread;
+    let row = (params.first_workgroup + linear_workgroup(workgroup_id, num_workgroups)) * ROWS + local;
     // threads behind the last row evaluate it, too, and count for nothing
     let evaluated = min(row, params.evaluations - 1u);
     choose_row(evaluated);

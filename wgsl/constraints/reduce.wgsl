@@ -25,7 +25,7 @@ var<workgroup> shared_sums: array<vec4<u32>, THREADS>;
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let target_sum = linear_workgroup(workgroup_id, num_workgroups);
     let a = target_sum / params.points;
@@ -34,21 +34,21 @@ fn main(
     // a folded grid may have workgroups past the end; they join the barriers with nothing to add
     let terms = select(0u, params.chunks * rows, a < params.accumulators);
     var sum = E_ZERO;
-    for (var i = thread; i < terms; i += THREADS) {
+    for (var i = local; i < terms; i += THREADS) {
         let c = i / rows;
         let x = i - c * rows;
         sum = e_add(sum, partials[(c * params.accumulators + a) * params.evaluations + x * params.points + p]);
     }
-    shared_sums[thread] = sum;
+    shared_sums[local] = sum;
     workgroupBarrier();
     for (var half = THREADS / 2u; half > 0u; half >>= 1u) {
-        if thread < half {
-            shared_sums[thread] = e_add(shared_sums[thread], shared_sums[thread + half]);
+        if local < half {
+            shared_sums[local] = e_add(shared_sums[local], shared_sums[local + half]);
         }
         workgroupBarrier();
     }
-    if thread == 0u && a < params.accumulators {
+    if local == 0u && a < params.accumulators {
         let at = params.sums_offset + target_sum;
-        sums[at] = e_add(sums[at], shared_sums[thread]);
+        sums[at] = e_add(sums[at], shared_sums[local]);
     }
 }

@@ -248,7 +248,7 @@ fn store_state(local: u32, phase: u32, c: Challenges) {
 
 @compute @workgroup_size(THREADS)
 fn main(thread: DuplexThread) {
-    let local = thread.workgroup_lane;
+    let local = thread.workgroup_thread;
     if local < STATE {
         share_ext(local, state[local]);
     }

@@ -55,9 +55,9 @@ fn words(row: u32, i: u32, state: vec4<u32>) -> vec4<u32> {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let i = linear_workgroup(workgroup_id, num_workgroups) * 128u + thread;
+    let i = linear_workgroup(workgroup_id, num_workgroups) * 128u + local;
     if i >= params.rows {
         return;
     }

@@ -27,9 +27,9 @@ var<immediate> params: Params;
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let i = linear_workgroup(workgroup_id, num_workgroups) * 64u + thread;
+    let i = linear_workgroup(workgroup_id, num_workgroups) * 64u + local;
     if i >= params.queries * params.rows_per_query * params.columns {
         return;
     }

@@ -24,11 +24,11 @@ var<workgroup> layers: array<array<atomic<u32>, 512>, 2>;
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
-    let word = thread & 15u;
+    let word = local & 15u;
     let permuting = p2_lane(lane);
     // so that a compiler sees that all threads get to the shuffles
     let half_of_nodes = 1u << (subgroupBroadcastFirst(params.levels) - 1u);
@@ -38,7 +38,7 @@ fn main(
     var above = 0u;
     for (var count = half_of_nodes; count > 0u; count >>= 1u) {
         for (var first = 0u; first < count; first += 16u) {
-            let node = first + (thread >> 4u);
+            let node = first + (local >> 4u);
             let child_word = (16u * node + word) & (16u * count - 1u);
             var x: u32;
             if count == half_of_nodes {

@@ -12,9 +12,9 @@ struct Block {
     d: vec4<u32>,
 }
 
-/// Where the slots of a block lie: slot s at `lane[s % 4]` plus `w2` and `w3` for bits 2 and 3 of s.
+/// Where the slots of a block lie: slot s at `low[s % 4]` plus `w2` and `w3` for bits 2 and 3 of s.
 struct Slots {
-    lane: vec4<u32>,
+    low: vec4<u32>,
     w2: u32,
     w3: u32,
 }

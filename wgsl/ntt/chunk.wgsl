@@ -54,13 +54,13 @@ fn place(k: u32) -> u32 {
 }
 
 /// The digit of log_radix bits at bit `low` of the element's index.
-fn transform_digit(thread: u32, low: u32, log_radix: u32) {
+fn transform_digit(local: u32, low: u32, log_radix: u32) {
     let bit = low + params.log_ext;
-    let base = digit_base(thread, bit, log_radix);
+    let base = digit_base(local, bit, log_radix);
     let slots = digit_slots(bit, log_radix);
     var x = block_dft(get_block(base, slots), log_radix);
     if low > 0u {
-        let rest = (thread & ((1u << bit) - 1u)) >> params.log_ext;
+        let rest = (local & ((1u << bit) - 1u)) >> params.log_ext;
         x = block_mul(x, block_roots(log_radix, rest << (27u - low - log_radix), 0u));
     }
     put_block(base, slots, block_zeta(x, log_radix));
@@ -70,11 +70,11 @@ fn transform_digit(thread: u32, low: u32, log_radix: u32) {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let start = linear_workgroup(workgroup_id, num_workgroups) * 4096u;
     for (var k = 0u; k < 4096u; k += 256u) {
-        let i = k + thread;
+        let i = k + local;
         var x = 0u;
         if start + i < params.len {
             x = f_div_2exp(source_word(start + i), params.log_chunk);
@@ -86,12 +86,12 @@ fn main(
         workgroupBarrier();
         let log_radix = min(bits, 4u);
         bits -= log_radix;
-        transform_digit(thread, bits, log_radix);
+        transform_digit(local, bits, log_radix);
     }
     workgroupBarrier();
     let chunk_mask = (1u << params.log_chunk) - 1u;
     for (var j = 0u; j < 4096u; j += 256u) {
-        let i = j + thread;
+        let i = j + local;
         if start + i < params.len {
             let element = i >> params.log_ext;
             let place_of = (element & ~chunk_mask) | place(element & chunk_mask);

@@ -29,10 +29,10 @@ fn place(i: u32) -> u32 {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let start = 1024u * linear_workgroup(workgroup_id, num_workgroups);
-    for (var i = thread; i < 1024u; i += 256u) {
+    for (var i = local; i < 1024u; i += 256u) {
         var x = vec4<u32>();
         if start + i < params.filled {
             x = src[params.source + start + i];
@@ -40,17 +40,17 @@ fn main(
         tile[place(i)] = x;
     }
     workgroupBarrier();
-    let a = place(4u * thread);
-    let b = place(4u * thread + 1u);
-    let c = place(4u * thread + 2u);
-    let d = place(4u * thread + 3u);
+    let a = place(4u * local);
+    let b = place(4u * local + 1u);
+    let c = place(4u * local + 2u);
+    let d = place(4u * local + 3u);
     let x = block_zeta(block_div_2exp(dft16(Block(tile[a], tile[b], tile[c], tile[d])), 4u), 4u);
     tile[a] = x.a;
     tile[b] = x.b;
     tile[c] = x.c;
     tile[d] = x.d;
     workgroupBarrier();
-    for (var i = thread; i < 1024u; i += 256u) {
+    for (var i = local; i < 1024u; i += 256u) {
         if start + i < 4u * params.chunks {
             data[params.target_offset + start + i] = tile[place(i)];
         }

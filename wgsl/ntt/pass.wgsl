@@ -128,9 +128,9 @@ struct HighDigit {
     roots: Block,
 }
 
-fn high_digit(thread: u32, tile_start: u32) -> HighDigit {
-    let x = tile_start + (thread & ((1u << log_tile()) - 1u));
-    let offset = ((thread >> log_tile()) << log_inner()) + (x & ((1u << log_inner()) - 1u));
+fn high_digit(local: u32, tile_start: u32) -> HighDigit {
+    let x = tile_start + (local & ((1u << log_tile()) - 1u));
+    let offset = ((local >> log_tile()) << log_inner()) + (x & ((1u << log_inner()) - 1u));
     var roots: Block;
     if params.log_l > 0u {
         roots = block_powers(root(k_of(x) << (23u - params.log_l)));
@@ -153,15 +153,15 @@ struct LowDigit {
 }
 
 /// Consecutive threads write consecutive words: over x, or, where rows of L words are shorter than the tile (`grouped`), over k, q1 and m2.
-fn low_digit(thread: u32, tile_start: u32) -> LowDigit {
+fn low_digit(local: u32, tile_start: u32) -> LowDigit {
     let lw_mask = (1u << log_lw()) - 1u;
     let grouped = log_lw() < min(log_tile(), 5u);
-    var t = thread & ((1u << log_tile()) - 1u);
-    var q1 = thread >> log_tile();
+    var t = local & ((1u << log_tile()) - 1u);
+    var q1 = local >> log_tile();
     var pad = 16u;
     if grouped {
-        t = (thread & lw_mask) | ((thread >> (log_lw() + 4u)) << log_lw());
-        q1 = (thread >> log_lw()) & 15u;
+        t = (local & lw_mask) | ((local >> (log_lw() + 4u)) << log_lw());
+        q1 = (local >> log_lw()) & 15u;
         pad = max(1u << log_lw(), 2u);
     }
     let pitch = 256u + pad;
@@ -181,7 +181,7 @@ fn low_digit(thread: u32, tile_start: u32) -> LowDigit {
 
 /// The high digit's values of a column from `start` on; zeros from `limit` on.
 fn load_high(start: u32, limit: u32, digit: HighDigit) -> Block {
-    let at = digit.offset + digit.slots.lane;
+    let at = digit.offset + digit.slots.low;
     let s = digit.slots;
     return Block(
         load4(start, at, limit),
@@ -191,14 +191,14 @@ fn load_high(start: u32, limit: u32, digit: HighDigit) -> Block {
     );
 }
 
-fn exchange_digits(thread: u32, digit: LowDigit, x: Block) -> Block {
-    let to = thread + digit.slots_put.lane;
+fn exchange_digits(local: u32, digit: LowDigit, x: Block) -> Block {
+    let to = local + digit.slots_put.low;
     put4(to, x.a);
     put4(to + digit.slots_put.w2, x.b);
     put4(to + digit.slots_put.w3, x.c);
     put4(to + (digit.slots_put.w2 + digit.slots_put.w3), x.d);
     workgroupBarrier();
-    let at = digit.get_at + digit.slots_get.lane;
+    let at = digit.get_at + digit.slots_get.low;
     let y = Block(
         get4(at),
         get4(at + digit.slots_get.w2),
@@ -214,20 +214,20 @@ fn store_low(first: u32, digit: LowDigit, y: Block) {
     let end = params.columns << log_inner();
     let x = (first << log_inner()) + digit.x;
     let row = (x >> log_lw()) << (log_lw() + params.log_r);
-    let at = row + (digit.q1 << log_lw()) + (x & ((1u << log_lw()) - 1u)) + digit.slots_out.lane;
+    let at = row + (digit.q1 << log_lw()) + (x & ((1u << log_lw()) - 1u)) + digit.slots_out.low;
     let out = digit.slots_out;
     let words = digit.slots_x;
-    store4(at, y.a, x + words.lane, end);
-    store4(at + out.w2, y.b, x + words.lane + words.w2, end);
-    store4(at + out.w3, y.c, x + words.lane + words.w3, end);
-    store4(at + (out.w2 + out.w3), y.d, x + words.lane + (words.w2 + words.w3), end);
+    store4(at, y.a, x + words.low, end);
+    store4(at + out.w2, y.b, x + words.low + words.w2, end);
+    store4(at + out.w3, y.c, x + words.low + words.w3, end);
+    store4(at + (out.w2 + out.w3), y.d, x + words.low + (words.w2 + words.w3), end);
 }
 
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     // tiles of a column, or columns of a tile
     let log_tiles = max(log_inner(), log_tile()) - log_tile();
@@ -235,8 +235,8 @@ fn main(
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
     let tile_start = (workgroup & ((1u << log_tiles) - 1u)) << log_tile();
     let first_column = ((workgroup >> log_tiles) * params.repeat) << log_columns;
-    let high = high_digit(thread, tile_start);
-    let low = low_digit(thread, tile_start);
+    let high = high_digit(local, tile_start);
+    let low = low_digit(local, tile_start);
     let in_words = 1u << (params.log_in + params.log_ext);
     for (var i = 0u; i < params.repeat; i++) {
         let first = first_column + (i << log_columns);
@@ -248,7 +248,7 @@ fn main(
         if params.log_l > 0u {
             x = block_mul(x, high.roots);
         }
-        x = exchange_digits(thread, low, dft16(x));
+        x = exchange_digits(local, low, dft16(x));
         if log_b() > 0u {
             x = block_dft(block_mul(x, low.roots), log_b());
         }

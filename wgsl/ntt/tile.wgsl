@@ -24,9 +24,9 @@ fn digit_slots(bit: u32, log_radix: u32) -> Slots {
 }
 
 /// The place of this thread's block: its number fills the lowest eight bits that the digit leaves.
-fn digit_base(thread: u32, bit: u32, log_radix: u32) -> u32 {
+fn digit_base(local: u32, bit: u32, log_radix: u32) -> u32 {
     let low = min(bit, 8u);
-    return padded((thread & ((1u << low) - 1u)) | ((thread >> low) << (low + log_radix)));
+    return padded((local & ((1u << low) - 1u)) | ((local >> low) << (low + log_radix)));
 }
 
 fn get4(at: vec4<u32>) -> vec4<u32> {
@@ -41,12 +41,12 @@ fn put4(at: vec4<u32>, x: vec4<u32>) {
 }
 
 fn get_block(base: u32, slots: Slots) -> Block {
-    let a = slots.lane + base;
+    let a = slots.low + base;
     return Block(get4(a), get4(a + slots.w2), get4(a + slots.w3), get4(a + (slots.w2 + slots.w3)));
 }
 
 fn put_block(base: u32, slots: Slots, x: Block) {
-    let a = slots.lane + base;
+    let a = slots.low + base;
     put4(a, x.a);
     put4(a + slots.w2, x.b);
     put4(a + slots.w3, x.c);

@@ -145,22 +145,22 @@ fn get4(at: vec4<u32>) -> vec4<u32> {
 }
 
 /// From thread (v1, v0, t) with slots q1 to thread (q1 % 8, v0, t) with slots (v1, q1 / 8).
-fn exchange_q1(thread: u32, x: Block) -> Block {
-    let put_at = vec4<u32>(0u, 512u, 1024u, 1536u) + thread;
+fn exchange_q1(local: u32, x: Block) -> Block {
+    let put_at = vec4<u32>(0u, 512u, 1024u, 1536u) + local;
     put4(put_at, x.a);
     put4(put_at + 2048u, x.b);
     put4(put_at + 4096u, x.c);
     put4(put_at + 6144u, x.d);
     workgroupBarrier();
-    let get_at = vec4<u32>(0u, 4096u, 64u, 4160u) + (((thread >> 6u) << 9u) | (thread & 63u));
+    let get_at = vec4<u32>(0u, 4096u, 64u, 4160u) + (((local >> 6u) << 9u) | (local & 63u));
     return Block(get4(get_at), get4(get_at + 128u), get4(get_at + 256u), get4(get_at + 384u));
 }
 
 /// From thread (q1 % 8, v0, t) with slots (q2, q1 / 8) to thread (q1 % 8, q2, t) with slots (v0, q1 / 8). Bits 3 and 4 of the place change with
 /// q2 against bank conflicts.
-fn exchange_q2(thread: u32, x: Block) -> Block {
-    let row = (thread >> 6u) << 9u;
-    let own = vec4<u32>(thread & 63u) ^ vec4<u32>(0u, 8u, 16u, 24u);
+fn exchange_q2(local: u32, x: Block) -> Block {
+    let row = (local >> 6u) << 9u;
+    let own = vec4<u32>(local & 63u) ^ vec4<u32>(0u, 8u, 16u, 24u);
     let put_even = vec4<u32>(0u, 4096u, 64u, 4160u) + own.xxyy + row;
     let put_odd = vec4<u32>(128u, 4224u, 192u, 4288u) + own.zzww + row;
     put4(put_even, x.a);
@@ -168,10 +168,10 @@ fn exchange_q2(thread: u32, x: Block) -> Block {
     put4(put_even + 256u, x.c);
     put4(put_odd + 256u, x.d);
     workgroupBarrier();
-    let q2 = (thread >> 3u) & 7u;
+    let q2 = (local >> 3u) & 7u;
     let low = (vec4<u32>(0u, 0u, 8u, 8u) ^ vec4<u32>((q2 & 1u) << 3u)) + vec4<u32>(0u, 4096u, 0u, 4096u);
     let high = vec4<u32>(0u, 16u, 32u, 48u) ^ vec4<u32>((q2 & 2u) << 3u);
-    let get_at = low + (row | (q2 << 6u) | (thread & 7u));
+    let get_at = low + (row | (q2 << 6u) | (local & 7u));
     return Block(get4(get_at + high.x), get4(get_at + high.y), get4(get_at + high.z), get4(get_at + high.w));
 }
 
@@ -227,50 +227,50 @@ struct Tile {
 }
 
 /// Its q of slot (0, 0), for (q1 % 8, q2, t).
-fn first_q(thread: u32) -> u32 {
-    return (thread >> 6u) + (((thread >> 3u) & 7u) << 4u);
+fn first_q(local: u32) -> u32 {
+    return (local >> 6u) + (((local >> 3u) & 7u) << 4u);
 }
 
 /// FIRST: blocks of 8 m for each k.
-fn first_tile(workgroup: u32, thread: u32) -> Tile {
-    let t = thread & 7u;
+fn first_tile(workgroup: u32, local: u32) -> Tile {
+    let t = local & 7u;
     let log_blocks = max(LOG_M, 3u) - 3u;
     let k = workgroup & ((1u << log_l()) - 1u);
     let block = (workgroup >> log_l()) & ((1u << log_blocks) - 1u);
-    let source = Source(((thread >> 3u) << LOG_M) + (block << 3u) + t, 64u << LOG_M, 1024u << LOG_M);
-    let K = k + (first_q(thread) << log_l());
+    let source = Source(((local >> 3u) << LOG_M) + (block << 3u) + t, 64u << LOG_M, 1024u << LOG_M);
+    let K = k + (first_q(local) << log_l());
     let target_at = ((K >> 3u) << (3u + LOG_M)) + (block << 6u) + (place(K & 7u) << 3u) + t;
     return Tile(log_blocks + log_l(), 10u + LOG_M + FOLD, k, source, target_at, log_l() + LOG_M);
 }
 
 /// LAST: blocks of 8 k, from what FIRST stores.
-fn last_tile(workgroup: u32, thread: u32) -> Tile {
-    var tile = last_natural_tile(workgroup, thread);
-    let v = thread >> 3u;
+fn last_tile(workgroup: u32, local: u32) -> Tile {
+    var tile = last_natural_tile(workgroup, local);
+    let v = local >> 3u;
     // with FOLD, the values of k beyond l / 2 are those of k - l / 2
     let blocks = 1u << (tile.log_count - min(FOLD, tile.log_count));
     let block = workgroup & (blocks - 1u);
-    let start = (block << (13u + FOLD)) + ((v >> 3u) << 6u) + (place(thread & 7u) << 3u) + (v & 7u);
+    let start = (block << (13u + FOLD)) + ((v >> 3u) << 6u) + (place(local & 7u) << 3u) + (v & 7u);
     tile.source = Source(start, 512u, 8192u);
     return tile;
 }
 
 /// LAST_NATURAL: blocks of 8 k, from natural order.
-fn last_natural_tile(workgroup: u32, thread: u32) -> Tile {
+fn last_natural_tile(workgroup: u32, local: u32) -> Tile {
     let log_blocks = max(log_l(), 3u) - 3u;
-    let k = ((workgroup & ((1u << log_blocks) - 1u)) << 3u) + (thread & 7u);
-    let source = Source(((thread >> 3u) << log_l()) + k, 64u << log_l(), 0u);
-    return Tile(log_blocks, log_l() + 10u, k, source, k + (first_q(thread) << log_l()), log_l());
+    let k = ((workgroup & ((1u << log_blocks) - 1u)) << 3u) + (local & 7u);
+    let source = Source(((local >> 3u) << log_l()) + k, 64u << log_l(), 0u);
+    return Tile(log_blocks, log_l() + 10u, k, source, k + (first_q(local) << log_l()), log_l());
 }
 
-fn tile_of(workgroup: u32, thread: u32) -> Tile {
+fn tile_of(workgroup: u32, local: u32) -> Tile {
     if PLACE == FIRST {
-        return first_tile(workgroup, thread);
+        return first_tile(workgroup, local);
     }
     if PLACE == LAST {
-        return last_tile(workgroup, thread);
+        return last_tile(workgroup, local);
     }
-    return last_natural_tile(workgroup, thread);
+    return last_natural_tile(workgroup, local);
 }
 
 /// The factors of a thread's values, the same in every column.
@@ -284,8 +284,8 @@ struct Factors {
     v0: Block,
 }
 
-fn factors(k: u32, thread: u32) -> Factors {
-    let v = thread >> 3u;
+fn factors(k: u32, local: u32) -> Factors {
+    let v = local >> 3u;
     let v0 = v & 7u;
     let twisted = PLACE != FIRST || k != 0u;
     var of_v1 = twiddles16(v << 2u);
@@ -300,15 +300,15 @@ fn factors(k: u32, thread: u32) -> Factors {
 }
 
 /// A column's values of this thread, transformed.
-fn transform(thread: u32, loaded: Loaded, f: Factors) -> Block {
+fn transform(local: u32, loaded: Loaded, f: Factors) -> Block {
     var x = folded(loaded, f.fold);
     if f.twisted {
         x = block_mul(x, f.u);
     }
-    x = exchange_q1(thread, block_mul(dft16_lazy(x), f.v1));
+    x = exchange_q1(local, block_mul(dft16_lazy(x), f.v1));
     x = block_mul(dft8_lazy(x), f.v0);
     workgroupBarrier();
-    x = dft8_const(exchange_q2(thread, x));
+    x = dft8_const(exchange_q2(local, x));
     workgroupBarrier();
     return x;
 }
@@ -335,11 +335,11 @@ fn store(column: u32, tile: Tile, x: Block) {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
-    let tile = tile_of(workgroup, thread);
-    let f = factors(tile.k, thread);
+    let tile = tile_of(workgroup, local);
+    let f = factors(tile.k, local);
     var column = (workgroup >> tile.log_count) * params.repeat;
     let end = min(params.columns, column + params.repeat);
     var source = tile.source;
@@ -351,6 +351,6 @@ fn main(
             source.start += 1u << tile.log_input;
             next = load(source);
         }
-        store(column, tile, transform(thread, loaded, f));
+        store(column, tile, transform(local, loaded, f));
     }
 }

@@ -112,47 +112,47 @@ fn combination(a: u32, x: u32) -> Ext {
 }
 
 /// Sum over the AIRs with the given n_lift or more (exactly, for the tail).
-fn combine(n_lift: u32, exactly: bool, x: u32, t: u32) -> Ext {
+fn combine(n_lift: u32, exactly: bool, x: u32, local: u32) -> Ext {
     var sum = E_ZERO;
-    for (var a = t; a < params.airs; a += 64u) {
+    for (var a = local; a < params.airs; a += 64u) {
         let n = lifts[2u * a];
         if n == n_lift || (n > n_lift && !exactly) {
             sum = e_add(sum, combination(a, x));
         }
     }
-    return sum_over_threads(sum, t);
+    return sum_over_threads(sum, local);
 }
 
 @compute @workgroup_size(64)
 fn main(thread: DuplexThread) {
-    let t = thread.workgroup_lane;
+    let local = thread.workgroup_thread;
     duplex_open(thread, params.absorb_index, params.sample_index, params.tape_at);
-    if t == 0u {
+    if local == 0u {
         if params.challenge != NONE {
             advance();
         }
         share_eqs();
     }
     workgroupBarrier();
-    let ended = combine(params.round - 1u, true, 0u, t);
+    let ended = combine(params.round - 1u, true, 0u, local);
     for (var x = 0u; x < params.degree; x++) {
-        let head = combine(params.round, false, x, t);
-        if t == 0u {
+        let head = combine(params.round, false, x, local);
+        if local == 0u {
             state[HEAD + 1u + x] = head;
         }
     }
     let xi_cur = xi[params.xi_index];
-    if t == 0u {
+    if local == 0u {
         let tail = e_add(state[2], ended);
         state[2] = tail;
         let rest = e_sub(e_sub(state[3], e_mul(xi_cur, state[HEAD + 1u])), tail);
         state[HEAD] = e_mul(rest, e_inverse(e_sub(E_ONE, xi_cur)));
     }
     for (var x = 1u; x <= params.degree + 1u; x++) {
-        if t == 0u {
+        if local == 0u {
             set_message_ext(0u, s_at(e_from_base(f_from_u32(x)), xi_cur));
         }
-        duplex_step(t, 4u, select(0u, 4u, x > params.degree));
+        duplex_step(local, 4u, select(0u, 4u, x > params.degree));
     }
-    duplex_close(t);
+    duplex_close(local);
 }

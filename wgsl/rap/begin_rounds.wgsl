@@ -45,26 +45,26 @@ fn eq_cube(i: u32) -> Ext {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) t: u32) {
+fn main(@builtin(local_invocation_index) local: u32) {
     let r_0 = tape_ext(params.challenge);
     var sharp = E_ZERO;
-    for (var i = t; i < (1u << params.l_skip); i += 64u) {
+    for (var i = local; i < (1u << params.l_skip); i += 64u) {
         sharp = e_add(sharp, e_mul(lagrange[i], eq_cube(i)));
     }
     // Horner over this thread's coefficients t, t + 64, ..
     var claim = E_ZERO;
     let r_64 = power(r_0, 64u);
     for (var k = (params.len + 63u) / 64u; k > 0u; k--) {
-        let j = (k - 1u) * 64u + t;
+        let j = (k - 1u) * 64u + local;
         claim = e_mul(claim, r_64);
         if j < params.len {
             claim = e_add(claim, s_0[j]);
         }
     }
-    claim = e_mul(claim, power(r_0, t));
-    let eq_sharp = sum_over_threads(sharp, t);
-    let total = sum_over_threads(claim, t);
-    if t == 0u {
+    claim = e_mul(claim, power(r_0, local));
+    let eq_sharp = sum_over_threads(sharp, local);
+    let total = sum_over_threads(claim, local);
+    if local == 0u {
         state[0] = eq_uni(params.l_skip, xi[0], r_0);
         state[1] = eq_sharp;
         state[2] = E_ZERO;

@@ -76,12 +76,12 @@ fn negate_indices(x: Block) -> Block {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let log_xs = 8u - params.log_columns;
     let first_x = linear_workgroup(workgroup_id, num_workgroups) << log_xs;
     let first_entry = workgroup_id.z << params.log_columns;
-    for (var i = thread; i < 1024u; i += 256u) {
+    for (var i = local; i < 1024u; i += 256u) {
         let x = first_x + ((i >> 2u) & ((1u << log_xs) - 1u));
         let k = first_entry + (i >> (2u + log_xs));
         var rows = vec4<u32>();
@@ -91,10 +91,10 @@ fn main(
         values[place(i)] = rows;
     }
     workgroupBarrier();
-    let a = place(4u * thread);
-    let b = place(4u * thread + 1u);
-    let c = place(4u * thread + 2u);
-    let d = place(4u * thread + 3u);
+    let a = place(4u * local);
+    let b = place(4u * local + 1u);
+    let c = place(4u * local + 2u);
+    let d = place(4u * local + 3u);
     let coefficients = dft16_lazy(Block(values[a], values[b], values[c], values[d]));
     for (var j = 0u; j < params.cosets; j++) {
         let scale = Block(scales[4u * j], scales[4u * j + 1u], scales[4u * j + 2u], scales[4u * j + 3u]);
@@ -104,7 +104,7 @@ fn main(
         values[c] = y.c;
         values[d] = y.d;
         workgroupBarrier();
-        for (var i = thread; i < 1024u; i += 256u) {
+        for (var i = local; i < 1024u; i += 256u) {
             let x = first_x + ((i >> 2u) & ((1u << log_xs) - 1u));
             let k = first_entry + (i >> (2u + log_xs));
             if x < params.xs && k < params.count {

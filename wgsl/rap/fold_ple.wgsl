@@ -51,9 +51,9 @@ fn four_terms(source: u32, row: u32, i: u32) -> Ext {
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let e = linear_workgroup(workgroup_id, num_workgroups) * 256u + thread;
+    let e = linear_workgroup(workgroup_id, num_workgroups) * 256u + local;
     if e >= params.count * params.xs {
         return;
     }

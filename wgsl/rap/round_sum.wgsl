@@ -3,15 +3,15 @@
 
 var<workgroup> round_values: array<vec4<u32>, 64>;
 
-fn sum_over_threads(value: Ext, t: u32) -> Ext {
+fn sum_over_threads(value: Ext, local: u32) -> Ext {
     workgroupBarrier();
-    round_values[t] = value;
+    round_values[local] = value;
     workgroupBarrier();
     for (var half = 32u; half > 0u; half >>= 1u) {
-        if t < half {
-            round_values[t] = e_add(round_values[t], round_values[t + half]);
+        if local < half {
+            round_values[local] = e_add(round_values[local], round_values[local + half]);
         }
         workgroupBarrier();
     }
-    return round_values[t];
+    return round_values[local];
 }

@@ -1,6 +1,6 @@
 // combined[row] (+)= sum_c lambda_powers[2 (first_view + c)] * source[offset + c * pitch + row * stride], c < views, row < rows.
 //
-// One pass over the cells of a run of equally tall columns. With L = 2^row_lanes_log a workgroup takes 4 L consecutive rows, a thread rows
+// One pass over the cells of a run of equally tall columns. With L = 2^row_threads_log a workgroup takes 4 L consecutive rows, a thread rows
 // l, l + L, l + 2 L and l + 3 L of them, so that a weight is loaded once for four cells. L is at least 32 where there are as many rows,
 // so that a subgroup reads whole cache lines; where rows are few, the columns spread over 256 / L threads, whose sums meet in workgroup
 // memory. Reads 4 bytes and does 4 wide products per cell; writes 16 bytes per row (and reads them when it accumulates).
@@ -16,7 +16,7 @@ struct Params {
     rows: u32,
     views: u32,
     first_view: u32,
-    row_lanes_log: u32,
+    row_threads_log: u32,
     accumulate: u32,
 }
 
@@ -41,18 +41,18 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let lanes = 1u << params.row_lanes_log;
-    let first = linear_workgroup(workgroup_id, num_workgroups) * 4u * lanes;
-    let row = first + (local & (lanes - 1u));
+    let row_threads = 1u << params.row_threads_log;
+    let first = linear_workgroup(workgroup_id, num_workgroups) * 4u * row_threads;
+    let row = first + (local & (row_threads - 1u));
     // rows beyond the last are computed as the last and not written
-    let rows = min(vec4<u32>(row, row + lanes, row + 2u * lanes, row + 3u * lanes), vec4<u32>(params.rows - 1u));
+    let rows = min(vec4<u32>(row, row + row_threads, row + 2u * row_threads, row + 3u * row_threads), vec4<u32>(params.rows - 1u));
     let at = params.offset + rows * params.stride;
-    let step = 4u * (THREADS >> params.row_lanes_log);
+    let step = 4u * (THREADS >> params.row_threads_log);
     var sum0 = E_ZERO;
     var sum1 = E_ZERO;
     var sum2 = E_ZERO;
     var sum3 = E_ZERO;
-    for (var c = 4u * (local >> params.row_lanes_log); c < params.views; c += step) {
+    for (var c = 4u * (local >> params.row_threads_log); c < params.views; c += step) {
         let w = 2u * (params.first_view + c);
         let p = at + c * params.pitch;
         let left = params.views - c;
@@ -80,11 +80,11 @@ fn main(
     sums[THREADS + local] = sum1;
     sums[2u * THREADS + local] = sum2;
     sums[3u * THREADS + local] = sum3;
-    reduce(local, THREADS, lanes);
-    for (var i = local; i < 4u * lanes; i += THREADS) {
+    reduce(local, THREADS, row_threads);
+    for (var i = local; i < 4u * row_threads; i += THREADS) {
         let target_row = first + i;
         if target_row < params.rows {
-            var total = sums[THREADS * (i >> params.row_lanes_log) + (i & (lanes - 1u))];
+            var total = sums[THREADS * (i >> params.row_threads_log) + (i & (row_threads - 1u))];
             if params.accumulate != 0u {
                 total = e_add(total, combined[target_row]);
             }

@@ -36,9 +36,9 @@ fn main(
         term = e_add(term, e_mul(combined[row], point[row & (size - 1u)]));
     }
     sums[local] = term;
-    let lanes = min(size, THREADS);
-    reduce(local, lanes, 1u);
-    if (local & (lanes - 1u)) == 0u && first + local < params.rows {
+    let team = min(size, THREADS);
+    reduce(local, team, 1u);
+    if (local & (team - 1u)) == 0u && first + local < params.rows {
         folded[params.out_at + ((first + local) >> params.l_skip)] = sums[local];
     }
 }

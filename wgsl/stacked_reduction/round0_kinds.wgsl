@@ -32,7 +32,7 @@ var<immediate> params: Params;
 
 const THREADS: u32 = 256u;
 const SUMS: u32 = 1u;
-// lane l's sum of value v at v + l 2^(log_z + 1)
+// share s of the sum of value v at v + s 2^(log_z + 1)
 var<workgroup> sums: array<vec4<u32>, 1024>;
 
 @compute @workgroup_size(THREADS)
@@ -47,12 +47,12 @@ fn main(
     let count = plan[params.plan_at + 3u * kind + 1u];
     let log_z = plan[params.plan_at + 3u * kind + 2u];
     let values = 2u << log_z;
-    let lanes = max(THREADS / values, 1u);
-    for (var v = local; v < lanes * values; v += THREADS) {
+    let shares = max(THREADS / values, 1u);
+    for (var v = local; v < shares * values; v += THREADS) {
         let value = v & (values - 1u);
         let place = (value >> log_z) * size + (value & ((1u << log_z) - 1u));
         var sum = E_ZERO;
-        for (var i = v / values; i < count; i += lanes) {
+        for (var i = v / values; i < count; i += shares) {
             sum = e_add(sum, records[(first + i) * 2u * size + place]);
         }
         sums[v] = sum;

@@ -4,8 +4,8 @@
 //
 // Q is one piece of a combined vector, element (z, x) at x 2^log_z + z. Blocks of 2^min(n, low_bits) points x share the high part of
 // eq; team w takes blocks w, w + workgroups, .. and writes record record_at + w (records are 2 * 2^l_skip elements apart). A team is one
-// workgroup, or 2^(log_z - 8) where one has fewer threads than there are z, each for 256 consecutive z. Thread (z, lane) takes x = lane,
-// lane + lanes, ..; the lanes meet in workgroup memory. One pass over Q, two products an element.
+// workgroup, or 2^(log_z - 8) where one has fewer threads than there are z, each for 256 consecutive z. Thread (z, share) takes x = share,
+// share + shares, ..; the shares meet in workgroup memory. One pass over Q, two products an element.
 // Host reference: `tests::sums_over_the_hypercube`.
 #import grid
 #import reduce
@@ -49,8 +49,8 @@ fn main(
     let rot = params.rot != 0u;
     let first_z = (linear & ((1u << log_slices) - 1u)) << 8u;
     let z = first_z + (local & ((1u << log_thread_z) - 1u));
-    let lane = local >> log_thread_z;
-    let lanes = THREADS >> log_thread_z;
+    let share = local >> log_thread_z;
+    let shares = THREADS >> log_thread_z;
     let bits = min(params.n, params.low_bits);
     let high_bits = params.n - bits;
     let size = 1u << bits;
@@ -60,7 +60,7 @@ fn main(
         let at = (b << (bits + params.log_z)) + z;
         var eq_block = E_ZERO;
         var rot_block = E_ZERO;
-        for (var x = lane; x < size; x += lanes) {
+        for (var x = share; x < size; x += shares) {
             let q = combined[at + (x << params.log_z)];
             eq_block = e_add(eq_block, e_mul(q, eq_low(bits, x)));
             if rot && x != 0u {
@@ -72,7 +72,7 @@ fn main(
         eq_sum = e_add(eq_sum, e_mul(eq_block, high));
         if rot {
             rot_sum = e_add(rot_sum, e_mul(rot_block, high));
-            if lane == 0u {
+            if share == 0u {
                 // the block's first point turns back to the last one of the block before
                 let before = eq_high(high_bits, (block - 1u) & ((1u << high_bits) - 1u), params.low_bits);
                 rot_sum = e_add(rot_sum, e_mul(combined[at], e_mul(eq_low(bits, size - 1u), before)));
@@ -82,7 +82,7 @@ fn main(
     sums[local] = eq_sum;
     sums[THREADS + local] = rot_sum;
     reduce(local, THREADS, 1u << log_thread_z);
-    if lane == 0u {
+    if share == 0u {
         let record = (params.record_at + group) << (params.l_skip + 1u);
         records[record + z] = sums[local];
         records[record + (1u << params.l_skip) + z] = sums[THREADS + local];

@@ -23,7 +23,7 @@ var<workgroup> sums: array<vec4<u32>, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(thread: DuplexThread) {
-    let local = thread.workgroup_lane;
+    let local = thread.workgroup_thread;
     duplex_open(thread, params.absorb_index, params.sample_index, params.tape_at);
     var sum = E_ZERO;
     for (var i = local; i < 2u * params.count; i += THREADS) {

@@ -1,9 +1,9 @@
 // partials[(slot + c) 2^log_blocks + block] = sum over the rows of the block of source[offset + c pitch + row stride] * E[row], c < views,
 // where E[row] = row_weights[(row mod block size) << weight_shift] * eq(block, u[..]).
 //
-// The last pass over the cells: a block is 2^block_bits rows, and log_blocks challenges from `u_word` on weigh the blocks. 2^lane_bits
+// The last pass over the cells: a block is 2^block_bits rows, and log_blocks challenges from `u_word` on weigh the blocks. 2^team_bits
 // threads walk the rows of a block for four columns at once, so that a weight is loaded once for four cells; a workgroup holds
-// 256 >> lane_bits such teams. Reads 4 bytes and does 4 wide products per cell. Host reference: `tests::openings_of_columns`.
+// 256 >> team_bits such teams. Reads 4 bytes and does 4 wide products per cell. Host reference: `tests::openings_of_columns`.
 #import grid
 #import reduce
 #import transcript/tape
@@ -16,7 +16,7 @@ struct Params {
     views: u32,
     block_bits: u32,
     log_blocks: u32,
-    lane_bits: u32,
+    team_bits: u32,
     weight_shift: u32,
     u_word: u32,
     slot: u32,
@@ -59,11 +59,11 @@ fn main(
 ) {
     let group = linear_workgroup(workgroup_id, num_workgroups);
     let block = group & ((1u << params.log_blocks) - 1u);
-    let teams = THREADS >> params.lane_bits;
-    let lanes = 1u << params.lane_bits;
+    let teams = THREADS >> params.team_bits;
+    let team = 1u << params.team_bits;
     // columns beyond the last are computed as the last and not written
     let first = (group >> params.log_blocks) * teams * 4u;
-    let column = first + 4u * (local >> params.lane_bits);
+    let column = first + 4u * (local >> params.team_bits);
     let last = params.views - 1u;
     let start = params.offset + (block << params.block_bits) * params.stride;
     let at0 = start + min(column, last) * params.pitch;
@@ -76,11 +76,11 @@ fn main(
     var sum3 = E_ZERO;
     // four rows a step; a block of one or two rows has fewer, whose places are taken by the first row with weight zero
     let rows = 1u << params.block_bits;
-    let next = vec3<u32>(lanes, 2u * lanes, 3u * lanes);
+    let next = vec3<u32>(team, 2u * team, 3u * team);
     let there = next < vec3<u32>(rows);
     let ahead = select(vec3<u32>(0u), next, there);
     let steps = ahead * params.stride;
-    for (var row = local & (lanes - 1u); row < rows; row += 4u * lanes) {
+    for (var row = local & (team - 1u); row < rows; row += 4u * team) {
         let p = row * params.stride;
         let w0 = row_weights[row << params.weight_shift];
         let w1 = select(E_ZERO, row_weights[(row + ahead.x) << params.weight_shift], there.x);
@@ -95,11 +95,11 @@ fn main(
     sums[THREADS + local] = sum1;
     sums[2u * THREADS + local] = sum2;
     sums[3u * THREADS + local] = sum3;
-    reduce(local, lanes, 1u);
-    // a team of fewer than four lanes writes several columns a thread
+    reduce(local, team, 1u);
+    // a team of fewer than four threads writes several columns a thread
     for (var k = local; k < 4u * teams; k += THREADS) {
         if first + k < params.views {
-            let sum = sums[THREADS * (k & 3u) + ((k >> 2u) << params.lane_bits)];
+            let sum = sums[THREADS * (k & 3u) + ((k >> 2u) << params.team_bits)];
             partials[((params.slot + first + k) << params.log_blocks) + block] = e_mul(sum, block_weight(block));
         }
     }

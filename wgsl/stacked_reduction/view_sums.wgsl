@@ -1,7 +1,7 @@
 // For the views that are fully folded at this level: node_values[node] = sum of the view's partials, node_weights[node] = lambda^(2 view)
 // K_g, where K_g is the group's weight, folded to one element.
 //
-// Views come in runs (first slot, first node, first view, place of K_g); a run's views have consecutive slots, nodes and numbers. 2^lane_bits
+// Views come in runs (first slot, first node, first view, place of K_g); a run's views have consecutive slots, nodes and numbers. 2^team_bits
 // threads add the 2^log_blocks partials of a view. Host reference: `tests::openings_of_columns`.
 #import grid
 #import field/ext
@@ -10,7 +10,7 @@
 struct Params {
     slots: u32,
     log_blocks: u32,
-    lane_bits: u32,
+    team_bits: u32,
     runs: u32,
     plan_at: u32,
 }
@@ -34,17 +34,17 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let group = linear_workgroup(workgroup_id, num_workgroups);
-    let lane = local & ((1u << params.lane_bits) - 1u);
-    let slot = (group * THREADS + local) >> params.lane_bits;
+    let member = local & ((1u << params.team_bits) - 1u);
+    let slot = (group * THREADS + local) >> params.team_bits;
     var sum = E_ZERO;
     if slot < params.slots {
-        for (var b = lane; b < (1u << params.log_blocks); b += 1u << params.lane_bits) {
+        for (var b = member; b < (1u << params.log_blocks); b += 1u << params.team_bits) {
             sum = e_add(sum, partials[(slot << params.log_blocks) + b]);
         }
     }
     sums[local] = sum;
-    reduce(local, 1u << params.lane_bits, 1u);
-    if slot >= params.slots || lane != 0u {
+    reduce(local, 1u << params.team_bits, 1u);
+    if slot >= params.slots || member != 0u {
         return;
     }
     var run = 0u;

@@ -12,7 +12,7 @@
 // The state and its permutation are of one of two modules: duplex_lanes.wgsl where subgroups have 16 lanes or more (SUBGROUP16), in registers;
 // duplex_threads.wgsl elsewhere, in workgroup memory. Both declare
 //
-//   struct DuplexThread                          what a thread is told of itself, with its number `workgroup_lane`. The members' names are used
+//   struct DuplexThread                          what a thread is told of itself, with its number `workgroup_thread`. The members' names are used
 //                                                for nothing else: where naga 30 zeroes workgroup memory, its Metal text takes a member's name
 //                                                for the argument's, which differs when another thing has that name, too
 //   duplex_load(thread)                          the state out of `sponge`

@@ -5,7 +5,7 @@
 #import poseidon2_lanes
 
 struct DuplexThread {
-    @builtin(local_invocation_index) workgroup_lane: u32,
+    @builtin(local_invocation_index) workgroup_thread: u32,
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 }
 

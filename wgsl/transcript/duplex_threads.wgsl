@@ -5,7 +5,7 @@
 #import poseidon2
 
 struct DuplexThread {
-    @builtin(local_invocation_index) workgroup_lane: u32,
+    @builtin(local_invocation_index) workgroup_thread: u32,
 }
 
 var<workgroup> duplex_exchange: array<array<atomic<u32>, 16>, 2>;
@@ -15,30 +15,30 @@ fn duplex_exchanged(half: u32, i: u32) -> u32 {
 }
 
 /// The external matrix: row j of the circulant (2 3 1 1) times (the thread's own group + the sum of the four groups).
-fn duplex_external(x: u32, lane: u32, half: u32) -> u32 {
-    if lane < 16u {
-        atomicStore(&duplex_exchange[half][lane], x);
+fn duplex_external(x: u32, local: u32, half: u32) -> u32 {
+    if local < 16u {
+        atomicStore(&duplex_exchange[half][local], x);
     }
     workgroupBarrier();
-    if lane >= 16u {
+    if local >= 16u {
         return 0u;
     }
     var v: array<u32, 4>;
     for (var k = 0u; k < 4u; k++) {
-        let j = (lane + k) & 3u;
+        let j = (local + k) & 3u;
         let sum = f_add(
             f_add(duplex_exchanged(half, j), duplex_exchanged(half, j + 4u)),
             f_add(duplex_exchanged(half, j + 8u), duplex_exchanged(half, j + 12u)),
         );
-        v[k] = f_add(duplex_exchanged(half, (lane & 12u) | j), sum);
+        v[k] = f_add(duplex_exchanged(half, (local & 12u) | j), sum);
     }
     let pair = f_add(v[0], v[1]);
     return f_add(f_add(pair, f_add(v[2], v[3])), f_add(pair, v[1]));
 }
 
 /// The thread's entry of diag(-2, 1, 2, 1/2, 3, 4, -1/2, -3, -4, 1/2^8, 1/4, 1/8, 1/2^27, -1/2^8, -1/16, -1/2^27), times x.
-fn duplex_scaled(x: u32, lane: u32) -> u32 {
-    switch lane {
+fn duplex_scaled(x: u32, local: u32) -> u32 {
+    switch local {
         case 1u: { return x; }
         case 2u: { return f_double(x); }
         case 3u: { return f_halve(x); }
@@ -58,12 +58,12 @@ fn duplex_scaled(x: u32, lane: u32) -> u32 {
     }
 }
 
-fn duplex_internal(x: u32, lane: u32, half: u32, round: u32) -> u32 {
-    if lane < 16u {
-        atomicStore(&duplex_exchange[half][lane], x);
+fn duplex_internal(x: u32, local: u32, half: u32, round: u32) -> u32 {
+    if local < 16u {
+        atomicStore(&duplex_exchange[half][local], x);
     }
     workgroupBarrier();
-    if lane >= 16u {
+    if local >= 16u {
         return 0u;
     }
     let s0 = p2_sbox(f_add(duplex_exchanged(half, 0u), round_constants[32u + round].x));
@@ -71,14 +71,14 @@ fn duplex_internal(x: u32, lane: u32, half: u32, round: u32) -> u32 {
     for (var k = 1u; k < 16u; k++) {
         sum = f_add(sum, duplex_exchanged(half, k));
     }
-    return f_add(sum, duplex_scaled(select(x, s0, lane == 0u), lane));
+    return f_add(sum, duplex_scaled(select(x, s0, local == 0u), local));
 }
 
 var<workgroup> duplex_words: array<atomic<u32>, 16>;
 
 fn duplex_load(thread: DuplexThread) {
-    if thread.workgroup_lane < 16u {
-        atomicStore(&duplex_words[thread.workgroup_lane], sponge[thread.workgroup_lane]);
+    if thread.workgroup_thread < 16u {
+        atomicStore(&duplex_words[thread.workgroup_thread], sponge[thread.workgroup_thread]);
     }
     workgroupBarrier();
 }
@@ -110,24 +110,24 @@ fn duplex_squeeze(local: u32, given: u32, count: u32, tape_at: u32) {
 }
 
 /// The 22 exchanges use both halves alternately: a half is only written after a barrier behind all reads of it.
-fn duplex_permute(lane: u32) {
+fn duplex_permute(local: u32) {
     workgroupBarrier();
     var half = 0u;
-    var x = atomicLoad(&duplex_words[lane & 15u]);
-    x = duplex_external(x, lane, half);
+    var x = atomicLoad(&duplex_words[local & 15u]);
+    x = duplex_external(x, local, half);
     for (var r = 0u; r < 8u; r++) {
         if r == 4u {
             for (var k = 0u; k < 13u; k++) {
                 half ^= 1u;
-                x = duplex_internal(x, lane, half, k);
+                x = duplex_internal(x, local, half, k);
             }
         }
-        x = p2_sbox(f_add(x, round_constants[4u * r + ((lane & 15u) >> 2u)][lane & 3u]));
+        x = p2_sbox(f_add(x, round_constants[4u * r + ((local & 15u) >> 2u)][local & 3u]));
         half ^= 1u;
-        x = duplex_external(x, lane, half);
+        x = duplex_external(x, local, half);
     }
-    if lane < 16u {
-        atomicStore(&duplex_words[lane], x);
+    if local < 16u {
+        atomicStore(&duplex_words[local], x);
     }
     workgroupBarrier();
 }

@@ -24,7 +24,7 @@ var<immediate> params: Params;
 
 @compute @workgroup_size(64)
 fn main(thread: DuplexThread) {
-    let local = thread.workgroup_lane;
+    let local = thread.workgroup_thread;
     duplex_open(thread, params.absorb_index, params.sample_index, params.tape_at);
     var read = 0u;
     var given = 0u;

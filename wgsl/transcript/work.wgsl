@@ -67,7 +67,7 @@ fn witness(local: u32) -> u32 {
 
 @compute @workgroup_size(THREADS)
 fn main(thread: DuplexThread) {
-    let local = thread.workgroup_lane;
+    let local = thread.workgroup_thread;
     duplex_open(thread, params.absorb_index, params.sample_index, params.tape_at);
     var observe = params.absorb;
     var sample = 0u;

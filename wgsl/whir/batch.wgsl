@@ -74,9 +74,9 @@ fn add_to_row(i: u32, row: u32, sum: Ext) {
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let i = linear_workgroup(workgroup, workgroups) * 1024u + lane;
+    let i = linear_workgroup(workgroup, workgroups) * 1024u + local;
     let mask = (1u << params.log_height) - 1u;
     let row_0 = (params.first_row + i) & mask;
     let row_1 = (params.first_row + i + 256u) & mask;

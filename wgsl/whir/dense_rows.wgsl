@@ -41,9 +41,9 @@ fn coefficient(t: u32) -> Ext {
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let i = linear_workgroup(workgroup, workgroups) * 64u + lane;
+    let i = linear_workgroup(workgroup, workgroups) * 64u + local;
     if i >= (params.rows << params.k) {
         return;
     }

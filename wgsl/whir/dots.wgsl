@@ -31,7 +31,7 @@ var<workgroup> sums: array<vec4<u32>, THREADS>;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let chunk = linear_workgroup(workgroup, workgroups);
     let term = workgroup.z;
@@ -39,17 +39,17 @@ fn main(
     let first = chunk << params.chunk_bits;
     var sum = E_ZERO;
     if chunk < params.chunks {
-        for (var i = lane; i < (1u << params.chunk_bits); i += THREADS) {
+        for (var i = local; i < (1u << params.chunk_bits); i += THREADS) {
             sum = e_add(sum, e_mul(f[first + i], halves[low + (i >> params.k)]));
         }
     }
-    sums[lane] = sum;
-    reduce(lane, THREADS, 1u << params.k);
-    if lane < (1u << params.k) && chunk < params.chunks {
-        var total = sums[lane];
+    sums[local] = sum;
+    reduce(local, THREADS, 1u << params.k);
+    if local < (1u << params.k) && chunk < params.chunks {
+        var total = sums[local];
         if params.chunks > 1u {
             total = e_mul(total, halves[low + (1u << (params.chunk_bits - params.k)) + chunk]);
         }
-        partials[((term << params.k) + lane) * params.chunks + chunk] = total;
+        partials[((term << params.k) + local) * params.chunks + chunk] = total;
     }
 }

@@ -20,9 +20,9 @@ var<immediate> params: Params;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let y = linear_workgroup(workgroup, workgroups) * 256u + lane;
+    let y = linear_workgroup(workgroup, workgroups) * 256u + local;
     if y >= params.len {
         return;
     }

@@ -44,10 +44,10 @@ fn fold_moments(at: u32, alpha: Ext) -> Ext {
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
     let group = linear_workgroup(workgroup, workgroups);
-    let j = group * THREADS + lane;
+    let j = group * THREADS + local;
     let len = 2u * params.pairs;
     var s_1 = E_ZERO;
     var s_2 = E_ZERO;
@@ -76,11 +76,11 @@ fn main(
         s_1 = e_mul(at_1, m1);
         s_2 = e_mul(e_add(at_1, c1), e_add(m1, e_sub(e_double(m1), m0)));
     }
-    sums[lane] = s_1;
-    sums[THREADS + lane] = s_2;
-    reduce(lane, THREADS, 1u);
-    if lane == 0u && group < params.groups {
-        partials[group] = sums[lane];
-        partials[params.groups + group] = sums[THREADS + lane];
+    sums[local] = s_1;
+    sums[THREADS + local] = s_2;
+    reduce(local, THREADS, 1u);
+    if local == 0u && group < params.groups {
+        partials[group] = sums[local];
+        partials[params.groups + group] = sums[THREADS + local];
     }
 }

@@ -16,7 +16,7 @@ kernel! {
     /// Lambda-combination of a run's columns.
     struct Combine("stacked_reduction/combine.wgsl", workgroup = 256) {
         buffers { read source: F, read lambda_powers: EF, write combined: EF }
-        params { offset, pitch, stride, rows, views, first_view, row_lanes_log, accumulate }
+        params { offset, pitch, stride, rows, views, first_view, row_threads_log, accumulate }
     }
 }
 
@@ -32,7 +32,7 @@ kernel! {
     /// Dot products of a run's columns with the row weights, per block of rows.
     struct ViewDots("stacked_reduction/view_dots.wgsl", workgroup = 256) {
         buffers { read tape: F, read source: F, read row_weights: EF, write partials: EF }
-        params { offset, pitch, stride, views, block_bits, log_blocks, lane_bits, weight_shift, u_word, slot }
+        params { offset, pitch, stride, views, block_bits, log_blocks, team_bits, weight_shift, u_word, slot }
     }
 }
 
@@ -40,7 +40,7 @@ kernel! {
 const MAX_CELLS: usize = 1 << 28;
 
 /// log2 of the threads of a combination's workgroup that read consecutive rows, at least: a subgroup reads whole cache lines.
-const MIN_ROW_LANES_LOG: usize = 5;
+const MIN_ROW_THREADS_LOG: usize = 5;
 
 /// log2 of the rows (four a thread) that fill a large GPU. Where there are fewer, several threads share the columns of a row.
 const FULL_ROWS_LOG: usize = 18;
@@ -114,7 +114,7 @@ impl Combination<'_> {
         let powers = &lambda.powers;
         assert!(2 * (run.first_view + run.views) <= powers.len() && rows.end <= 1 << run.log_height, "rows of a run");
         assert!(rows.len().is_power_of_two() && rows.len() <= combined.len(), "room for the combination");
-        let row_lanes_log = row_lanes_log(rows.len(), run.views);
+        let row_threads_log = row_threads_log(rows.len(), run.views);
         for (i, part) in run.parts(rows.len()).iter().enumerate() {
             let kernel = Combine {
                 source: &part.source,
@@ -126,20 +126,20 @@ impl Combination<'_> {
                 rows: rows.len() as u32,
                 views: part.views as u32,
                 first_view: part.first_view as u32,
-                row_lanes_log: row_lanes_log as u32,
+                row_threads_log: row_threads_log as u32,
                 accumulate: (*accumulate || i > 0) as u32,
             };
-            rec.dispatch(&kernel, Grid::workgroups(rows.len().div_ceil(4 << row_lanes_log)));
+            rec.dispatch(&kernel, Grid::workgroups(rows.len().div_ceil(4 << row_threads_log)));
         }
     }
 }
 
 /// log2 of the threads of 256 that read consecutive rows; the others share the columns, but not more of them than fours of columns.
-fn row_lanes_log(rows: usize, views: usize) -> usize {
+fn row_threads_log(rows: usize, views: usize) -> usize {
     let log_rows = rows.ilog2() as usize;
     let fours = views.div_ceil(4).next_power_of_two().ilog2() as usize;
-    let column_lanes = FULL_ROWS_LOG.saturating_sub(log_rows).min(8 - MIN_ROW_LANES_LOG).min(fours);
-    (8 - column_lanes).min(log_rows.saturating_sub(2).max(MIN_ROW_LANES_LOG)).min(log_rows)
+    let column_threads = FULL_ROWS_LOG.saturating_sub(log_rows).min(8 - MIN_ROW_THREADS_LOG).min(fours);
+    (8 - column_threads).min(log_rows.saturating_sub(2).max(MIN_ROW_THREADS_LOG)).min(log_rows)
 }
 
 /// eq_D(u_0, z) eq(x, u[1..]) for the cells (z, x) of the first block of a column.
@@ -206,9 +206,9 @@ impl CellDots<'_> {
         let log_blocks = self.weights.log_blocks();
         assert!((slot + run.views) << log_blocks <= self.partials.len(), "room for the openings");
         let block_bits = run.log_height - log_blocks;
-        // four rows a step, so few lanes for few rows
-        let lane_bits = block_bits.saturating_sub(2).min(8);
-        let columns = 4 * (256 >> lane_bits);
+        // four rows a step, so small teams for few rows
+        let team_bits = block_bits.saturating_sub(2).min(8);
+        let columns = 4 * (256 >> team_bits);
         let unread = self.weights.weights.cast();
         let of_blocks = self.weights.of_blocks.as_ref();
         let mut slot = slot;
@@ -224,7 +224,7 @@ impl CellDots<'_> {
                 views: part.views as u32,
                 block_bits: block_bits as u32,
                 log_blocks: log_blocks as u32,
-                lane_bits: lane_bits as u32,
+                team_bits: team_bits as u32,
                 weight_shift: l_skip.saturating_sub(run.log_height) as u32,
                 u_word: of_blocks.map_or(0, Challenge::word),
                 slot: slot as u32,

@@ -17,7 +17,7 @@ kernel! {
             read plan: u32, read partials: EF, read lambda_powers: EF, read weights: EF,
             write node_values: EF, write node_weights: EF,
         }
-        params { slots, log_blocks, lane_bits, runs, plan_at }
+        params { slots, log_blocks, team_bits, runs, plan_at }
     }
 }
 
@@ -72,7 +72,7 @@ impl ViewSums<'_> {
             self.plan_at + 4 * self.runs <= self.plan.len() && self.slots <= self.nodes.values.len(),
             "runs of a level"
         );
-        let lane_bits = self.log_blocks.min(6);
+        let team_bits = self.log_blocks.min(6);
         let kernel = ViewSumsKernel {
             plan: self.plan,
             partials: self.partials,
@@ -82,11 +82,11 @@ impl ViewSums<'_> {
             node_weights: &self.nodes.weights,
             slots: self.slots as u32,
             log_blocks: self.log_blocks as u32,
-            lane_bits: lane_bits as u32,
+            team_bits: team_bits as u32,
             runs: self.runs as u32,
             plan_at: self.plan_at as u32,
         };
-        rec.dispatch(&kernel, Grid::threads(self.slots << lane_bits));
+        rec.dispatch(&kernel, Grid::threads(self.slots << team_bits));
     }
 }
 
