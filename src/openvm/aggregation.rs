@@ -8,7 +8,7 @@ use std::{
     panic::resume_unwind,
     sync::{
         mpsc::{channel, Receiver},
-        Arc,
+        Arc, Mutex,
     },
     thread,
     time::{Duration, Instant},
@@ -52,6 +52,7 @@ use openvm_verify_stark_host::{
 
 use super::{
     builder::{committed_elsewhere, to_device},
+    pipeline::{pipeline, Queue, Threads},
     AppProver, Engine, HostEngine, SegmentReport,
 };
 use crate::{gpu::Gpu, WgpuBackend, WgpuDevice};
@@ -69,13 +70,15 @@ pub struct AggregationProver {
     internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL>,
     internal_recursive: InnerProver<MAX_NUM_CHILDREN_INTERNAL>,
     tree: AggregationTreeConfig,
-    /// The default GPU's.
-    budget: u64,
+    gpu: Gpu,
 }
 
-/// A memory budget that has room for a proof of an aggregation beside another, or beside segments: it takes 2 GiB, which are known only when its
-/// traces are on the device, too late to be admitted together with them.
-const ROOM_FOR_BOTH: u64 = 16 << 30;
+/// The part of a memory budget that has room for one proof of an aggregation beside others, or beside segments: it takes 2 GiB, which are known
+/// only when its traces are on the device, too late to be admitted together with them.
+const ROOM_FOR_ONE: u64 = 8 << 30;
+
+/// Proofs of a level at once: their traces are the host's work, of which hardly more than a few threads' can be done at a time.
+const MOST_AT_ONCE: u64 = 4;
 
 /// One proof of an aggregation.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +115,7 @@ impl AggregationProver {
         let internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL> = internal(leaf.get_vk(), false);
         let internal_recursive = internal(internal_for_leaf.get_vk(), true);
         let device = WgpuDevice::shared(params.leaf.clone()).expect("the default GPU, which has just made keys");
-        Self { leaf, internal_for_leaf, internal_recursive, tree, budget: device.gpu().memory_budget() }
+        Self { leaf, internal_for_leaf, internal_recursive, tree, gpu: device.gpu().clone() }
     }
 
     /// The key that verifies the aggregated proof.
@@ -151,6 +154,7 @@ impl AggregationProver {
         app: ContinuationVmProof<SC>,
         progress: impl Fn(&AggregationStep) + Sync,
     ) -> eyre::Result<VmStarkProof> {
+        let _warm = self.gpu.keep_warm();
         let leaves = self.level(Step::Leaf, &app.per_segment, self.tree.num_children_leaf, &progress)?;
         self.above_leaves(leaves, app.user_public_values, &progress)
     }
@@ -176,7 +180,8 @@ impl AggregationProver {
         <B::VmConfig as VmExecutionConfig<F>>::Executor:
             Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, B::RecordArena>,
     {
-        if app.device().gpu().memory_budget() < ROOM_FOR_BOTH {
+        let _warm = self.gpu.keep_warm();
+        if self.at_once() < 2 {
             let proof = app.prove_with(input, segment)?;
             let aggregated = self.prove(proof.clone(), progress)?;
             return Ok((proof, aggregated));
@@ -203,12 +208,19 @@ impl AggregationProver {
         progress: &(impl Fn(&AggregationStep) + Sync),
     ) -> eyre::Result<Vec<Proof<SC>>> {
         let arity = self.tree.num_children_leaf;
-        let mut leaves = vec![];
-        in_chunks(segments, arity, |children| {
-            leaves.extend(self.level(Step::Leaf, &children, arity, progress)?);
-            eyre::Ok(())
-        })?;
-        Ok(leaves)
+        let segments = Mutex::new(segments);
+        let prepare = |_, queue: Queue<Vec<Proof<SC>>>| {
+            let segments = segments.lock().expect("the only lane");
+            in_chunks(&segments, arity, |index, children| queue.push(index, children));
+            Ok(())
+        };
+        let threads = Threads { lanes: 1, workers: self.at_once() };
+        Ok(pipeline(threads, prepare, |children| self.node(Step::Leaf, &children, progress))?.1)
+    }
+
+    /// How many proofs of a level are made at once: as many as there is memory for.
+    fn at_once(&self) -> usize {
+        (self.gpu.memory_budget() / ROOM_FOR_ONE).clamp(1, MOST_AT_ONCE) as usize
     }
 
     /// The levels above the leaf proofs.
@@ -229,57 +241,53 @@ impl AggregationProver {
         Ok(VmStarkProof { inner, user_pvs_proof, deferral_merkle_proofs: None })
     }
 
-    /// Proofs of a level, over `arity` proofs each; two at a time where there is memory for two.
-    fn level(
+    /// Proofs of a level, over `arity` proofs each.
+    fn level<'a>(
         &self,
         step: Step,
-        proofs: &[Proof<SC>],
+        proofs: &'a [Proof<SC>],
         arity: usize,
         progress: &(impl Fn(&AggregationStep) + Sync),
     ) -> eyre::Result<Vec<Proof<SC>>> {
+        let prepare = |_, queue: Queue<&'a [Proof<SC>]>| {
+            proofs.chunks(arity).enumerate().for_each(|(index, children)| queue.push(index, children));
+            Ok(())
+        };
+        let threads = Threads { lanes: 1, workers: self.at_once() };
+        Ok(pipeline(threads, prepare, |children| self.node(step, children, progress))?.1)
+    }
+
+    /// One proof over `children`.
+    fn node(
+        &self,
+        step: Step,
+        children: &[Proof<SC>],
+        progress: &(impl Fn(&AggregationStep) + Sync),
+    ) -> eyre::Result<Proof<SC>> {
         let (prover, kind): (&(dyn Level + Sync), _) = match step {
             Step::Leaf => (&self.leaf, ChildVkKind::App),
             Step::InternalForLeaf => (&self.internal_for_leaf, ChildVkKind::Standard),
             Step::InternalRecursive => (&self.internal_recursive, ChildVkKind::Standard),
             Step::Again | Step::Wrap => (&self.internal_recursive, ChildVkKind::RecursiveSelf),
         };
-        let prove = |children: &[Proof<SC>]| {
-            let start = Instant::now();
-            let proof = prover.prove_node(children, kind)?;
-            progress(&AggregationStep { level: step.name(), children: children.len(), proving: start.elapsed() });
-            eyre::Ok(proof)
-        };
-        let nodes: Vec<&[Proof<SC>]> = proofs.chunks(arity).collect();
-        let at_once = if self.budget < ROOM_FOR_BOTH { 1 } else { 2 };
-        let pairs = nodes.chunks(at_once).map(|nodes| {
-            thread::scope(|scope| {
-                let threads: Vec<_> = nodes[1..].iter().map(|node| scope.spawn(|| prove(node))).collect();
-                let first = prove(nodes[0]);
-                let others =
-                    threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-                std::iter::once(first).chain(others).collect::<eyre::Result<Vec<_>>>()
-            })
-        });
-        Ok(pairs.collect::<eyre::Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let start = Instant::now();
+        let proof = prover.prove_node(children, kind)?;
+        progress(&AggregationStep { level: step.name(), children: children.len(), proving: start.elapsed() });
+        Ok(proof)
     }
 }
 
-/// Does `work` with chunks of `size` items in their order, which come with their numbers and how many there are, in any order.
-fn in_chunks<T, E>(
-    items: Receiver<(usize, usize, T)>,
-    size: usize,
-    mut work: impl FnMut(Vec<T>) -> Result<(), E>,
-) -> Result<(), E> {
-    let (mut waiting, mut next) = (BTreeMap::new(), 0);
+/// Hands on chunks of `size` items with their numbers as soon as each is whole; items come with their numbers and how many there are, in any order.
+fn in_chunks<T>(items: &Receiver<(usize, usize, T)>, size: usize, mut hand_on: impl FnMut(usize, Vec<T>)) {
+    let mut chunks: BTreeMap<usize, BTreeMap<usize, T>> = BTreeMap::new();
     for (index, all, item) in items {
-        waiting.insert(index, item);
-        while next < all && (next..all.min(next + size)).all(|index| waiting.contains_key(&index)) {
-            let later = waiting.split_off(&all.min(next + size));
-            work(std::mem::replace(&mut waiting, later).into_values().collect())?;
-            next += size;
+        let number = index / size;
+        let chunk = chunks.entry(number).or_default();
+        chunk.insert(index, item);
+        if chunk.len() == size.min(all - number * size) {
+            hand_on(number, chunks.remove(&number).into_iter().flatten().map(|(_, item)| item).collect());
         }
     }
-    Ok(())
 }
 
 /// What a level's proofs verify.
@@ -428,22 +436,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_done_as_soon_as_they_are_there() {
-        let order = [3, 0, 5, 4, 1, 2, 6];
+    fn chunks_are_handed_on_as_soon_as_they_are_whole() {
+        let order = [3, 0, 5, 4, 6, 1, 2];
         let (sender, items) = channel();
         order.iter().for_each(|item| sender.send((*item, order.len(), *item)).unwrap());
         drop(sender);
         let mut chunks = vec![];
-        in_chunks(items, 3, |chunk| {
-            chunks.push(chunk);
-            Ok::<_, ()>(())
-        })
-        .unwrap();
-        assert_eq!(chunks, [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+        in_chunks(&items, 3, |index, chunk| chunks.push((index, chunk)));
+        assert_eq!(chunks, [(1, vec![3, 4, 5]), (2, vec![6]), (0, vec![0, 1, 2])]);
         // when the items end early, so does this
         let (sender, items) = channel();
         [0, 1].iter().for_each(|item| sender.send((*item, 4, *item)).unwrap());
         drop(sender);
-        assert_eq!(in_chunks(items, 2, Err), Err(vec![0, 1]));
+        let mut chunks = vec![];
+        in_chunks(&items, 2, |index, chunk| chunks.push((index, chunk)));
+        assert_eq!(chunks, [(0, vec![0, 1])]);
     }
 }

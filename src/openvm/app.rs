@@ -259,6 +259,8 @@ where
         input: StdIn,
         ended: impl Fn(&SegmentReport, &Proof<SC>) + Sync,
     ) -> Result<ContinuationVmProof<SC>, ProveError> {
+        // the first proof comes after executions and traces, which take longer than a card keeps its clocks
+        let _warm = self.device.keep_warm();
         let input: Streams<F> = input.into();
         let segments = self.segments(input.clone())?;
         let execution = self.execution(&input, &segments);

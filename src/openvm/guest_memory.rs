@@ -16,6 +16,8 @@ use openvm_circuit::{
 };
 use rayon::prelude::*;
 
+use super::mapped::written_bytes;
+
 /// Bytes that one task reads or copies.
 const TASK_BYTES: usize = 64 * PAGE_SIZE;
 
@@ -51,6 +53,7 @@ fn bytes_to_chunk(config: &AddressSpaceHostConfig, cell: u32) -> usize {
 
 /// Bytes up to the end of the last page that is not zero.
 fn used_bytes(space: &[u8]) -> usize {
+    let space = &space[..written_bytes(space).unwrap_or(space.len())];
     // a page at a time without branches, so that it takes the width of the machine's vectors
     let is_used = |page: &[u8]| page.iter().fold(0, |bits, byte| bits | byte) != 0;
     let Some(task) = space.par_chunks(TASK_BYTES).position_last(|task| task.chunks(PAGE_SIZE).any(is_used)) else {

@@ -31,6 +31,7 @@ mod builder;
 mod guest_memory;
 mod huge_pages;
 mod lanes;
+mod mapped;
 mod pipeline;
 mod preflight;
 mod segments;
