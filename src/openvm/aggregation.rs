@@ -1,7 +1,6 @@
 //! Aggregation on the device: leaf proofs over app proofs, internal proofs over those, until one is left.
 //!
-//! Upstream's circuits and their trace generation are used as they are; what they ask of a backend is implemented here by letting the CPU
-//! backend generate the traces.
+//! Upstream's circuits are used as they are; the traces of the verifier are made in `recursion`, the few others by the CPU backend.
 
 use std::{
     collections::BTreeMap,
@@ -26,22 +25,13 @@ use openvm_continuations::{
     prover::{ChildVkKind, InnerAggregationProver},
 };
 use openvm_cpu_backend::CpuBackend;
-use openvm_recursion_circuit::{
-    batch_constraint::{commit_child_vk, expr_eval::CachedTraceRecord},
-    system::{
-        check_param_compatibility, CachedTraceCtx, VerifierConfig, VerifierExternalData, VerifierSubCircuit,
-        VerifierTraceGen,
-    },
-};
+use openvm_recursion_circuit::system::check_param_compatibility;
 use openvm_sdk::{
     config::{AggregationSystemParams, AggregationTreeConfig, MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
     StdIn,
 };
 use openvm_stark_backend::{
-    keygen::types::MultiStarkVerifyingKey,
-    proof::Proof,
-    prover::{AirProvingContext, CommittedTraceData},
-    EngineDeviceCtx, FiatShamirTranscript, StarkEngine, SystemParams, TranscriptHistory,
+    keygen::types::MultiStarkVerifyingKey, proof::Proof, prover::AirProvingContext, SystemParams,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
 use openvm_verify_stark_host::{
@@ -51,8 +41,9 @@ use openvm_verify_stark_host::{
 };
 
 use super::{
-    builder::{committed_elsewhere, to_device},
+    builder::to_device,
     pipeline::{pipeline, Queue, Threads},
+    recursion::DeviceVerifier,
     AppProver, Engine, HostEngine, SegmentReport,
 };
 use crate::{gpu::Gpu, WgpuBackend, WgpuDevice};
@@ -61,7 +52,7 @@ type SC = BabyBearPoseidon2Config;
 type HostBackend = CpuBackend<SC>;
 
 /// Upstream's prover of an aggregation level with up to `N` children, on the device.
-pub type InnerProver<const N: usize> = InnerAggregationProver<WgpuBackend, VerifierSubCircuit<N>, InnerTraceGenImpl>;
+pub type InnerProver<const N: usize> = InnerAggregationProver<WgpuBackend, DeviceVerifier<N>, InnerTraceGenImpl>;
 
 /// Aggregates app proofs of one VM into one STARK proof, for programs without deferrals; upstream's `AggProver` with all its levels on the
 /// default GPU.
@@ -370,60 +361,6 @@ impl InnerTraceGen<WgpuBackend, Gpu> for InnerTraceGenImpl {
                 &(),
             );
         all_to_device(gpu, host)
-    }
-}
-
-impl<const N: usize> VerifierTraceGen<WgpuBackend, SC, Gpu> for VerifierSubCircuit<N> {
-    fn new(child_vk: Arc<MultiStarkVerifyingKey<SC>>, config: VerifierConfig) -> Self {
-        Self::new_with_options(child_vk, config)
-    }
-
-    fn commit_child_vk<E: StarkEngine<SC = SC, PB = WgpuBackend>>(
-        &self,
-        engine: &E,
-        child_vk: &MultiStarkVerifyingKey<SC>,
-    ) -> CommittedTraceData<WgpuBackend>
-    where
-        Gpu: From<EngineDeviceCtx<E>>,
-    {
-        commit_child_vk(engine, child_vk, true)
-    }
-
-    fn cached_trace_record(&self, child_vk: &MultiStarkVerifyingKey<SC>) -> CachedTraceRecord {
-        VerifierTraceGen::<HostBackend, SC, ()>::cached_trace_record(self, child_vk)
-    }
-
-    fn generate_proving_ctxs<TS: FiatShamirTranscript<SC> + TranscriptHistory<F = F, State = [F; 16]>>(
-        &self,
-        child_vk: &MultiStarkVerifyingKey<SC>,
-        cached: CachedTraceCtx<WgpuBackend>,
-        proofs: &[Proof<SC>],
-        external_data: &mut VerifierExternalData,
-        gpu: &Gpu,
-        transcript: TS,
-    ) -> Option<Vec<AirProvingContext<WgpuBackend>>> {
-        let (host_cached, mut committed) = match cached {
-            CachedTraceCtx::Records(records) => (CachedTraceCtx::Records(records), None),
-            CachedTraceCtx::PcsData(data) => {
-                let stand_in = committed_elsewhere(data.commitment, data.height());
-                (CachedTraceCtx::PcsData(stand_in), Some(data))
-            }
-        };
-        let host: Vec<AirProvingContext<HostBackend>> = VerifierTraceGen::<HostBackend, SC, ()>::generate_proving_ctxs(
-            self,
-            child_vk,
-            host_cached,
-            proofs,
-            external_data,
-            &(),
-            transcript,
-        )?;
-        let contexts = host.into_iter().map(|context| {
-            let cached = context.cached_mains.iter().map(|_| committed.take().expect("one AIR has the cached trace"));
-            let cached = cached.collect();
-            to_device(gpu, context, cached)
-        });
-        Some(contexts.collect())
     }
 }
 

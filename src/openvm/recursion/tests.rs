@@ -1,0 +1,79 @@
+use openvm_recursion_circuit::batch_constraint::commit_child_vk;
+use openvm_stark_backend::{
+    p3_matrix::Matrix,
+    test_utils::{
+        test_system_params_small, CachedFixture11, FibFixture, InteractionsFixture11, PreprocessedAndCachedFixture,
+        TestFixture,
+    },
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{
+    default_duplex_sponge_recorder, BabyBearPoseidon2CpuEngine, DuplexSponge,
+};
+
+use super::*;
+
+const MOST: usize = 4;
+
+/// Traces of a circuit that verifies `count` proofs of a fixture, here and by upstream, equal cell by cell.
+fn check<Fx: TestFixture<SC>>(params: (usize, usize, usize), fixture: Fx, count: usize) {
+    let params = test_system_params_small(params.0, params.1, params.2);
+    let engine = BabyBearPoseidon2CpuEngine::<DuplexSponge>::new(params);
+    let (vk, proof) = fixture.keygen_and_prove(&engine);
+    let proofs = vec![proof; count];
+    let here = DeviceVerifier::<MOST>::new(Arc::new(vk.clone()), VerifierConfig::default());
+    let cached: CommittedTraceData<HostBackend> = commit_child_vk(&engine, &vk, true);
+    let sponge = default_duplex_sponge_recorder();
+    let expected = VerifierTraceGen::<HostBackend, SC, ()>::generate_proving_ctxs_base(
+        &here.circuit,
+        &vk,
+        CachedTraceCtx::PcsData(cached),
+        &proofs,
+        &(),
+        sponge.clone(),
+    );
+    let preflights: Vec<_> = proofs.iter().map(|proof| here.preflight(sponge.clone(), &vk, proof)).collect();
+    let heights: Vec<usize> = expected.iter().map(|context| context.common_main.height()).collect();
+    // by themselves, as high as they have to be, and one row short
+    for (heights, fits) in [(None, true), (Some(heights.clone()), true), (Some(shorter(heights)), false)] {
+        let external = VerifierExternalData {
+            poseidon2_compress_inputs: &vec![],
+            poseidon2_permute_inputs: &vec![],
+            range_check_inputs: &vec![],
+            power_check_inputs: &vec![],
+            required_heights: heights.as_deref(),
+            final_transcript_state: None,
+        };
+        let made = here.traces(&vk, None, &proofs, &preflights, &external, |_, contexts| contexts);
+        assert_eq!(made.is_some(), fits);
+        let Some(made) = made else { continue };
+        let made: HostContexts = made.into_iter().flatten().collect();
+        assert_eq!(made.len(), expected.len());
+        for (air, (made, expected)) in made.iter().zip(&expected).enumerate() {
+            assert_eq!(made.public_values, expected.public_values, "AIR {air}");
+            assert_eq!(made.common_main.width, expected.common_main.width, "AIR {air}");
+            assert!(made.common_main.values == expected.common_main.values, "AIR {air}");
+        }
+    }
+}
+
+/// The heights with that of the Merkle paths halved.
+fn shorter(mut heights: Vec<usize>) -> Vec<usize> {
+    let highest = heights.iter().enumerate().max_by_key(|(_, height)| **height).expect("a circuit has AIRs").0;
+    heights[highest] /= 2;
+    heights
+}
+
+#[test]
+fn traces_are_upstreams() {
+    check((2, 8, 3), FibFixture::new(0, 1, 1 << 5), 1);
+    check((3, 5, 3), FibFixture::new(0, 1, 1), 2);
+    check((2, 8, 3), InteractionsFixture11, MOST);
+}
+
+#[test]
+fn traces_of_several_commitments_are_upstreams() {
+    let config = || SC::default_from_params(test_system_params_small(2, 8, 3));
+    check((2, 8, 3), CachedFixture11::new(config()), 3);
+    let sels: Vec<bool> = (0..1 << 5).map(|row| row % 3 == 0).collect();
+    check((2, 8, 3), PreprocessedAndCachedFixture::new(sels, config(), 4), 1);
+}
