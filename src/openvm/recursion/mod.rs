@@ -137,7 +137,7 @@ impl<const N: usize> DeviceVerifier<N> {
         ];
         let (heights, last_heights) = split(external.required_heights, &air_counts);
         let all = (child_vk, proofs, preflights);
-        let modules: [&(dyn Fn(Option<&[usize]>) -> Option<HostContexts> + Sync); 6] = [
+        let modules: [Module; 6] = [
             &|heights| upstream(&self.batch_constraint, all, &(records, powers.clone()), heights),
             &|heights| self.transcript.generate(child_vk, proofs, preflights, external, heights),
             &|heights| {
@@ -161,6 +161,9 @@ impl<const N: usize> DeviceVerifier<N> {
         Some(made)
     }
 }
+
+/// Makes a module's traces, of the heights that they shall have.
+type Module<'a> = &'a (dyn Fn(Option<&[usize]>) -> Option<HostContexts> + Sync);
 
 /// The traces of a module as upstream makes them.
 fn upstream<'a, M: TraceGenModule<openvm_recursion_circuit::system::GlobalCtxCpu, HostBackend>>(
