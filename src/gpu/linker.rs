@@ -43,6 +43,15 @@ const MODULES: &[(&str, &str)] = &[
     ("gkr/round_poly", include_str!("../../wgsl/gkr/round_poly.wgsl")),
     ("gkr/fraction", include_str!("../../wgsl/gkr/fraction.wgsl")),
     ("gkr/numerator", include_str!("../../wgsl/gkr/numerator.wgsl")),
+    ("openvm/row", include_str!("../../wgsl/openvm/row.wgsl")),
+    ("openvm/counts", include_str!("../../wgsl/openvm/counts.wgsl")),
+    ("openvm/alu_adapter", include_str!("../../wgsl/openvm/alu_adapter.wgsl")),
+    ("openvm/less_than_core", include_str!("../../wgsl/openvm/less_than_core.wgsl")),
+    ("openvm/load_store_adapter", include_str!("../../wgsl/openvm/load_store_adapter.wgsl")),
+    ("openvm/branch_adapter", include_str!("../../wgsl/openvm/branch_adapter.wgsl")),
+    ("openvm/write_adapter", include_str!("../../wgsl/openvm/write_adapter.wgsl")),
+    ("openvm/mul_adapter", include_str!("../../wgsl/openvm/mul_adapter.wgsl")),
+    ("openvm/mul_core", include_str!("../../wgsl/openvm/mul_core.wgsl")),
 ];
 
 /// Links `source` with all that it imports.

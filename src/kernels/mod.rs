@@ -8,6 +8,8 @@ pub mod gkr;
 pub mod merkle;
 pub mod ntt;
 pub(crate) mod openings;
+#[cfg(feature = "openvm")]
+pub mod openvm;
 pub mod poseidon2;
 pub mod powers;
 pub mod rap;

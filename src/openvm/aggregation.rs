@@ -14,7 +14,10 @@ use std::{
 };
 
 use openvm_circuit::{
-    arch::{ContinuationVmProof, Executor, MeteredExecutor, PreflightExecutor, VmBuilder, VmExecutionConfig},
+    arch::{
+        ContinuationVmProof, Executor, MatrixRecordArena, MeteredExecutor, PreflightExecutor, VmBuilder,
+        VmExecutionConfig,
+    },
     system::memory::{merkle::public_values::UserPublicValuesProof, CHUNK},
 };
 use openvm_continuations::{
@@ -44,7 +47,7 @@ use super::{
     builder::to_device,
     pipeline::{pipeline, Queue, Threads},
     recursion::DeviceVerifier,
-    AppProver, Engine, HostEngine, SegmentReport,
+    AppProver, ChipRecords, Engine, HostEngine, SegmentReport,
 };
 use crate::{gpu::Gpu, WgpuBackend, WgpuDevice};
 
@@ -117,8 +120,7 @@ impl AggregationProver {
     /// What the verifier compares the aggregated proof's public values with.
     pub fn baseline<B>(&self, app: &AppProver<B>) -> VerificationBaseline
     where
-        B: VmBuilder<HostEngine>,
-        B::RecordArena: Send + 'static,
+        B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
         B::SystemChipInventory: 'static,
     {
         VerificationBaseline {
@@ -164,12 +166,11 @@ impl AggregationProver {
         progress: impl Fn(&AggregationStep) + Sync,
     ) -> eyre::Result<(ContinuationVmProof<SC>, VmStarkProof)>
     where
-        B: VmBuilder<HostEngine> + Clone + Send + Sync + 'static,
+        B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Send + Sync + 'static,
         B::VmConfig: Send + Sync + 'static,
-        B::RecordArena: Send + 'static,
         B::SystemChipInventory: 'static,
         <B::VmConfig as VmExecutionConfig<F>>::Executor:
-            Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, B::RecordArena>,
+            Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
     {
         let _warm = self.gpu.keep_warm();
         if self.at_once() < 2 {

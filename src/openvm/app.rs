@@ -2,14 +2,15 @@
 
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use openvm_circuit::{
     arch::{
         execution_mode::metered::segment_ctx::Segment, instructions::exe::VmExe, ContinuationVmProof, Executor,
-        MeteredExecutor, PreflightExecutor, Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder,
-        VmExecutionConfig,
+        MatrixRecordArena, MeteredExecutor, PreflightExecutor, Streams, SystemConfig, VirtualMachine,
+        VirtualMachineError, VmBuilder, VmExecutionConfig,
     },
     system::program::trace::compute_exe_commit_from_mem_config,
 };
@@ -24,9 +25,11 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Dig
 
 use super::{
     lanes::{share, DevicePk, Execution, Job},
+    machine::DeviceChips,
     pipeline::pipeline,
+    preflight::AirRecords,
+    records::{ChipRecords, Pool},
     segments::{available_memory, Options},
-    team::Threads,
     untrusted::{caught, check_exe, sdk as sdk_error},
     Engine, HostEngine, WgpuSdkOf, WgpuVmBuilder,
 };
@@ -37,8 +40,7 @@ type SC = BabyBearPoseidon2Config;
 /// Proves executions of one program; upstream's `AppProver`, with errors where that panics and the host's work beside the device's.
 pub struct AppProver<B = SdkVmCpuBuilder>
 where
-    B: VmBuilder<HostEngine>,
-    B::RecordArena: Send + 'static,
+    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
     B::SystemChipInventory: 'static,
 {
     /// Meters executions; those who prepare segments have VMs of their own.
@@ -50,8 +52,9 @@ where
     program: CommittedTraceData<WgpuBackend>,
     device: WgpuDevice,
     options: Options,
-    /// Nothing where there is one thread.
-    team: Option<Threads<B::RecordArena>>,
+    chips: Arc<DeviceChips>,
+    /// Memory for records, kept from proof to proof.
+    pool: Pool,
 }
 
 /// What went wrong, and where.
@@ -114,8 +117,7 @@ pub struct SegmentReport {
 
 impl<B> AppProver<B>
 where
-    B: VmBuilder<HostEngine>,
-    B::RecordArena: Send + 'static,
+    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
     B::SystemChipInventory: 'static,
 {
     /// The VM.
@@ -147,12 +149,11 @@ where
 
 impl<B> AppProver<B>
 where
-    B: VmBuilder<HostEngine> + Clone + Send + Sync + 'static,
+    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Send + Sync + 'static,
     B::VmConfig: Send + Sync + 'static,
-    B::RecordArena: Send + 'static,
     B::SystemChipInventory: 'static,
     <B::VmConfig as VmExecutionConfig<F>>::Executor:
-        Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, B::RecordArena>,
+        Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
 {
     /// A prover of `executable` on the default GPU, with the SDK's key, which is generated at the first use.
     ///
@@ -186,15 +187,16 @@ where
         check_exe(&exe, pk.vm_config.as_ref(), device.params())?;
         let pk_on_device = device.transport_pk_to_device(&pk.vm_pk);
         let (engine, builder) = (Engine::from_device(device.clone()), WgpuVmBuilder::new(host.clone()));
+        let uploads = builder.uploads().clone();
         let vm = VirtualMachine::new(engine, builder, pk.vm_config.clone(), share(&pk_on_device))?;
         // what the VM cannot execute is known now
         caught(|| vm.preflight_interpreter(&exe).map(|_| ()))
             .map_err(|reason| sdk_error(format!("not a program for this VM: {reason}")))?
             .map_err(VirtualMachineError::from)?;
         let program = vm.commit_program_on_device(&exe.program);
-        let threads = rayon::current_num_threads();
-        let team = (threads > 1).then(|| Threads::start(threads, &host, vm.config()));
-        Ok(Self { vm, host, pk: pk_on_device, exe, program, device, options: Options::default(), team })
+        let chips = uploads.chips().expect("a machine was built");
+        let (options, pool) = (Options::default(), Pool::default());
+        Ok(Self { vm, host, pk: pk_on_device, exe, program, device, options, chips, pool })
     }
 
     /// Proves up to `proofs` segments at once, as far as the device's memory allows. By default two, or one where there are few threads or
@@ -212,8 +214,8 @@ where
     /// Executes up to `segments` segments and prepares them at once, each on a thread with a VM of its own. By default as many as half of
     /// rayon's threads, as far as half of the host's memory holds them, and one where there are fewer than four threads.
     ///
-    /// Each thread holds the records and traces of a segment in the host's memory: 4 bytes a cell, so 0.8 GB for a segment of 0.2 G
-    /// cells. Traces are made when the device has room for the segment's proof, records before.
+    /// Each thread holds the records of a segment in the host's memory, 50 bytes an instruction, and those of chips that make their traces on
+    /// the host, 4 bytes a cell. Traces are made when the device has room for the segment's proof, records before.
     ///
     /// # Panics
     ///
@@ -273,7 +275,11 @@ where
             ended(&report, &proof);
             Ok(proof)
         };
-        let (ends, per_segment) = pipeline(threads, |lane, queue| execution.prepare(lane, &queue), prove)?;
+        let (ends, per_segment) = thread::scope(|scope| {
+            // beside the first segments' executions
+            scope.spawn(|| device.gpu().compile_ahead(execution.kernels()));
+            pipeline(threads, |lane, queue| execution.prepare(lane, &queue), prove)
+        })?;
         let user_public_values = ends.into_iter().flatten().next().expect("a lane has done the last segment");
         Ok(ContinuationVmProof { per_segment, user_public_values })
     }
@@ -288,6 +294,14 @@ where
         Ok(segments)
     }
 
+    /// What is known of the AIRs' records.
+    fn airs(&self) -> Vec<AirRecords> {
+        let airs = &self.pk.per_air;
+        let widths = airs.iter().map(|air| air.vk.params.width.main_width());
+        let kernels = self.chips.kernels_by_air(airs.len());
+        widths.zip(kernels).map(|(width, kernel)| AirRecords { width, kernel }).collect()
+    }
+
     fn execution<'a>(&'a self, input: &'a Streams<F>, segments: &'a [Segment]) -> Execution<'a, B> {
         Execution {
             host: &self.host,
@@ -299,7 +313,9 @@ where
             input,
             segments,
             lanes: 1,
-            team: self.team.as_ref().map(Threads::team),
+            airs: self.airs(),
+            tables: self.chips.tables(),
+            pool: &self.pool,
         }
     }
 }

@@ -1,12 +1,12 @@
-//! A virtual machine that generates its traces on the host and proves them on the device.
+//! A virtual machine whose traces are proved on the device.
 //!
-//! Every chip of the CPU machine stands behind a chip that hands the traces on, so any machine that the CPU backend can build, extensions
-//! of users included, proves here without a change.
+//! Every chip of the CPU machine stands behind a chip that makes its trace on the device, where there is a kernel for that, or hands the
+//! host's trace on. So any machine that the CPU backend can build, extensions of users included, proves here without a change.
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use openvm_circuit::{
-    arch::{AirInventory, ChipInventory, ChipInventoryError, VmBuilder, VmChipComplex},
+    arch::{AirInventory, ChipInventory, ChipInventoryError, MatrixRecordArena, VmBuilder, VmChipComplex},
     primitives::Chip,
     system::poseidon2::Poseidon2PeripheryChip,
 };
@@ -25,13 +25,17 @@ use p3_baby_bear::Poseidon2BabyBear;
 use p3_field::PrimeCharacteristicRing;
 
 use super::{
+    machine::DeviceChips,
+    records::{ChipRecords, DenseRecords},
     system::{DeviceSystem, Hashes},
-    team::Shared,
     HostEngine,
 };
 use crate::{
     gpu::{DeviceMatrix, Gpu},
-    kernels::transpose::upload_row_major,
+    kernels::{
+        openvm::{fill_trace, Counts},
+        transpose::upload_row_major,
+    },
     transcript::SpongeTranscript,
     WgpuBackend, WgpuEngine,
 };
@@ -74,22 +78,29 @@ pub(super) struct Uploads(Arc<Mutex<Link>>);
 struct Link {
     /// What traces are charged to: chips get no more than the machine's GPU, long before there is a segment.
     gpu: Option<Gpu>,
-    /// What the machine gives to a team of threads.
-    shared: Option<Arc<Shared>>,
+    /// Where the segment's lookups are counted on the device.
+    counts: Option<Arc<Counts>>,
+    chips: Option<Arc<DeviceChips>>,
 }
 
 impl Uploads {
-    /// Does `work` with uploads through `gpu`.
-    pub(super) fn through<T>(&self, gpu: Gpu, work: impl FnOnce() -> T) -> T {
-        self.lock().gpu = Some(gpu);
+    /// Does `work` with uploads through `gpu` and lookups counted in `counts`.
+    pub(super) fn through<T>(&self, gpu: Gpu, counts: Option<Counts>, work: impl FnOnce() -> T) -> T {
+        {
+            let mut link = self.lock();
+            link.gpu = Some(gpu);
+            link.counts = counts.map(Arc::new);
+        }
         let result = work();
-        self.lock().gpu = None;
+        let mut link = self.lock();
+        link.gpu = None;
+        link.counts = None;
         result
     }
 
-    /// What the machine that was built last gives to a team.
-    pub(super) fn shared(&self) -> Option<Arc<Shared>> {
-        self.lock().shared.clone()
+    /// What the machine that was built last has on the device.
+    pub(super) fn chips(&self) -> Option<Arc<DeviceChips>> {
+        self.lock().chips.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Link> {
@@ -100,12 +111,11 @@ impl Uploads {
 impl<TS, B> VmBuilder<WgpuEngine<TS>> for WgpuVmBuilder<B>
 where
     TS: SpongeTranscript + From<Poseidon2BabyBear<16>>,
-    B: VmBuilder<HostEngine>,
-    B::RecordArena: 'static,
+    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
     B::SystemChipInventory: 'static,
 {
     type VmConfig = B::VmConfig;
-    type RecordArena = B::RecordArena;
+    type RecordArena = ChipRecords;
     type SystemChipInventory = DeviceSystem<B::SystemChipInventory>;
 
     fn create_chip_complex(
@@ -121,12 +131,12 @@ where
         let chips = Arc::new(host.inventory);
         let hasher = chips.chips().iter().position(|chip| chip.as_any().is::<Arc<Poseidon2PeripheryChip<F>>>());
         let hashes = Hashes::default();
-        let shared = Arc::new(Shared::new(&chips));
-        self.uploads.lock().shared = Some(shared.clone());
+        let on_device = Arc::new(DeviceChips::of(&chips));
+        self.uploads.lock().chips = Some(on_device.clone());
         for index in 0..chips.chips().len() {
             let hashes = (Some(index) == hasher).then(|| hashes.clone());
-            let (chips, shared) = (chips.clone(), shared.clone());
-            inventory.add_periphery_chip(DeviceChip { chips, shared, index, hashes, target: target.clone() });
+            let (chips, on_device) = (chips.clone(), on_device.clone());
+            inventory.add_periphery_chip(DeviceChip { chips, on_device, index, hashes, target: target.clone() });
         }
         let system = DeviceSystem::new(host.system, target, hashes, hasher.is_some());
         Ok(VmChipComplex { system, inventory })
@@ -144,31 +154,56 @@ impl Target {
     pub(super) fn gpu(&self) -> Gpu {
         self.uploads.lock().gpu.as_ref().unwrap_or(&self.gpu).clone()
     }
+
+    fn counts(&self) -> Option<Arc<Counts>> {
+        self.uploads.lock().counts.clone()
+    }
 }
 
 /// A chip of the CPU machine, with its traces on the device.
-struct DeviceChip<RA> {
-    chips: Arc<ChipInventory<SC, RA, HostBackend>>,
-    shared: Arc<Shared>,
+struct DeviceChip {
+    chips: Arc<ChipInventory<SC, MatrixRecordArena<F>, HostBackend>>,
+    on_device: Arc<DeviceChips>,
     index: usize,
     /// What the memory asks of the chip, if it is that which hashes it.
     hashes: Option<Hashes>,
     target: Target,
 }
 
-impl<RA> DeviceChip<RA> {
-    fn on_host(&self, records: RA) -> AirProvingContext<HostBackend> {
+impl DeviceChip {
+    /// The trace that the host's chip makes; a lookup table with what the device has counted.
+    fn on_host(&self, records: MatrixRecordArena<F>) -> AirProvingContext<WgpuBackend> {
         let chip = &self.chips.chips()[self.index];
-        match (&self.hashes, chip.as_any().downcast_ref::<Arc<Poseidon2PeripheryChip<F>>>()) {
+        let context = match (&self.hashes, chip.as_any().downcast_ref::<Arc<Poseidon2PeripheryChip<F>>>()) {
             (Some(hashes), Some(hasher)) => hashes.trace(hasher),
             _ => chip.generate_proving_ctx(records),
+        };
+        let gpu = self.target.gpu();
+        let mut context = to_device(&gpu, context, vec![]);
+        if let (Some(table), Some(counts)) = (self.on_device.table(self.index), self.target.counts()) {
+            let trace = &context.common_main;
+            if let Err(error) = trace.check().and_then(|()| counts.add_to(&gpu, table, trace)) {
+                context.common_main = DeviceMatrix::failed(trace.height(), trace.width(), error);
+            }
         }
+        context
+    }
+
+    fn on_device(&self, records: &DenseRecords) -> AirProvingContext<WgpuBackend> {
+        let (gpu, kernel) = (self.target.gpu(), records.kernel());
+        let counts = self.target.counts().expect("lookups of chips on the device are counted");
+        let common_main = fill_trace(&gpu, kernel, &records.parts(), &counts)
+            .unwrap_or_else(|error| DeviceMatrix::failed(1, kernel.columns, error));
+        AirProvingContext { cached_mains: vec![], common_main, public_values: vec![] }
     }
 }
 
-impl<RA> Chip<RA, WgpuBackend> for DeviceChip<RA> {
-    fn generate_proving_ctx(&self, records: RA) -> AirProvingContext<WgpuBackend> {
-        self.shared.take(self.index).unwrap_or_else(|| to_device(&self.target.gpu(), self.on_host(records), vec![]))
+impl Chip<ChipRecords, WgpuBackend> for DeviceChip {
+    fn generate_proving_ctx(&self, records: ChipRecords) -> AirProvingContext<WgpuBackend> {
+        match records.into_parts() {
+            Ok(records) => self.on_device(&records),
+            Err(matrix) => self.on_host(matrix),
+        }
     }
 
     fn constant_trace_height(&self) -> Option<usize> {
@@ -184,24 +219,14 @@ pub(super) fn to_device(
     context: AirProvingContext<HostBackend>,
     cached_mains: Vec<CommittedTraceData<WgpuBackend>>,
 ) -> AirProvingContext<WgpuBackend> {
-    let (context, rows) = upload(gpu, context, cached_mains);
-    // gigabytes in all, which the system takes its time to take back: 60 ms each
-    rayon::spawn(|| drop(rows));
-    context
-}
-
-/// As [`to_device`]; also returns the memory of the trace.
-pub(super) fn upload(
-    gpu: &Gpu,
-    context: AirProvingContext<HostBackend>,
-    cached_mains: Vec<CommittedTraceData<WgpuBackend>>,
-) -> (AirProvingContext<WgpuBackend>, Vec<F>) {
     assert_eq!(context.cached_mains.len(), cached_mains.len(), "cached mains of an AIR");
     let height = context.common_main.height();
     let RowMajorMatrix { values: rows, width, .. } = context.common_main;
     let common_main =
         upload_row_major(gpu, &rows, width, "trace").unwrap_or_else(|error| DeviceMatrix::failed(height, width, error));
-    (AirProvingContext { cached_mains, common_main, public_values: context.public_values }, rows)
+    // gigabytes in all, which the system takes its time to take back: 60 ms each
+    rayon::spawn(|| drop(rows));
+    AirProvingContext { cached_mains, common_main, public_values: context.public_values }
 }
 
 /// What host trace generation gets in place of a trace that is committed on the device: a trace of zeros of the same height, with the

@@ -13,9 +13,9 @@ use std::{
 use openvm_circuit::{
     arch::{
         execution_mode::metered::segment_ctx::Segment, hasher::poseidon2::vm_poseidon2_hasher,
-        instructions::exe::VmExe, Arena, ExecutionError, Executor, PreflightExecutionOutput, PreflightExecutor,
-        Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder, VmExecutionConfig, VmExecutor,
-        VmInstance, VmState,
+        instructions::exe::VmExe, ExecutionError, Executor, MatrixRecordArena, PreflightExecutionOutput,
+        PreflightExecutor, Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder, VmExecutionConfig,
+        VmExecutor, VmInstance, VmState,
     },
     system::memory::{merkle::public_values::UserPublicValuesProof, online::GuestMemory, CHUNK},
 };
@@ -27,12 +27,13 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use super::{
     builder::Uploads,
     pipeline::Queue,
-    preflight::preflight,
-    team::{Records, Team},
+    preflight::{preflight, AirRecords},
+    records::{ChipRecords, Pool},
     Engine, HostEngine, ProveError, SegmentReport, WgpuVmBuilder,
 };
 use crate::{
-    gpu::{Admission, Gpu},
+    gpu::{Admission, KernelDecl},
+    kernels::openvm::{Counts, Tables},
     memory::ProofShape,
     WgpuBackend, WgpuDevice,
 };
@@ -42,7 +43,7 @@ type State = VmState<F, GuestMemory>;
 type Instance<B> = VmInstance<Engine, WgpuVmBuilder<B>>;
 
 /// An execution whose segments are known; what its lanes share.
-pub(super) struct Execution<'a, B: VmBuilder<HostEngine>> {
+pub(super) struct Execution<'a, B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>> {
     pub host: &'a B,
     pub vm_config: &'a B::VmConfig,
     pub device: &'a WgpuDevice,
@@ -52,8 +53,11 @@ pub(super) struct Execution<'a, B: VmBuilder<HostEngine>> {
     pub input: &'a Streams<F>,
     pub segments: &'a [Segment],
     pub lanes: usize,
-    /// Who makes traces beside the lanes.
-    pub team: Option<&'a Team<B::RecordArena>>,
+    /// Memory for records.
+    pub pool: &'a Pool,
+    pub airs: Vec<AirRecords>,
+    /// The lookup tables that chips on the device count in.
+    pub tables: Option<Tables>,
 }
 
 /// A segment that is ready to be proved, with room for its proof.
@@ -67,11 +71,10 @@ pub(super) struct Job {
 
 impl<B> Execution<'_, B>
 where
-    B: VmBuilder<HostEngine> + Clone + Sync,
+    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Sync,
     B::VmConfig: Sync,
-    B::RecordArena: Send + 'static,
     B::SystemChipInventory: 'static,
-    <B::VmConfig as VmExecutionConfig<F>>::Executor: Executor<F> + PreflightExecutor<F, B::RecordArena>,
+    <B::VmConfig as VmExecutionConfig<F>>::Executor: Executor<F> + PreflightExecutor<F, ChipRecords>,
 {
     /// Prepares the segments `lane`, `lane + lanes`, ..; returns the public values if the execution's last segment is among them.
     pub(super) fn prepare(
@@ -126,8 +129,8 @@ where
     ) -> Result<(Job, State), ProveError> {
         let (device, segment) = (self.device, &self.segments[index]);
         vm.transport_init_memory_to_device(&state.memory);
-        let executed = preflight(interpreter, state, segment, &self.widths());
-        let PreflightExecutionOutput { system_records, mut record_arenas, to_state } =
+        let executed = preflight(interpreter, state, segment, &self.airs, self.pool);
+        let PreflightExecutionOutput { system_records, record_arenas, to_state } =
             executed.map_err(VirtualMachineError::from)?;
         let execution = start.elapsed();
 
@@ -140,8 +143,9 @@ where
 
         let start = Instant::now();
         let gpu = device.gpu().under(&admission);
-        self.give_to_team(uploads, index, &mut record_arenas, &gpu);
-        let context = uploads.through(gpu, || vm.generate_proving_ctx(system_records, record_arenas));
+        let counts = self.tables.map(|tables| Counts::new(&gpu, tables)).transpose();
+        let counts = counts.map_err(|error| ProveError::Segment { segment: index, error })?;
+        let context = uploads.through(gpu, counts, || vm.generate_proving_ctx(system_records, record_arenas));
         let report = SegmentReport {
             segment: index,
             segments: self.segments.len(),
@@ -158,29 +162,18 @@ where
 
     /// The most of the host's memory that a segment takes.
     pub(super) fn most_host_bytes(&self) -> u64 {
-        let cells = self.segments.iter().map(|segment| self.shape(segment).cells());
-        cells.max().unwrap_or(0) * size_of::<F>() as u64
+        let of_segment = |segment: &Segment| -> u64 {
+            let airs = segment.trace_heights.iter().zip(&self.airs);
+            airs.map(|(height, air)| u64::from(*height) * air.row_bytes() as u64).sum()
+        };
+        self.segments.iter().map(of_segment).max().unwrap_or(0)
     }
 
-    /// Columns of the AIRs' common main traces.
-    fn widths(&self) -> Vec<usize> {
-        self.pk.per_air.iter().map(|air| air.vk.params.width.main_width()).collect()
-    }
-
-    /// Gives away the records whose traces the team makes, in place of which the machine's chips get none.
-    fn give_to_team(&self, uploads: &Uploads, segment: usize, arenas: &mut [B::RecordArena], gpu: &Gpu) {
-        let Some((team, machine)) = self.team.zip(uploads.shared()) else { return };
-        let widths = self.widths();
-        for chip in machine.independent().iter().copied() {
-            // AIRs come in the reverse order of their chips, behind the system's
-            let air = arenas.len() - 1 - chip;
-            if arenas[air].is_empty() {
-                continue;
-            }
-            let arena = std::mem::replace(&mut arenas[air], B::RecordArena::with_capacity(0, widths[air]));
-            let cells = self.segments[segment].trace_heights[air] as usize * widths[air];
-            team.give(&machine, Records { segment, chip, arena, cells, gpu: gpu.clone() });
-        }
+    /// The kernels that make traces of these segments.
+    pub(super) fn kernels(&self) -> Vec<&'static KernelDecl> {
+        let is_used = |air: usize| self.segments.iter().any(|segment| segment.trace_heights[air] > 0);
+        let used = self.airs.iter().enumerate().filter(|(air, _)| is_used(*air));
+        used.filter_map(|(_, air)| Some(air.kernel?.decl)).chain([Counts::KERNEL]).collect()
     }
 
     /// The shape of a segment's traces, by their metered heights.
@@ -194,8 +187,7 @@ where
 /// The public values in the memory with which the execution ends.
 fn public_values<B>(vm: &VirtualMachine<Engine, WgpuVmBuilder<B>>, last: &State) -> UserPublicValuesProof<CHUNK, F>
 where
-    B: VmBuilder<HostEngine>,
-    B::RecordArena: 'static,
+    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
     B::SystemChipInventory: 'static,
 {
     let system: &SystemConfig = vm.config().as_ref();

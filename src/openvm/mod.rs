@@ -1,8 +1,8 @@
 //! OpenVM 2.0.2 programs on the GPU, with its published crates as they are (feature `openvm`).
 //!
-//! A virtual machine executes and generates its traces on the host, as with the CPU backend; from there on everything is on the device: the
-//! row-major traces are transposed there, and app proofs, leaf proofs and internal proofs are made there. `docs/openvm.md` is the guide for
-//! a project that proves with another backend today.
+//! A virtual machine executes on the host. The traces of RV32IM's chips are made on the device out of the records of the execution, others
+//! on the host, as with the CPU backend. App proofs, leaf proofs and internal proofs are made on the device. `docs/openvm.md` is the guide
+//! for a project that proves with another backend today.
 //!
 //! ```no_run
 //! use openvm_sdk::{config::{AggregationSystemParams, AppConfig}, prover::verify_app_proof, StdIn};
@@ -31,18 +31,20 @@ mod builder;
 mod guest_memory;
 mod huge_pages;
 mod lanes;
+mod machine;
 mod mapped;
 mod pipeline;
 mod preflight;
+mod records;
 mod recursion;
 mod segments;
 mod system;
-mod team;
 mod untrusted;
 
 pub use aggregation::{AggregationProver, AggregationStep, InnerProver};
 pub use app::{AppProver, ProveError, SegmentReport};
 pub use builder::WgpuVmBuilder;
+pub use records::ChipRecords;
 pub use recursion::DeviceVerifier;
 pub use segments::fit_segments;
 pub use system::DeviceSystem;

@@ -87,7 +87,16 @@ impl From<GeneratedKernel> for Source {
 /// The kernels of `wgsl/` in every variant that proofs use, on this device or on one with subgroups of 16 lanes.
 pub fn sources_after_proofs() -> Vec<Source> {
     let by_lanes = (BY_LANES, Variant::default());
-    compiled_after_proofs(engine).into_iter().chain([by_lanes]).map(Source::from).collect()
+    compiled_after_proofs(engine).into_iter().chain([by_lanes]).chain(of_chips()).map(Source::from).collect()
+}
+
+/// The kernels that fill traces of OpenVM's chips: `tests/openvm.rs` has a proof that uses them.
+fn of_chips() -> Vec<(&'static KernelDecl, Variant)> {
+    #[cfg(feature = "openvm")]
+    let kernels = openvm_wgpu_backend::internals::kernels::openvm::kernels();
+    #[cfg(not(feature = "openvm"))]
+    let kernels = vec![];
+    kernels.into_iter().map(|kernel| (kernel, Variant::default())).collect()
 }
 
 /// Every kernel that can be generated from the AIRs of a workload.

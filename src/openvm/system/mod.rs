@@ -10,7 +10,7 @@ use std::{
 };
 
 use openvm_circuit::{
-    arch::{BOUNDARY_AIR_ID, MERKLE_AIR_ID, PROGRAM_AIR_ID, PROGRAM_CACHED_TRACE_INDEX},
+    arch::{MatrixRecordArena, BOUNDARY_AIR_ID, MERKLE_AIR_ID, PROGRAM_AIR_ID, PROGRAM_CACHED_TRACE_INDEX},
     primitives::Chip,
     system::{
         memory::{online::GuestMemory, CHUNK},
@@ -35,6 +35,7 @@ use self::{
 use super::{
     builder::{committed_elsewhere, to_device, Target},
     guest_memory::{copy_used, extend_to_touched},
+    records::ChipRecords,
 };
 use crate::WgpuBackend;
 
@@ -96,7 +97,10 @@ impl<S: Any> DeviceSystem<S> {
     }
 }
 
-impl<RA, S: SystemChipComplex<RA, HostBackend> + Any> SystemChipComplex<RA, WgpuBackend> for DeviceSystem<S> {
+impl<S> SystemChipComplex<ChipRecords, WgpuBackend> for DeviceSystem<S>
+where
+    S: SystemChipComplex<MatrixRecordArena<F>, HostBackend> + Any,
+{
     fn load_program(&mut self, program: CommittedTraceData<WgpuBackend>) {
         // of what it is given, the host's chip reads only the height
         self.host.load_program(committed_elsewhere(program.commitment, program.height()));
@@ -114,7 +118,7 @@ impl<RA, S: SystemChipComplex<RA, HostBackend> + Any> SystemChipComplex<RA, Wgpu
     fn generate_proving_ctx(
         &mut self,
         records: SystemRecords<F>,
-        arenas: Vec<RA>,
+        arenas: Vec<ChipRecords>,
     ) -> Vec<AirProvingContext<WgpuBackend>> {
         const { assert!(PROGRAM_CACHED_TRACE_INDEX == 0) };
         let program = self.program.clone().expect("a program is loaded before it is proved");
@@ -125,6 +129,7 @@ impl<RA, S: SystemChipComplex<RA, HostBackend> + Any> SystemChipComplex<RA, Wgpu
                     extend_to_touched(&mut memory, &records.touched_memory);
                     self.host.transport_init_memory_to_device(&memory);
                 }
+                let arenas = arenas.into_iter().map(ChipRecords::into_matrix).collect();
                 self.host.generate_proving_ctx(records, arenas)
             }
         };

@@ -1,0 +1,37 @@
+//! Base ALU (`wgsl/openvm/base_alu.wgsl`).
+
+use openvm_rv32im_circuit::{
+    adapters::Rv32BaseAluAdapterRecord,
+    BaseAluCoreRecord, Rv32BaseAluChip,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+
+use super::{row_of, trace_kernel, words_of};
+
+type Adapter = Rv32BaseAluAdapterRecord;
+type Core = BaseAluCoreRecord<4>;
+
+trace_kernel! {
+    /// Base ALU.
+    BASE_ALU = BaseAlu("openvm/base_alu.wgsl") {
+        chip: Rv32BaseAluChip<F>,
+        columns: 36,
+        layout: row_of::<Adapter, Core>(),
+        words: words_of::<Adapter, Core>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::openvm::testing;
+
+    #[test]
+    fn rows_equal_upstreams() {
+        testing::assert_equals_upstream(&BASE_ALU, 19, |random| {
+            let (mut record, [b, c]) = random.alu_adapter();
+            record.extend([b, c, random.packed(5)]);
+            record
+        });
+    }
+}

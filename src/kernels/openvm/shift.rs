@@ -1,0 +1,37 @@
+//! Shifts (`wgsl/openvm/shift.wgsl`).
+
+use openvm_rv32im_circuit::{
+    adapters::Rv32BaseAluAdapterRecord,
+    ShiftCoreRecord, Rv32ShiftChip,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+
+use super::{row_of, trace_kernel, words_of};
+
+type Adapter = Rv32BaseAluAdapterRecord;
+type Core = ShiftCoreRecord<4, 8>;
+
+trace_kernel! {
+    /// Shifts.
+    SHIFT = Shift("openvm/shift.wgsl") {
+        chip: Rv32ShiftChip<F>,
+        columns: 53,
+        layout: row_of::<Adapter, Core>(),
+        words: words_of::<Adapter, Core>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::openvm::testing;
+
+    #[test]
+    fn rows_equal_upstreams() {
+        testing::assert_equals_upstream(&SHIFT, 19, |random| {
+            let (mut record, [b, c]) = random.alu_adapter();
+            record.extend([b, c, random.packed(3)]);
+            record
+        });
+    }
+}

@@ -1,0 +1,118 @@
+//! Which chips of a machine have their traces made on the device, and the lookup tables that these count in.
+
+use std::any::Any;
+
+use openvm_circuit::{
+    arch::ChipInventory,
+    primitives::{
+        bitwise_op_lookup::SharedBitwiseOperationLookupChip, range_tuple::SharedRangeTupleCheckerChip,
+        var_range::SharedVariableRangeCheckerChip,
+    },
+};
+use openvm_cpu_backend::CpuBackend;
+use openvm_rv32im_circuit::Rv32MultiplicationChip;
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
+
+use crate::kernels::openvm::{Table, Tables, TraceKernel};
+
+type Inventory<RA> = ChipInventory<BabyBearPoseidon2Config, RA, CpuBackend<BabyBearPoseidon2Config>>;
+
+/// What of a machine is on the device.
+pub(super) struct DeviceChips {
+    /// By the chips' numbers.
+    kernels: Vec<Option<&'static TraceKernel>>,
+    /// The tables' sizes, and the numbers of their chips; nothing where a table is missing.
+    tables: Option<(Tables, Vec<(usize, Table)>)>,
+}
+
+impl DeviceChips {
+    /// What of a CPU machine's chips can be on the device.
+    pub(super) fn of<RA>(chips: &Inventory<RA>) -> Self {
+        let tables = tables(chips);
+        let kernel = |chip: &dyn Any| tables.as_ref().and_then(|_| TraceKernel::of(chip));
+        let kernels = chips.chips().iter().map(|chip| kernel(chip.as_any())).collect();
+        Self { kernels, tables }
+    }
+
+    /// The kernels of the machine's `airs` AIRs, which come in the reverse order of their chips, behind the system's.
+    pub(super) fn kernels_by_air(&self, airs: usize) -> Vec<Option<&'static TraceKernel>> {
+        let system = airs - self.kernels.len();
+        std::iter::repeat_n(None, system).chain(self.kernels.iter().rev().copied()).collect()
+    }
+
+    /// The tables that the chips count in.
+    pub(super) fn tables(&self) -> Option<Tables> {
+        self.tables.as_ref().map(|(tables, _)| *tables)
+    }
+
+    /// Which table a chip is.
+    pub(super) fn table(&self, chip: usize) -> Option<Table> {
+        let (_, chips) = self.tables.as_ref()?;
+        chips.iter().find(|(index, _)| *index == chip).map(|(_, table)| *table)
+    }
+}
+
+fn tables<RA>(chips: &Inventory<RA>) -> Option<(Tables, Vec<(usize, Table)>)> {
+    let (ranges_at, ranges) = find::<SharedVariableRangeCheckerChip, _>(chips, |_| true)?;
+    // as upstream's extensions, which take the first that there is
+    let (bitwise_at, _) = find::<SharedBitwiseOperationLookupChip<8>, _>(chips, |_| true)?;
+    let mut tables = vec![(ranges_at, Table::Ranges), (bitwise_at, Table::Bitwise)];
+    let mut tuple_sizes = [0; 2];
+    if let Some((_, mul)) = find::<Rv32MultiplicationChip<F>, _>(chips, |_| true) {
+        // there may be others for larger numbers
+        let own = &mul.inner.range_tuple_chip;
+        let (at, tuples) =
+            find(chips, |chip: &SharedRangeTupleCheckerChip<2>| std::sync::Arc::ptr_eq(chip, own))?;
+        tables.push((at, Table::Tuples));
+        tuple_sizes = *tuples.sizes();
+    }
+    let sizes = Tables {
+        range_bits: ranges.range_max_bits() as u32,
+        timestamp_bits: chips.timestamp_max_bits() as u32,
+        pointer_bits: chips.airs().pointer_max_bits() as u32,
+        tuple_sizes,
+    };
+    Some((sizes, tables))
+}
+
+/// The first chip of a kind, with its number.
+fn find<C: 'static, RA>(chips: &Inventory<RA>, is: impl Fn(&C) -> bool) -> Option<(usize, &C)> {
+    let chips = chips.chips().iter().enumerate();
+    chips.filter_map(|(index, chip)| Some((index, chip.as_any().downcast_ref::<C>()?))).find(|(_, chip)| is(chip))
+}
+
+#[cfg(test)]
+mod tests {
+    use openvm_circuit::arch::{VmBuilder, VmCircuitConfig};
+    use openvm_sdk_config::{SdkVmConfig, SdkVmCpuBuilder};
+
+    use super::*;
+    use crate::{kernels::openvm::TRACE_KERNELS, openvm::HostEngine};
+
+    fn machine(config: &SdkVmConfig) -> DeviceChips {
+        let airs = VmCircuitConfig::<BabyBearPoseidon2Config>::create_airs(config).unwrap();
+        let machine = VmBuilder::<HostEngine>::create_chip_complex(&SdkVmCpuBuilder, config, airs, &()).unwrap();
+        DeviceChips::of(&machine.inventory)
+    }
+
+    #[test]
+    fn all_chips_of_rv32im_are_on_the_device() {
+        for config in [SdkVmConfig::riscv32(), SdkVmConfig::standard()] {
+            let machine = machine(&config);
+            let airs = machine.kernels.len() + 5;
+            let kernels = machine.kernels_by_air(airs);
+            assert_eq!(kernels.len(), airs);
+            assert!(kernels[..5].iter().all(Option::is_none));
+            for kernel in TRACE_KERNELS {
+                let chips = kernels.iter().flatten().filter(|of| std::ptr::eq(**of, kernel));
+                assert_eq!(chips.count(), 1, "{}", kernel.decl.path);
+            }
+            for table in [Table::Ranges, Table::Bitwise, Table::Tuples] {
+                let chips = (0..machine.kernels.len()).filter(|chip| machine.table(*chip) == Some(table));
+                assert_eq!(chips.count(), 1, "{table:?}");
+            }
+            let tables = machine.tables().unwrap();
+            assert!(tables.range_bits >= 15 && tables.tuple_sizes[0] >= 256);
+        }
+    }
+}
