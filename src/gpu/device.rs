@@ -252,7 +252,8 @@ impl Gpu {
     /// Compiles kernels before they are used, on as many threads as there are cores; waits for it.
     #[cfg(feature = "openvm")]
     pub(crate) fn compile_ahead(&self, kernels: Vec<&'static KernelDecl>) {
-        let new = |decl: &&'static KernelDecl| self.shared.kernels.compiled_pipeline(decl, &Variant::default()).is_none();
+        let new =
+            |decl: &&'static KernelDecl| self.shared.kernels.compiled_pipeline(decl, &Variant::default()).is_none();
         let kernels: Vec<_> = kernels.into_iter().filter(new).map(|decl| (decl, Variant::default())).collect();
         self.shared.kernels.compile_all(kernels);
     }

@@ -192,8 +192,7 @@ impl DeviceChip {
     fn on_device(&self, records: &DenseRecords) -> AirProvingContext<WgpuBackend> {
         let (gpu, kernel) = (self.target.gpu(), records.kernel());
         let counts = self.target.counts().expect("lookups of chips on the device are counted");
-        let common_main = fill_trace(&gpu, kernel, &records.parts(), &counts)
-            .unwrap_or_else(|error| DeviceMatrix::failed(1, kernel.columns, error));
+        let common_main = fill_trace(&gpu, kernel, &records.parts(), &counts);
         AirProvingContext { cached_mains: vec![], common_main, public_values: vec![] }
     }
 }

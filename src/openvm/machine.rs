@@ -61,8 +61,7 @@ fn tables<RA>(chips: &Inventory<RA>) -> Option<(Tables, Vec<(usize, Table)>)> {
     if let Some((_, mul)) = find::<Rv32MultiplicationChip<F>, _>(chips, |_| true) {
         // there may be others for larger numbers
         let own = &mul.inner.range_tuple_chip;
-        let (at, tuples) =
-            find(chips, |chip: &SharedRangeTupleCheckerChip<2>| std::sync::Arc::ptr_eq(chip, own))?;
+        let (at, tuples) = find(chips, |chip: &SharedRangeTupleCheckerChip<2>| std::sync::Arc::ptr_eq(chip, own))?;
         tables.push((at, Table::Tuples));
         tuple_sizes = *tuples.sizes();
     }

@@ -148,7 +148,8 @@ impl DenseRecords {
         }
         let start = self.used;
         self.used += bytes;
-        &mut bytemuck::cast_slice_mut(&mut self.last)[start..start + bytes]
+        let block: &mut [u8] = bytemuck::cast_slice_mut(&mut self.last[..]);
+        &mut block[start..self.used]
     }
 
     #[cold]
@@ -195,7 +196,7 @@ mod tests {
     use openvm_circuit::arch::AdapterCoreEmptyMetadata;
     use openvm_rv32im_circuit::{
         adapters::{Rv32BaseAluAdapterExecutor, Rv32BaseAluAdapterRecord},
-        BaseAluCoreRecord, Rv32BaseAluChip,
+        BaseAluCoreRecord,
     };
 
     use super::*;
@@ -248,13 +249,5 @@ mod tests {
         assert_eq!((matrix.width, matrix.trace_offset, matrix.trace_buffer.len()), (36, 3 * 36, 4 * 36));
         let nothing = ChipRecords::on_device(base_alu(), &Pool::default()).into_matrix();
         assert_eq!((nothing.width, nothing.trace_offset), (36, 0));
-    }
-
-    #[test]
-    fn kernels_know_their_chips() {
-        let names: std::collections::BTreeSet<_> = TRACE_KERNELS.iter().map(|kernel| kernel.decl.path).collect();
-        assert_eq!(names.len(), TRACE_KERNELS.len());
-        assert!(TraceKernel::of(&5u32).is_none());
-        let _ = std::marker::PhantomData::<Rv32BaseAluChip<F>>;
     }
 }

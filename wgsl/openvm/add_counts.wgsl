@@ -19,9 +19,9 @@ var<immediate> params: Params;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let i = linear_workgroup(workgroup, workgroups) * 256u + thread;
+    let i = linear_workgroup(workgroup, workgroups) * 256u + local;
     if i < params.len {
         let at = params.first_out + i;
         out[at] = f_add(out[at], f_from_u32(counts[params.first + i] % P));

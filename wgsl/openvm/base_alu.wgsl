@@ -43,7 +43,7 @@ fn put_base_alu(row: u32, b: u32, c: u32, opcode: u32) {
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    run(thread, linear_workgroup(workgroup, workgroups));
+    run(local, linear_workgroup(workgroup, workgroups));
 }

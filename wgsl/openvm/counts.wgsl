@@ -13,14 +13,14 @@ const HOT_RANGE: u32 = 576u;
 const HOT: u32 = 577u;
 var<workgroup> hot: array<atomic<u32>, 577>;
 
-fn clear_hot(thread: u32) {
-    for (var i = thread; i < HOT; i += THREADS) {
+fn clear_hot(local: u32) {
+    for (var i = local; i < HOT; i += THREADS) {
         atomicStore(&hot[i], 0u);
     }
 }
 
-fn add_hot(thread: u32) {
-    for (var i = thread; i < HOT; i += THREADS) {
+fn add_hot(local: u32) {
+    for (var i = local; i < HOT; i += THREADS) {
         let count = atomicLoad(&hot[i]);
         if count > 0u {
             atomicAdd(&counts[hot_place(i)], count);

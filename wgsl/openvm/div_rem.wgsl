@@ -108,7 +108,7 @@ fn count_products(c: u32, quotient: Quotient, is_signed: bool) {
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    run(thread, linear_workgroup(workgroup, workgroups));
+    run(local, linear_workgroup(workgroup, workgroups));
 }

@@ -31,7 +31,7 @@ fn put_jal_lui(row: u32, immediate: u32, value: u32, is_jal: bool) {
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    run(thread, linear_workgroup(workgroup, workgroups));
+    run(local, linear_workgroup(workgroup, workgroups));
 }

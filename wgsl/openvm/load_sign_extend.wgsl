@@ -31,7 +31,7 @@ fn put_signed_load(row: u32, is_byte: bool, shift: u32, read: u32, before: u32) 
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    run(thread, linear_workgroup(workgroup, workgroups));
+    run(local, linear_workgroup(workgroup, workgroups));
 }

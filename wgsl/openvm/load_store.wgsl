@@ -65,7 +65,7 @@ fn put_load_store(row: u32, opcode: u32, shift: u32, read: u32, before: vec4<u32
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    run(thread, linear_workgroup(workgroup, workgroups));
+    run(local, linear_workgroup(workgroup, workgroups));
 }

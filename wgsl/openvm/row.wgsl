@@ -70,10 +70,10 @@ fn put_marker(row: u32, column: u32, columns: u32, at: u32) {
 
 #import openvm/counts
 
-fn run(thread: u32, workgroup: u32) {
-    clear_hot(thread);
+fn run(local: u32, workgroup: u32) {
+    clear_hot(local);
     workgroupBarrier();
-    let i = workgroup * THREADS + thread;
+    let i = workgroup * THREADS + local;
     if i < params.rows {
         let row = params.first_row + i;
         if i < params.used {
@@ -83,5 +83,5 @@ fn run(thread: u32, workgroup: u32) {
         }
     }
     workgroupBarrier();
-    add_hot(thread);
+    add_hot(local);
 }

@@ -134,7 +134,8 @@ mod tests {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(15);
         let tables = Tables { range_bits: 9, timestamp_bits: 18, pointer_bits: 29, tuple_sizes: [4, 16] };
-        let counts: Vec<u32> = (0..tables.len()).map(|_| rng.random_range(0..u32::MAX) >> rng.random_range(0..32)).collect();
+        let counts: Vec<u32> =
+            (0..tables.len()).map(|_| rng.random_range(0..u32::MAX) >> rng.random_range(0..32)).collect();
         let counted = Counts { tables, buffer: gpu.upload(&counts, "counts").unwrap() };
         let bitwise = [(16, 1024), (17, 1024 + (1 << 16))];
         for (table, height, width, places) in [

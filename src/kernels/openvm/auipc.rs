@@ -1,9 +1,6 @@
 //! AUIPC (`wgsl/openvm/auipc.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32RdWriteAdapterRecord,
-    Rv32AuipcCoreRecord, Rv32AuipcChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32RdWriteAdapterRecord, Rv32AuipcChip, Rv32AuipcCoreRecord};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

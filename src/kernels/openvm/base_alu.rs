@@ -1,9 +1,6 @@
 //! Base ALU (`wgsl/openvm/base_alu.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32BaseAluAdapterRecord,
-    BaseAluCoreRecord, Rv32BaseAluChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32BaseAluAdapterRecord, BaseAluCoreRecord, Rv32BaseAluChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

@@ -1,9 +1,6 @@
 //! Branches on equality (`wgsl/openvm/branch_equal.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32BranchAdapterRecord,
-    BranchEqualCoreRecord, Rv32BranchEqualChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32BranchAdapterRecord, BranchEqualCoreRecord, Rv32BranchEqualChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

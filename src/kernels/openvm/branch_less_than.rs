@@ -1,9 +1,6 @@
 //! Branches on less-than (`wgsl/openvm/branch_less_than.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32BranchAdapterRecord,
-    BranchLessThanCoreRecord, Rv32BranchLessThanChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32BranchAdapterRecord, BranchLessThanCoreRecord, Rv32BranchLessThanChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

@@ -1,9 +1,6 @@
 //! Quotients and remainders (`wgsl/openvm/div_rem.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32MultAdapterRecord,
-    DivRemCoreRecord, Rv32DivRemChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32MultAdapterRecord, DivRemCoreRecord, Rv32DivRemChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

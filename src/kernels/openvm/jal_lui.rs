@@ -1,9 +1,6 @@
 //! JAL and LUI (`wgsl/openvm/jal_lui.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32RdWriteAdapterRecord,
-    Rv32JalLuiCoreRecord, Rv32JalLuiChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32RdWriteAdapterRecord, Rv32JalLuiChip, Rv32JalLuiCoreRecord};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

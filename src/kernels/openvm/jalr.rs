@@ -1,9 +1,6 @@
 //! JALR (`wgsl/openvm/jalr.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32JalrAdapterRecord,
-    Rv32JalrCoreRecord, Rv32JalrChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32JalrAdapterRecord, Rv32JalrChip, Rv32JalrCoreRecord};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

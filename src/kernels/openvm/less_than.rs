@@ -1,9 +1,6 @@
 //! Less-than (`wgsl/openvm/less_than.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32BaseAluAdapterRecord,
-    LessThanCoreRecord, Rv32LessThanChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32BaseAluAdapterRecord, LessThanCoreRecord, Rv32LessThanChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

@@ -1,9 +1,6 @@
 //! Loads with a sign (`wgsl/openvm/load_sign_extend.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32LoadStoreAdapterRecord,
-    LoadSignExtendCoreRecord, Rv32LoadSignExtendChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32LoadStoreAdapterRecord, LoadSignExtendCoreRecord, Rv32LoadSignExtendChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

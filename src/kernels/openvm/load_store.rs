@@ -1,9 +1,6 @@
 //! Loads and stores (`wgsl/openvm/load_store.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32LoadStoreAdapterRecord,
-    LoadStoreCoreRecord, Rv32LoadStoreChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32LoadStoreAdapterRecord, LoadStoreCoreRecord, Rv32LoadStoreChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

@@ -131,8 +131,7 @@ impl Rows<'_> {
         assert_eq!(trace.width(), kernel.columns, "columns of a chip");
         for segment in trace.segments() {
             let columns = segment.columns.clone();
-            let part =
-                Part { out: &segment.buffer, first_column: columns.start as u32, columns: columns.len() as u32 };
+            let part = Part { out: &segment.buffer, first_column: columns.start as u32, columns: columns.len() as u32 };
             (kernel.dispatch)(rec, self, part);
         }
     }
@@ -244,37 +243,43 @@ impl Layout {
 
 /// The trace of a chip whose records come in parts, in order: whole records each.
 ///
-/// # Errors
-///
-/// As [`Gpu::alloc`].
-pub fn fill_trace(
+/// What goes wrong is reported by the proof ([`DeviceMatrix::failed`]), since chips have no way to return an error.
+pub fn fill_trace(gpu: &Gpu, kernel: &'static TraceKernel, parts: &[&[u32]], counts: &Counts) -> DeviceMatrix<F> {
+    let parts: Vec<Cow<[u32]>> = parts.iter().map(|part| kernel.layout.rows(part)).collect();
+    let used: usize = parts.iter().map(|part| part.len() / kernel.words).sum();
+    let height = if used == 0 { 0 } else { used.next_power_of_two() };
+    let fill = || {
+        let trace = DeviceMatrix::alloc(gpu, height, kernel.columns, "trace")?;
+        fill_rows(gpu, kernel, &parts, &trace, counts)?;
+        Ok(trace)
+    };
+    fill().unwrap_or_else(|error| DeviceMatrix::failed(height, kernel.columns, error))
+}
+
+/// Fills all rows of a trace, as many at once as one binding holds records of.
+fn fill_rows(
     gpu: &Gpu,
     kernel: &'static TraceKernel,
-    parts: &[&[u32]],
+    parts: &[Cow<[u32]>],
+    trace: &DeviceMatrix<F>,
     counts: &Counts,
-) -> Result<DeviceMatrix<F>> {
+) -> Result<()> {
     let words = kernel.words;
-    let parts: Vec<Cow<[u32]>> = parts.iter().map(|part| kernel.layout.rows(part)).collect();
-    let used: usize = parts.iter().map(|part| part.len() / words).sum();
-    let height = if used == 0 { 0 } else { used.next_power_of_two() };
-    let trace = DeviceMatrix::alloc(gpu, height, kernel.columns, "trace")?;
-    // as many as one binding holds
     let most = (gpu.capabilities().max_segment_bytes as usize / (4 * words)).max(1) * words;
     let pieces = parts.iter().flat_map(|part| part.chunks(most));
-    let pieces: Vec<(usize, &[u32])> = pieces
-        .scan(0, |first, piece| {
-            let start = *first;
-            *first += piece.len() / words;
-            Some((start, piece))
-        })
-        .collect();
-    pieces.into_par_iter().try_for_each(|(first, piece)| {
+    let pieces = pieces.scan(0, |next, piece| {
+        let first = *next;
+        *next += piece.len() / words;
+        Some((first, *next, piece))
+    });
+    let pieces: Vec<(usize, usize, &[u32])> = pieces.collect();
+    let end_of_records = pieces.last().map_or(0, |(_, end, _)| *end);
+    pieces.into_par_iter().try_for_each(|(first, end, piece)| {
         let records = gpu.upload(piece, "records")?;
-        let end = first + piece.len() / words;
-        let rows = if end == used { height - first } else { end - first };
+        // the last piece pads
+        let rows = if end == end_of_records { trace.height() - first } else { end - first };
         let mut rec = gpu.recorder("trace");
-        Rows { kernel, records: &records, used: end - first, first, rows, trace: &trace, counts }.record(&mut rec);
+        Rows { kernel, records: &records, used: end - first, first, rows, trace, counts }.record(&mut rec);
         rec.submit()
-    })?;
-    Ok(trace)
+    })
 }

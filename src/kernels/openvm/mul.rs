@@ -1,9 +1,6 @@
 //! MUL (`wgsl/openvm/mul.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32MultAdapterRecord,
-    MultiplicationCoreRecord, Rv32MultiplicationChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32MultAdapterRecord, MultiplicationCoreRecord, Rv32MultiplicationChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

@@ -1,9 +1,6 @@
 //! High products (`wgsl/openvm/mulh.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32MultAdapterRecord,
-    MulHCoreRecord, Rv32MulHChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32MultAdapterRecord, MulHCoreRecord, Rv32MulHChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};

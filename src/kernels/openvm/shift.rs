@@ -1,9 +1,6 @@
 //! Shifts (`wgsl/openvm/shift.wgsl`).
 
-use openvm_rv32im_circuit::{
-    adapters::Rv32BaseAluAdapterRecord,
-    ShiftCoreRecord, Rv32ShiftChip,
-};
+use openvm_rv32im_circuit::{adapters::Rv32BaseAluAdapterRecord, Rv32ShiftChip, ShiftCoreRecord};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{row_of, trace_kernel, words_of};
