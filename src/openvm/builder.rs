@@ -3,7 +3,10 @@
 //! Every chip of the CPU machine stands behind a chip that makes its trace on the device, where there is a kernel for that, or hands the
 //! host's trace on. So any machine that the CPU backend can build, extensions of users included, proves here without a change.
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::{
+    rc::Rc,
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
+};
 
 use openvm_circuit::{
     arch::{AirInventory, ChipInventory, ChipInventoryError, MatrixRecordArena, VmBuilder, VmChipComplex},
@@ -128,7 +131,7 @@ where
         let target = Target { uploads: self.uploads.clone(), gpu: gpu.clone() };
         let mut inventory = ChipInventory::new(circuit);
         inventory.executor_idx_to_insertion_idx = host.inventory.executor_idx_to_insertion_idx.clone();
-        let chips = Arc::new(host.inventory);
+        let chips = Rc::new(host.inventory);
         let hasher = chips.chips().iter().position(|chip| chip.as_any().is::<Arc<Poseidon2PeripheryChip<F>>>());
         let hashes = Hashes::default();
         let on_device = Arc::new(DeviceChips::of(&chips));
@@ -162,7 +165,7 @@ impl Target {
 
 /// A chip of the CPU machine, with its traces on the device.
 struct DeviceChip {
-    chips: Arc<ChipInventory<SC, MatrixRecordArena<F>, HostBackend>>,
+    chips: Rc<ChipInventory<SC, MatrixRecordArena<F>, HostBackend>>,
     on_device: Arc<DeviceChips>,
     index: usize,
     /// What the memory asks of the chip, if it is that which hashes it.

@@ -210,7 +210,7 @@ use trace_kernel;
 /// The layout of a record of one row, of upstream's two parts.
 const fn row_of<A, C>() -> Layout {
     let core = size_of::<A>();
-    assert!(core % align_of::<C>() == 0 && align_of::<A>() <= 4 && align_of::<C>() <= 4);
+    assert!(core.is_multiple_of(align_of::<C>()) && align_of::<A>() <= 4 && align_of::<C>() <= 4);
     Layout::Row { bytes: (core + size_of::<C>()).next_multiple_of(4), core }
 }
 
