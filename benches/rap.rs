@@ -38,7 +38,7 @@ fn source(gpu: &Gpu, height: usize) -> TileSource {
     let trace = DeviceMatrix::upload(gpu, &values, height, WIDTH, "trace").expect("memory");
     let layout = TileLayout::used((0..WIDTH as u32).map(|col| TileColumn::Main { part: 0, rot: false, col }));
     let mut planner = TilePlanner::new(gpu).expect("memory");
-    planner.add(&layout, height, |_| &trace);
+    planner.add(&layout, height, |_| (&trace).into());
     planner.finish(gpu).expect("memory").remove(0)
 }
 
@@ -67,7 +67,8 @@ fn tiles(c: &mut Criterion) {
     // 4 bytes of a cell are read, 4 written
     group.throughput(Throughput::Bytes(8 * cells));
     group.bench_function("rows of a trace", |b| {
-        time(b, &gpu, |rec| TraceTile { source: &source, rows: 0..height, tile: &tile, stride: height }.fill(rec));
+        let rows = TraceTile { source: &source, rows: 0..height, tile: &tile, tile_at: 0, stride: height };
+        time(b, &gpu, |rec| rows.fill(rec));
     });
     // 4 bytes of a cell are read, 4 written for each coset
     group.throughput(Throughput::Bytes((4 + 4 * COSETS as u64) * cells));

@@ -16,8 +16,8 @@ use openvm_wgpu_backend::internals::{
     gpu::DeviceMatrix,
     kernels::{
         stacked_reduction::{
-            skip_domain, CellDots, ColumnRun, Combination, CombinedPiece, CubeRound, CubeTables, EqTables,
-            LambdaPowers, Records, Round0, RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+            skip_domain, CellDots, ColumnRun, Combination, Combinations, CombinedPiece, CubeRound, CubeTables,
+            EqTables, LambdaPowers, Records, Round0, RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
         },
         transcript::Challenge,
     },
@@ -50,16 +50,17 @@ fn cells(c: &mut Criterion) {
     let mut group = c.benchmark_group("stacked reduction/cells");
     group.throughput(Throughput::Bytes((4 * WIDTH * height) as u64));
     group.bench_function("lambda-combination of 42 columns", |b| {
-        let (lambda, run, combined) = (&lambda, &run, &combined);
-        time(b, &gpu, |rec| Combination { lambda, run, rows: 0..height, combined, accumulate: false }.record(rec));
+        let (lambda, combined) = (&lambda, &combined);
+        let runs = &[Combination { run: &run, rows: 0..height, at: 0 }];
+        time(b, &gpu, |rec| Combinations { lambda, runs, combined }.record(rec).expect("recorded"));
     });
     let point = filled(&gpu, 1 << (L_SKIP + 1));
     let mut rec = gpu.recorder("bench");
     let weights = RowWeights::new(&mut rec, &u, &point, L_SKIP).expect("memory");
     rec.wait().expect("device");
     let partials = gpu.alloc(WIDTH << weights.log_blocks(), "partial openings").expect("memory");
-    let dots = CellDots { weights: &weights, run: &run, slot: 0, partials: &partials };
-    group.bench_function("openings of 42 columns", |b| time(b, &gpu, |rec| dots.record(rec)));
+    let dots = CellDots { weights: &weights, runs: &[&run], slot: 0, partials: &partials };
+    group.bench_function("openings of 42 columns", |b| time(b, &gpu, |rec| dots.record(rec).expect("recorded")));
     group.finish();
 }
 
@@ -78,12 +79,13 @@ fn vectors(c: &mut Criterion) {
     let eq = EqTables::new(&mut rec, &r, low_bits, n - low_bits).expect("memory");
     rec.wait().expect("device");
     let round0 = Round0 { l_skip: L_SKIP, kinds: 1, skip_domain: &skip_domain(&gpu, L_SKIP).expect("table") };
-    let piece = CombinedPiece { combined: &combined, start: 0, len: height, log_height, rot: true };
+    let piece =
+        CombinedPiece { combined: &combined, at: 0, start: 0, len: height, log_height, rot: true, record_at: 0 };
     let records = round0.records_of(&eq, log_height, height) << (L_SKIP + 1);
     let records = gpu.alloc(records, "records").expect("memory");
     group.throughput(Throughput::Bytes((16 * height) as u64));
-    let sums = Records { round0: &round0, eq: &eq, piece: &piece, records: &records, record_at: 0 };
-    group.bench_function("sums of round 0", |b| time(b, &gpu, |rec| sums.record(rec)));
+    let sums = Records { round0: &round0, eq: &eq, pieces: &[piece], records: &records };
+    group.bench_function("sums of round 0", |b| time(b, &gpu, |rec| sums.record(rec).expect("recorded")));
 
     // values and weights: 32 bytes of an element are read, 32 written for two of them
     let len = height >> L_SKIP;

@@ -15,12 +15,13 @@ use crate::{
     error::{Error, Result},
     gpu::as_words,
     stages::{
-        pcs::checked_log_height,
+        pcs::{checked_log_height, StackedMatrix},
         rap::{AirInput, AirTraces, RapInput, RapParams},
     },
 };
 
-/// The AIRs that are present with their traces. Expects what [`check`] accepts, sorted by descending height.
+/// The AIRs that are present with their traces, and where `common_mains` has packed them. Expects what [`check`] accepts, sorted by
+/// descending height.
 ///
 /// # Errors
 ///
@@ -28,13 +29,15 @@ use crate::{
 pub(crate) fn rap_input<'a>(
     mpk: &'a DeviceMultiStarkProvingKey<WgpuBackend>,
     ctx: &'a ProvingContext<WgpuBackend>,
+    common_mains: &'a StackedMatrix,
 ) -> Result<RapInput<'a>> {
-    let airs = ctx.per_trace.iter().map(|(air, trace)| {
+    let airs = ctx.per_trace.iter().enumerate().map(|(t, (air, trace))| {
         let pk = &mpk.per_air[*air];
         let traces = AirTraces {
             preprocessed: pk.preprocessed_data.as_ref().map(|data| &data.trace),
             cached: trace.cached_mains.iter().map(|data| &data.trace).collect(),
             common: &trace.common_main,
+            packed: common_mains.packed(t),
             public_values: &trace.public_values,
         };
         Ok(AirInput::new(&pk.vk, pk.other_data.evaluator()?, traces))

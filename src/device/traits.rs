@@ -61,7 +61,8 @@ impl<TS: SpongeTranscript> MultiRapProver<WgpuBackend, TS> for WgpuDevice {
         if !self.context_is_checked {
             context::check(self.params(), mpk, ctx)?;
         }
-        let input = context::rap_input(mpk, ctx)?;
+        let common_mains = &common_main_pcs_data.get()?.stacked;
+        let input = context::rap_input(mpk, ctx, common_mains)?;
         let mut tx = Transcript::new(&self.gpu, transcript)?;
         let (gkr, batch, r) = rap::prove_rap(&mut tx, &input, || {
             common_main_pcs_data.get()?.encode_ahead(&self.gpu, whir::bytes_until_opened(self.params()))

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 const MODULES: &[(&str, &str)] = &[
     ("reduce", include_str!("../../wgsl/reduce.wgsl")),
     ("eq/tensor", include_str!("../../wgsl/eq/tensor.wgsl")),
+    ("jobs", include_str!("../../wgsl/jobs.wgsl")),
     ("grid", include_str!("../../wgsl/grid.wgsl")),
     ("field/baby_bear", include_str!("../../wgsl/field/baby_bear.wgsl")),
     ("field/ext", include_str!("../../wgsl/field/ext.wgsl")),
@@ -27,6 +28,7 @@ const MODULES: &[(&str, &str)] = &[
     ("stacked_reduction/dot4", include_str!("../../wgsl/stacked_reduction/dot4.wgsl")),
     ("stacked_reduction/eq_cube", include_str!("../../wgsl/stacked_reduction/eq_cube.wgsl")),
     ("rap/columns", include_str!("../../wgsl/rap/columns.wgsl")),
+    ("rap/tile_job", include_str!("../../wgsl/rap/tile_job.wgsl")),
     ("rap/tile_at", include_str!("../../wgsl/rap/tile_at.wgsl")),
     ("rap/eq_uni", include_str!("../../wgsl/rap/eq_uni.wgsl")),
     ("rap/round_sum", include_str!("../../wgsl/rap/round_sum.wgsl")),

@@ -10,6 +10,7 @@ pub mod ntt;
 pub(crate) mod openings;
 #[cfg(feature = "openvm")]
 pub mod openvm;
+pub mod pack;
 pub mod poseidon2;
 pub mod powers;
 pub mod rap;

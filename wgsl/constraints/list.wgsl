@@ -8,7 +8,13 @@
 #import field/ext
 
 struct Params {
+#if EMIT
+    alpha: u32,
+    window_start: u32,
+    window_len: u32,
+#else
     slot_len: u32,
+#endif
     items: u32,
     jobs: u32,
     first: u32,
@@ -41,6 +47,14 @@ const JOB_POINTS: u32 = 8u;
 
 var<private> job: Job;
 
+#if EMIT
+/// Height, lift and norm of the trace.
+var<private> trace: vec4<u32>;
+const JOB_VECTORS: u32 = 3u;
+#else
+const JOB_VECTORS: u32 = 2u;
+#endif
+
 fn job_is(flag: u32) -> bool {
     return (job.flags & flag) != 0u;
 }
@@ -56,9 +70,13 @@ fn job_points() -> u32 {
 
 fn choose_item(slot: u32) -> Item {
     let item = list[params.items + slot];
-    let a = list[params.jobs + 2u * item.x];
-    let b = list[params.jobs + 2u * item.x + 1u];
+    let at = params.jobs + JOB_VECTORS * item.x;
+    let a = list[at];
+    let b = list[at + 1u];
     job = Job(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w);
+#if EMIT
+    trace = list[at + 2u];
+#endif
     return Item(item.y, item.z, item.w);
 }
 
@@ -67,10 +85,14 @@ fn constant(i: u32) -> u32 {
 }
 
 fn weight(k: u32) -> Ext {
+#if EMIT
+    return logup[job.weights_at + k];
+#else
     if job_is(JOB_LAMBDA) {
         return lambda[k];
     }
     return logup[job.weights_at + k];
+#endif
 }
 
 fn record(k: u32) -> vec4<u32> {

@@ -1,4 +1,4 @@
-// rap/coset_tile.wgsl for l_skip = 4 and at least four rows: the columns' values on the cosets g^1 D, .., g^cosets D of D, |D| = 16.
+// rap/coset_tile.wgsl for l_skip = 4 and, unless PACKED, at least four rows: the columns' values on the cosets g^1 D, .., g^cosets D of D, |D| = 16.
 //
 //   tile[tile_at(column, (x * cosets + j) * 16 + i)] = T(g^(j+1) omega^i, first_x + x),   x < xs, j < cosets, i < 16,
 //
@@ -10,10 +10,14 @@
 // consecutive places in memory. Only the forward DFT is used: of the values it gives 16 times the coefficients, of those (times
 // scales[j][s] = g^((j+1) k) / 16 in slot s = -k mod 16) the values on the coset, both in the order of negative indices.
 // Work: 1 + cosets DFTs and 16 * cosets products a chunk; 4 bytes in and 4 * cosets out a row.
+// PACKED: tiles of many traces (rap/tile_job.wgsl), in whose jobs column blocks come one after the other.
 // Host reference: p3's idft and coset_dft (kernels::rap::tile::tests).
 #import grid
+#import rap/tile_job
 #import ntt/lazy
 
+#if PACKED
+#else
 struct Params {
     start: u32,
     count: u32,
@@ -26,10 +30,20 @@ struct Params {
     tile_at: u32,
 }
 
+fn tile_job(workgroup: u32) -> TileJob {
+    let p = params;
+    let at = p.tile_at;
+    return TileJob(0u, p.start, p.count, p.height, p.first_x, p.xs, p.columns, at, 0u, 0u, p.cosets, p.log_columns);
+}
+#endif
+
 @group(0) @binding(0) var<storage, read> segment: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> tile: array<vec4<u32>>;
+#if PACKED
+@group(0) @binding(4) var<storage, read> jobs: array<vec4<u32>>;
+#endif
 var<immediate> params: Params;
 
 /// 256 chunks of four vectors.
@@ -40,20 +54,44 @@ fn place(i: u32) -> u32 {
     return i ^ ((i >> 3u) & 3u);
 }
 
-/// Rows 4 v to 4 v + 3 of the lifted column `source`.
-fn four_rows(source: u32, v: u32) -> vec4<u32> {
+#if PACKED
+/// Row `row` of the lifted column `source` of a trace that is lower than the skip domain, so that its cells are apart.
+fn low_row(job: TileJob, source: u32, row: u32) -> u32 {
     let kind = source >> 28u;
-    let vectors = params.height >> 2u;
+    let at = (row + select(0u, 1u, kind == 1u)) & (job.height - 1u);
+    if kind <= 1u {
+        let cell = job.segment_at + (((source & 0xfffffffu) * job.height + at) << job.log_stride);
+        return segment[cell >> 2u][cell & 3u];
+    }
+    let edge = select(job.height - 1u, 0u, kind == 2u);
+    return select(0u, F_ONE, (at == edge) != (kind == 3u));
+}
+#endif
+
+/// Rows 4 v to 4 v + 3 of the lifted column `source`.
+fn four_rows(job: TileJob, source: u32, v: u32) -> vec4<u32> {
+    let kind = source >> 28u;
+#if PACKED
+    if job.height < 16u {
+        return vec4<u32>(
+            low_row(job, source, 4u * v),
+            low_row(job, source, 4u * v + 1u),
+            low_row(job, source, 4u * v + 2u),
+            low_row(job, source, 4u * v + 3u),
+        );
+    }
+#endif
+    let vectors = job.height >> 2u;
     let at = v & (vectors - 1u);
     if kind <= 1u {
-        let column = (source & 0xfffffffu) * vectors;
+        let column = job.segment_at / 4u + (source & 0xfffffffu) * vectors;
         let rows = segment[column + at];
         if kind == 0u {
             return rows;
         }
         return vec4<u32>(rows.yzw, segment[column + ((v + 1u) & (vectors - 1u))].x);
     }
-    let edge = select(params.height - 1u, 0u, kind == 2u);
+    let edge = select(job.height - 1u, 0u, kind == 2u);
     let on_edge = vec4<u32>(0u, 1u, 2u, 3u) + 4u * at == vec4<u32>(edge);
     return select(vec4<u32>(), vec4<u32>(F_ONE), on_edge != vec4<bool>(kind == 3u));
 }
@@ -78,15 +116,23 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let log_xs = 8u - params.log_columns;
-    let first_x = linear_workgroup(workgroup_id, num_workgroups) << log_xs;
-    let first_entry = workgroup_id.z << params.log_columns;
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    let job = tile_job(workgroup);
+    let log_xs = 8u - job.log_columns;
+#if PACKED
+    let blocks = ((job.rows - 1u) >> log_xs) + 1u;
+    let first_x = ((workgroup - job.first_workgroup) % blocks) << log_xs;
+    let first_entry = ((workgroup - job.first_workgroup) / blocks) << job.log_columns;
+#else
+    let first_x = workgroup << log_xs;
+    let first_entry = workgroup_id.z << job.log_columns;
+#endif
     for (var i = local; i < 1024u; i += 256u) {
         let x = first_x + ((i >> 2u) & ((1u << log_xs) - 1u));
         let k = first_entry + (i >> (2u + log_xs));
         var rows = vec4<u32>();
-        if x < params.xs && k < params.count {
-            rows = four_rows(entries[params.start + k].x, (params.first_x + x) * 4u + (i & 3u));
+        if x < job.rows && k < job.count {
+            rows = four_rows(job, entries[job.start + k].x, (job.first + x) * 4u + (i & 3u));
         }
         values[place(i)] = rows;
     }
@@ -96,7 +142,7 @@ fn main(
     let c = place(4u * local + 2u);
     let d = place(4u * local + 3u);
     let coefficients = dft16_lazy(Block(values[a], values[b], values[c], values[d]));
-    for (var j = 0u; j < params.cosets; j++) {
+    for (var j = 0u; j < job.cosets; j++) {
         let scale = Block(scales[4u * j], scales[4u * j + 1u], scales[4u * j + 2u], scales[4u * j + 3u]);
         let y = negate_indices(dft16_lazy(block_mul(coefficients, scale)));
         values[a] = y.a;
@@ -107,10 +153,10 @@ fn main(
         for (var i = local; i < 1024u; i += 256u) {
             let x = first_x + ((i >> 2u) & ((1u << log_xs) - 1u));
             let k = first_entry + (i >> (2u + log_xs));
-            if x < params.xs && k < params.count {
-                let chunk = x * params.cosets + j;
-                let block = (chunk >> 2u) * params.columns + entries[params.start + k].y;
-                tile[params.tile_at / 4u + block * 16u + (chunk & 3u) * 4u + (i & 3u)] = values[place(i)];
+            if x < job.rows && k < job.count {
+                let chunk = x * job.cosets + j;
+                let block = (chunk >> 2u) * job.stride + entries[job.start + k].y;
+                tile[job.tile_at / 4u + block * 16u + (chunk & 3u) * 4u + (i & 3u)] = values[place(i)];
             }
         }
         workgroupBarrier();

@@ -5,11 +5,15 @@
 // L_i = lagrange[i] the i-th Lagrange basis polynomial of D at r_0, T the (lifted) column. F in, EF out.
 // Columns: entries[start..start + count] as (source, tile column), see rap/columns.wgsl.
 // One thread per output; reads N words that lie together (a cache line for N = 16), writes 16 bytes.
+// PACKED: columns of many traces (rap/tile_job.wgsl).
 // Host reference: upstream's fold_ple_evals.
 #import grid
 #import field/ext
 #import rap/columns
+#import rap/tile_job
 
+#if PACKED
+#else
 struct Params {
     start: u32,
     count: u32,
@@ -21,19 +25,28 @@ struct Params {
     l_skip: u32,
 }
 
+fn tile_job(workgroup: u32) -> TileJob {
+    let p = params;
+    return TileJob(0u, p.start, p.count, p.height, p.first_x, p.xs, p.stride, p.offset, 0u, 0u, 0u, 0u);
+}
+#endif
+
 @group(0) @binding(0) var<storage, read> segment: array<u32>;
 @group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> lagrange: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> tile: array<vec4<u32>>;
+#if PACKED
+@group(0) @binding(4) var<storage, read> jobs: array<vec4<u32>>;
+#endif
 var<immediate> params: Params;
 
 /// Terms i..i + 4 of the sum.
-fn four_terms(source: u32, row: u32, i: u32) -> Ext {
+fn four_terms(source: u32, row: u32, i: u32, height: u32) -> Ext {
     let v = vec4<u32>(
-        column_value(source, row + i, params.height),
-        column_value(source, row + i + 1u, params.height),
-        column_value(source, row + i + 2u, params.height),
-        column_value(source, row + i + 3u, params.height),
+        column_value(source, row + i, height),
+        column_value(source, row + i + 1u, height),
+        column_value(source, row + i + 2u, height),
+        column_value(source, row + i + 3u, height),
     );
     let a = lagrange[i];
     let b = lagrange[i + 1u];
@@ -53,23 +66,29 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let e = linear_workgroup(workgroup_id, num_workgroups) * 256u + local;
-    if e >= params.count * params.xs {
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    let job = tile_job(workgroup);
+#if PACKED
+    packed_at = job.segment_at;
+    packed_log_stride = job.log_stride;
+#endif
+    let e = (workgroup - job.first_workgroup) * 256u + local;
+    if e >= job.count * job.rows {
         return;
     }
-    let entry = entries[params.start + e / params.xs];
-    let x = e % params.xs;
-    let row = (params.first_x + x) << params.l_skip;
+    let entry = entries[job.start + e / job.rows];
+    let x = e % job.rows;
+    let row = (job.first + x) << params.l_skip;
     let n = 1u << params.l_skip;
     var sum = E_ZERO;
     if n >= 4u {
         for (var i = 0u; i < n; i += 4u) {
-            sum = e_add(sum, four_terms(entry.x, row, i));
+            sum = e_add(sum, four_terms(entry.x, row, i, job.height));
         }
     } else {
         for (var i = 0u; i < n; i++) {
-            sum = e_add(sum, e_scale(lagrange[i], column_value(entry.x, row + i, params.height)));
+            sum = e_add(sum, e_scale(lagrange[i], column_value(entry.x, row + i, job.height)));
         }
     }
-    tile[entry.y * params.stride + params.offset + x] = sum;
+    tile[job.tile_at + entry.y * job.stride + x] = sum;
 }

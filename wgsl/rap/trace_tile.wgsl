@@ -1,4 +1,5 @@
-// Tile of trace rows: tile[tile_at(column, r)] = source(first_row + r), r < rows, for the columns in entries[start..start + count].
+// Tile of trace rows: tile[tile_from + tile_at(column, r)] = source(first + r), r < rows, for the columns in entries[start..start + count].
+// PACKED: tiles of many traces (rap/tile_job.wgsl).
 //
 // F words, as rap/tile_at.wgsl lays them out. entries: (source, tile column), see rap/columns.wgsl. One thread per value, rows fastest, so reads and writes
 // are coalesced; reads and writes rows * count words once.
@@ -6,19 +7,32 @@
 #import grid
 #import rap/columns
 #import rap/tile_at
+#import rap/tile_job
 
+#if PACKED
+#else
 struct Params {
     start: u32,
     count: u32,
     height: u32,
-    first_row: u32,
+    first: u32,
     rows: u32,
     columns: u32,
+    tile_from: u32,
 }
+
+fn tile_job(workgroup: u32) -> TileJob {
+    let p = params;
+    return TileJob(0u, p.start, p.count, p.height, p.first, p.rows, p.columns, p.tile_from, 0u, 0u, 0u, 0u);
+}
+#endif
 
 @group(0) @binding(0) var<storage, read> segment: array<u32>;
 @group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read_write> tile: array<u32>;
+#if PACKED
+@group(0) @binding(3) var<storage, read> jobs: array<vec4<u32>>;
+#endif
 var<immediate> params: Params;
 
 @compute @workgroup_size(256)
@@ -27,11 +41,17 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let e = linear_workgroup(workgroup_id, num_workgroups) * 256u + local;
-    if e >= params.count * params.rows {
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    let job = tile_job(workgroup);
+#if PACKED
+    packed_at = job.segment_at;
+    packed_log_stride = job.log_stride;
+#endif
+    let e = (workgroup - job.first_workgroup) * 256u + local;
+    if e >= job.count * job.rows {
         return;
     }
-    let entry = entries[params.start + e / params.rows];
-    let r = e % params.rows;
-    tile[tile_at(entry.y, r, params.columns)] = column_value(entry.x, params.first_row + r, params.height);
+    let entry = entries[job.start + e / job.rows];
+    let r = e % job.rows;
+    tile[job.tile_at + tile_at(entry.y, r, job.stride)] = column_value(entry.x, job.first + r, job.height);
 }

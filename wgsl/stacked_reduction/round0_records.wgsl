@@ -2,31 +2,50 @@
 //   record[z]       = sum_x Q(z, x) eq(x, r)
 //   record[2^l + z] = sum_x Q(z, x) eq(rot^-1(x), r), only with `rot`; rot^-1(x) = x - 1 mod 2^n.
 //
-// Q is one piece of a combined vector, element (z, x) at x 2^log_z + z. Blocks of 2^min(n, low_bits) points x share the high part of
+// Q is one piece of a combined vector, element (z, x) at combined_at + x 2^log_z + z. A piece is a job (jobs.wgsl), in whose three vectors the
+// words of `Piece` follow the first workgroup. Blocks of 2^min(n, low_bits) points x share the high part of
 // eq; team w takes blocks w, w + workgroups, .. and writes record record_at + w (records are 2 * 2^l_skip elements apart). A team is one
 // workgroup, or 2^(log_z - 8) where one has fewer threads than there are z, each for 256 consecutive z. Thread (z, share) takes x = share,
 // share + shares, ..; the shares meet in workgroup memory. One pass over Q, two products an element.
 // Host reference: `tests::sums_over_the_hypercube`.
 #import grid
+#import jobs
 #import reduce
 #import stacked_reduction/eq_cube
 
 struct Params {
-    first_block: u32,
-    blocks: u32,
-    workgroups: u32,
-    log_z: u32,
-    n: u32,
     low_bits: u32,
-    rot: u32,
-    record_at: u32,
     l_skip: u32,
+    first_job: u32,
+    jobs_len: u32,
 }
 
 @group(0) @binding(0) var<storage, read> combined: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> eq_tables: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> records: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> jobs: array<vec4<u32>>;
 var<immediate> params: Params;
+
+const JOB_VECTORS: u32 = 3u;
+
+struct Piece {
+    first_workgroup: u32,
+    combined_at: u32,
+    first_block: u32,
+    blocks: u32,
+    workgroups: u32,
+    log_z: u32,
+    n: u32,
+    rot: u32,
+    record_at: u32,
+}
+
+fn piece_of(workgroup: u32) -> Piece {
+    let at = job_vector(params.first_job, params.jobs_len, workgroup);
+    let a = jobs[at];
+    let b = jobs[at + 1u];
+    return Piece(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w, jobs[at + 2u].x);
+}
 
 const THREADS: u32 = 256u;
 /// With eq and with the rotated eq.
@@ -39,35 +58,37 @@ fn main(
     @builtin(num_workgroups) num_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let log_thread_z = min(params.log_z, 8u);
-    let log_slices = params.log_z - log_thread_z;
-    let linear = linear_workgroup(workgroup_id, num_workgroups);
+    let workgroup = linear_workgroup(workgroup_id, num_workgroups);
+    let piece = piece_of(workgroup);
+    let log_thread_z = min(piece.log_z, 8u);
+    let log_slices = piece.log_z - log_thread_z;
+    let linear = workgroup - piece.first_workgroup;
     let group = linear >> log_slices;
-    if group >= params.workgroups {
+    if group >= piece.workgroups {
         return;
     }
-    let rot = params.rot != 0u;
+    let rot = piece.rot != 0u;
     let first_z = (linear & ((1u << log_slices) - 1u)) << 8u;
     let z = first_z + (local & ((1u << log_thread_z) - 1u));
     let share = local >> log_thread_z;
     let shares = THREADS >> log_thread_z;
-    let bits = min(params.n, params.low_bits);
-    let high_bits = params.n - bits;
+    let bits = min(piece.n, params.low_bits);
+    let high_bits = piece.n - bits;
     let size = 1u << bits;
     var eq_sum = E_ZERO;
     var rot_sum = E_ZERO;
-    for (var b = group; b < params.blocks; b += params.workgroups) {
-        let at = (b << (bits + params.log_z)) + z;
+    for (var b = group; b < piece.blocks; b += piece.workgroups) {
+        let at = piece.combined_at + (b << (bits + piece.log_z)) + z;
         var eq_block = E_ZERO;
         var rot_block = E_ZERO;
         for (var x = share; x < size; x += shares) {
-            let q = combined[at + (x << params.log_z)];
+            let q = combined[at + (x << piece.log_z)];
             eq_block = e_add(eq_block, e_mul(q, eq_low(bits, x)));
             if rot && x != 0u {
                 rot_block = e_add(rot_block, e_mul(q, eq_low(bits, x - 1u)));
             }
         }
-        let block = params.first_block + b;
+        let block = piece.first_block + b;
         let high = eq_high(high_bits, block, params.low_bits);
         eq_sum = e_add(eq_sum, e_mul(eq_block, high));
         if rot {
@@ -83,7 +104,7 @@ fn main(
     sums[THREADS + local] = rot_sum;
     reduce(local, THREADS, 1u << log_thread_z);
     if share == 0u {
-        let record = (params.record_at + group) << (params.l_skip + 1u);
+        let record = (piece.record_at + group) << (params.l_skip + 1u);
         records[record + z] = sums[local];
         records[record + (1u << params.l_skip) + z] = sums[THREADS + local];
     }

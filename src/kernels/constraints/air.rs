@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 use super::{
-    fill_logup_weights, DeviceProgram, EvaluatorPolicy, ListedAir, ListedProgram, LogupWeightsFill, ProgramForms,
+    fill_logup_weights, DeviceProgram, EvaluatorPolicy, Form, ListedAir, ListedProgram, LogupWeightsFill, ProgramForms,
     ProgramTable, RowKind,
 };
 use crate::{
@@ -63,7 +63,7 @@ impl AirEvaluator {
             logup_entries: gpu.upload(programs.logup_weights.entries().as_flattened(), "logup weights")?,
             constants: programs.zerocheck.constants.clone(),
             num_public_values: programs.zerocheck.num_public_values,
-            listed: listed(programs, &round0, &mle),
+            listed: listed(programs, &round0, &gkr_input, &mle),
             table: OnceLock::new(),
         };
         if policy == EvaluatorPolicy::Generated {
@@ -191,7 +191,7 @@ impl AirEvaluator {
     }
 }
 
-fn listed(programs: &AirPrograms, round0: &TileLayout, mle: &TileLayout) -> ListedAir {
+fn listed(programs: &AirPrograms, round0: &TileLayout, gkr_input: &TileLayout, mle: &TileLayout) -> ListedAir {
     let zerocheck =
         |layout, kind| ListedProgram::new(&programs.small_zerocheck, &programs.short_zerocheck, layout, kind);
     let logup = |layout, kind| ListedProgram::new(&programs.small_logup, &programs.short_logup, layout, kind);
@@ -200,5 +200,6 @@ fn listed(programs: &AirPrograms, round0: &TileLayout, mle: &TileLayout) -> List
         round0_logup: logup(round0, RowKind::Points),
         mle_zerocheck: zerocheck(mle, RowKind::Lines),
         mle_logup: logup(mle, RowKind::Lines),
+        gkr_input: Form::emitting(&programs.interactions, gkr_input),
     }
 }

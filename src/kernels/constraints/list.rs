@@ -240,7 +240,7 @@ impl WorkLists {
 }
 
 /// Packs items into dispatches of bounded length.
-fn dispatches(costs: &[u64]) -> Vec<Range<usize>> {
+pub(super) fn dispatches(costs: &[u64]) -> Vec<Range<usize>> {
     let mut dispatches: Vec<Range<usize>> = vec![];
     let mut sum = 0;
     for (i, cost) in costs.iter().enumerate() {

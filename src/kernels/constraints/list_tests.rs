@@ -1,7 +1,7 @@
 //! Work lists against the host executor: several AIRs, sizes and places in one list.
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
-use p3_field::{ExtensionField, PrimeCharacteristicRing};
+use p3_field::{ExtensionField, Field, PrimeCharacteristicRing};
 use rand::{rngs::StdRng, SeedableRng};
 
 use super::*;
@@ -13,6 +13,7 @@ use crate::{
         AirPrograms, Program,
     },
     gpu::{testing::gpu, Element},
+    kernels::gkr::Fractions,
 };
 
 /// An AIR with what its jobs read.
@@ -193,4 +194,91 @@ fn points_of_many_airs() {
     check::<F>(RowKind::Points, &airs, &[case(2, 70, 16), case(2, 3, 4)], &mut rng, random_base);
     assert!(!can_list(RowKind::Points, 65) && !can_list(RowKind::Points, 130) && !can_list(RowKind::Points, 512));
     assert!(!can_list(RowKind::Lines, 65) && !can_list(RowKind::Lines, 0));
+}
+
+/// Leaves in pieces of this many.
+const PIECE: usize = 1 << 11;
+
+/// Traces of several AIRs in one list: AIR, height, how often the trace is repeated.
+#[test]
+fn fractions_of_many_airs() {
+    let (gpu, mut rng) = (gpu(), StdRng::seed_from_u64(23));
+    let airs = airs(&mut rng);
+    let table = ProgramTable::new(&gpu, airs.iter().map(|air| &air.evaluator)).unwrap();
+    let alpha = random_ext(&mut rng);
+    let (mut constants, mut weights, mut starts) = (vec![F::TWO], vec![EF::TWO], vec![]);
+    for air in &airs {
+        starts.push((constants.len(), weights.len()));
+        constants.extend(air.evaluator.constant_values(&air.public_values));
+        weights.extend(&air.logup);
+    }
+    weights.push(alpha);
+    let (mut tile, mut end, mut cases) = (vec![F::ONE; 4], 1, vec![]);
+    let mut fractions = vec![];
+    for (air, height, lift) in [(1, 512, 1), (0, 1, 4), (2, 8, 1), (1, 8, 2), (0, 64, 1), (1, 1, 1)] {
+        let test = &airs[air];
+        let layout = test.evaluator.gkr_input_layout();
+        let columns: Vec<Vec<F>> =
+            (0..layout.num_columns()).map(|_| (0..height).map(|_| random_base(&mut rng)).collect()).collect();
+        let step = height * lift + 1;
+        let offsets: Vec<u32> = (0..test.evaluator.num_interactions()).map(|i| (end + i * step) as u32).collect();
+        end += offsets.len() * step;
+        for r in 0..height {
+            let row: Vec<F> = columns.iter().map(|column| column[r]).collect();
+            let tables = RowTables { public_values: &test.public_values, weights: &test.logup };
+            let found =
+                test.programs.interactions.eval_row(|column| row[layout.index(column).unwrap() as usize], tables);
+            for (&offset, (count, denominator)) in offsets.iter().zip(found.outputs) {
+                let fraction = (count * F::from_usize(lift).inverse(), denominator + alpha);
+                fractions.extend((0..lift).map(|copy| (offset as usize + copy * height + r, fraction)));
+            }
+        }
+        let tile_at = tile.len();
+        for start in (0..tile_stride(height)).step_by(64) {
+            for column in &columns {
+                tile.extend((start..start + 64).map(|row| column.get(row).copied().unwrap_or(F::ONE)));
+            }
+        }
+        cases.push((air, height, lift, tile_at, offsets));
+    }
+    let pieces = end.div_ceil(PIECE);
+    assert!(pieces > 2);
+    let mut expected = vec![(F::ONE, EF::TWO); pieces * PIECE];
+    fractions.into_iter().for_each(|(at, fraction)| expected[at] = fraction);
+
+    let all_offsets: Vec<u32> = cases.iter().flat_map(|case| case.4.iter().copied()).collect();
+    let jobs: Vec<_> = cases
+        .iter()
+        .enumerate()
+        .map(|(i, (air, height, lift, tile_at, offsets))| EmitJob {
+            form: table.air(*air).gkr_input.as_ref().unwrap(),
+            constants_at: starts[*air].0,
+            weights_at: starts[*air].1,
+            tile_at: *tile_at,
+            columns: airs[*air].evaluator.gkr_input_layout().num_columns(),
+            offsets,
+            offsets_at: cases[..i].iter().map(|case| case.4.len()).sum(),
+            height: *height,
+            lift: *lift,
+        })
+        .collect();
+    let list = EmitList::new(&gpu, &jobs).unwrap();
+    let leaves = Fractions {
+        log_len: (pieces * PIECE).next_power_of_two().ilog2() as usize,
+        real_len: pieces * PIECE,
+        numer: (0..pieces).map(|_| gpu.upload(&vec![F::ONE; PIECE], "piece").unwrap().cast()).collect(),
+        denom: (0..pieces).map(|_| gpu.upload(&vec![EF::TWO; PIECE], "piece").unwrap()).collect(),
+        base_numerators: true,
+    };
+    let (constants, alpha) = (gpu.upload(&constants, "test").unwrap(), weights.len() - 1);
+    let (weights, offsets) = (gpu.upload(&weights, "test").unwrap(), gpu.upload(&all_offsets, "test").unwrap());
+    let tables =
+        EmitTables { constants: &constants, weights: &weights, alpha, offsets: &offsets, records: table.records() };
+    let tile = gpu.upload(&tile, "tile").unwrap();
+    let mut rec = gpu.recorder("test");
+    list.emit(&mut rec, &tile, tables, &leaves);
+    rec.submit().unwrap();
+    let numerators = leaves.numer.iter().flat_map(|piece| gpu.download(&piece.cast::<F>()).unwrap());
+    let found: Vec<_> = numerators.zip(leaves.denom.iter().flat_map(|piece| gpu.download(piece).unwrap())).collect();
+    assert_eq!(found, expected);
 }

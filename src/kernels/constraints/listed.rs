@@ -25,6 +25,11 @@ pub struct Form {
 }
 
 impl Form {
+    /// A program that emits, unless the interpreter's registers do not suffice.
+    pub fn emitting(program: &Program, layout: &TileLayout) -> Option<Self> {
+        fits(program).then(|| Self::new(program, layout, RowKind::Emit))
+    }
+
     fn new(program: &Program, layout: &TileLayout, kind: RowKind) -> Self {
         Self {
             encoded: Arc::new(EncodedProgram::new(program, layout, kind == RowKind::Lines)),
@@ -46,6 +51,11 @@ impl Form {
     }
 }
 
+/// Whether the interpreter's registers suffice.
+fn fits(program: &Program) -> bool {
+    program.chunks.iter().map(Chunk::spilled_registers).all(|spilled| spilled == 0)
+}
+
 /// A program in two forms: chunks that repeat little, for many rows, and short ones, for few.
 #[derive(Clone, Debug)]
 pub struct ListedProgram {
@@ -58,7 +68,6 @@ pub struct ListedProgram {
 impl ListedProgram {
     /// `large` and `short` are forms of one program.
     pub fn new(large: &Program, short: &Program, layout: &TileLayout, kind: RowKind) -> Self {
-        let fits = |program: &Program| program.chunks.iter().map(Chunk::spilled_registers).all(|spilled| spilled == 0);
         Self {
             large: Form::new(large, layout, kind),
             short: Form::new(short, layout, kind),
@@ -103,6 +112,8 @@ pub struct ListedAir {
     pub mle_zerocheck: ListedProgram,
     /// MLE rounds, interactions.
     pub mle_logup: ListedProgram,
+    /// GKR input; `None` where the interpreter's registers do not suffice.
+    pub gkr_input: Option<Form>,
 }
 
 impl ListedAir {
@@ -113,9 +124,9 @@ impl ListedAir {
     }
 
     fn forms(&mut self) -> impl Iterator<Item = &mut Form> {
-        let Self { round0_zerocheck, round0_logup, mle_zerocheck, mle_logup } = self;
+        let Self { round0_zerocheck, round0_logup, mle_zerocheck, mle_logup, gkr_input } = self;
         let programs = [round0_zerocheck, round0_logup, mle_zerocheck, mle_logup];
-        programs.into_iter().flat_map(|program| [&mut program.large, &mut program.short])
+        programs.into_iter().flat_map(|program| [&mut program.large, &mut program.short]).chain(gkr_input)
     }
 }
 

@@ -8,6 +8,7 @@ mod air;
 mod emit;
 mod generated;
 mod list;
+mod list_emit;
 #[cfg(test)]
 mod list_tests;
 mod listed;
@@ -20,6 +21,7 @@ mod tests;
 pub use air::AirEvaluator;
 pub use emit::EmitEvaluation;
 pub use list::{can_list, DeviceLists, Job, ListTables, WorkList, WorkLists};
+pub use list_emit::{EmitJob, EmitList, EmitTables};
 pub use listed::{Form, ListedAir, ListedProgram, ProgramTable};
 pub use program::{DeviceProgram, EvaluatorPolicy, ProgramForms, RowKind};
 pub use reduce::{fill_logup_weights, LogupWeightsFill};

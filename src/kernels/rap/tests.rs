@@ -1,5 +1,7 @@
 //! Every kernel of `wgsl/rap` against upstream's functions.
 
+use std::ops::Range;
+
 use openvm_stark_backend::{
     dft::Radix2BowersSerial,
     poly_common::{eval_eq_mle, eval_eq_sharp_uni, eval_eq_uni, horner_eval, UnivariatePoly},
@@ -18,8 +20,11 @@ use rand::{rngs::StdRng, Rng, SeedableRng};
 use super::*;
 use crate::{
     constraints::{PartSource, TileColumn, TileLayout},
-    gpu::{from_words, testing, to_words, DeviceBuffer, DeviceMatrix, Gpu, Recorder},
-    kernels::transcript::{Challenge, DeviceSponge},
+    gpu::{from_words, testing, to_words, DeviceBuffer, DeviceMatrix, Gpu, Recorder, Segment},
+    kernels::{
+        pack::{Pack, PackedRun, PackedTrace},
+        transcript::{Challenge, DeviceSponge},
+    },
 };
 
 fn base(rng: &mut StdRng) -> F {
@@ -76,8 +81,8 @@ impl Traces {
         // another tile first, so that this one's entries start further on
         planner.add(&TileLayout::used([TileColumn::IsLastRow]), 4, |_| unreachable!());
         planner.add(&self.layout, self.height, |part| match part {
-            PartSource::Preprocessed => &device[0],
-            PartSource::Main(_) => &device[1],
+            PartSource::Preprocessed => (&device[0]).into(),
+            PartSource::Main(_) => (&device[1]).into(),
         });
         planner.finish(gpu).unwrap().remove(1)
     }
@@ -117,7 +122,7 @@ fn trace_tiles() {
         let stride = rows.len().next_multiple_of(64);
         let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
         let mut rec = gpu.recorder("test");
-        TraceTile { source: &source, rows: rows.clone(), tile: &tile, stride }.fill(&mut rec);
+        TraceTile { source: &source, rows: rows.clone(), tile: &tile, tile_at: 0, stride }.fill(&mut rec);
         let ticket = rec.download(&tile);
         let found = rec.wait().unwrap().take(ticket).unwrap();
         for (c, &column) in traces.layout.columns().iter().enumerate() {
@@ -218,6 +223,72 @@ fn folding_the_univariate_variable() {
                 "{column:?}, l_skip {l_skip}"
             );
         }
+    }
+}
+
+/// The traces' tiles where their main parts are packed; another buffer of cells for the last of them.
+fn packed_sources(gpu: &Gpu, rec: &mut Recorder, traces: &[Traces], l_skip: usize) -> Vec<TileSource> {
+    let (mut planner, mut at) = (TilePlanner::new(gpu).unwrap(), 16);
+    let lens = traces.iter().map(|t| (t.matrices[1].len() / t.height) << l_skip.max(t.height.ilog2() as usize));
+    let cells = [0; 2].map(|_| gpu.alloc::<F>(lens.clone().sum::<usize>() + 16, "cells").unwrap());
+    for (i, (traces, len)) in traces.iter().zip(lens.clone()).enumerate() {
+        let [preprocessed, main] = traces
+            .matrices
+            .each_ref()
+            .map(|m| DeviceMatrix::upload(gpu, m, traces.height, m.len() / traces.height, "trace").unwrap());
+        let log_stride = l_skip.saturating_sub(traces.height.ilog2() as usize);
+        let cells = &cells[usize::from(i + 1 == lens.len())];
+        let run = |segment: &'_ Segment<F>| {
+            let Range { start, end } = segment.columns;
+            let [start, end] = [start, end].map(|column| at + ((column * traces.height) << log_stride));
+            (segment.buffer.clone(), start..end)
+        };
+        for (source, run) in main.segments().iter().map(run) {
+            Pack { runs: &[PackedRun { source: &source, cells: run, log_stride }], cells }.record(rec).unwrap();
+        }
+        let packed = PackedTrace { cells: cells.clone(), at, log_stride };
+        at += len;
+        planner.add(&traces.layout, traces.height, |part| match part {
+            PartSource::Preprocessed => (&preprocessed).into(),
+            PartSource::Main(_) => TracePart { matrix: &main, packed: Some(&packed) },
+        });
+    }
+    planner.finish(gpu).unwrap()
+}
+
+/// Tiles of packed traces are those of the traces themselves: over all rows, on cosets, and with the univariate variable folded.
+#[test]
+fn tiles_of_packed_traces() {
+    let mut rng = StdRng::seed_from_u64(8);
+    for l_skip in [0, 2, 4] {
+        let shapes =
+            [(1024, [2, 40]), (64, [0, 5]), (16, [3, 17]), (16, [1, 2]), (8, [1, 3]), (4, [0, 1]), (2, [2, 2])];
+        let traces = shapes.map(|(height, widths)| Traces::random(&mut rng, height, widths));
+        with_challenges(&[ext(&mut rng)], |gpu, rec, _, r| {
+            let lagrange = &lagrange_basis(rec, &r[0], l_skip).unwrap();
+            let alone: Vec<_> = traces.iter().map(|traces| traces.source(gpu)).collect();
+            let mut filled = vec![];
+            for sources in [alone, packed_sources(gpu, rec, &traces, l_skip)] {
+                let (mut base_end, mut ext_end) = (4, 3);
+                let (mut tiles, mut folds) = (vec![], vec![]);
+                for (i, source) in sources.iter().enumerate() {
+                    let (points, cosets) = ((source.height() >> l_skip).max(1), 1 + i % 3);
+                    let stride = source.height().max((points * cosets) << l_skip).next_multiple_of(64);
+                    tiles.push(PlacedTile { source, tile_at: base_end, stride, cosets });
+                    folds.push(PlacedTile { source, tile_at: ext_end, stride: points + 1, cosets });
+                    base_end += source.columns() * stride + 4;
+                    ext_end += source.columns() * (points + 1);
+                }
+                let base = [0; 2].map(|_| gpu.upload(&vec![F::TWO; base_end], "tile").unwrap());
+                let folded = gpu.upload(&vec![EF::TWO; ext_end], "tile").unwrap();
+                TraceTiles { tiles: &tiles, tile: &base[0] }.fill(rec).unwrap();
+                CosetTiles { tiles: &tiles, l_skip, tile: &base[1] }.fill(rec).unwrap();
+                PleFolds { tiles: &folds, l_skip, lagrange, tile: &folded }.fill(rec).unwrap();
+                rec.submit().unwrap();
+                filled.push((base.map(|tile| gpu.download(&tile).unwrap()), gpu.download(&folded).unwrap()));
+            }
+            assert!(filled[0] == filled[1], "l_skip {l_skip}");
+        });
     }
 }
 

@@ -11,14 +11,14 @@ use crate::{
     error::Result,
     gpu::{DeviceBuffer, DeviceMatrix, Gpu, Grid, Recorder},
     kernel,
-    kernels::MAX_L_SKIP,
+    kernels::{pack::PackedTrace, MAX_L_SKIP},
 };
 
 kernel! {
     /// tile[tile_at(column, r)] = source(first_row + r)
     struct GatherRows("rap/trace_tile.wgsl", workgroup = 256) {
         buffers { read segment: F, read entries: u32, write tile: F }
-        params { start, count, height, first_row, rows, columns }
+        params { start, count, height, first, rows, columns, tile_from }
     }
 }
 
@@ -52,8 +52,8 @@ const COSET_VALUES: usize = 512;
 const _: () = assert!(1 << MAX_L_SKIP <= COSET_VALUES, "a workgroup takes whole chunks");
 
 /// Chunks that a workgroup of `wgsl/rap/coset_tile16.wgsl` transforms, and of at most how many columns.
-const CHUNKS_16: usize = 256;
-const COLUMNS_16: usize = 16;
+pub(super) const CHUNKS_16: usize = 256;
+pub(super) const COLUMNS_16: usize = 16;
 
 /// Kinds of a column's source, as `wgsl/rap/columns.wgsl` reads them.
 fn kind(column: TileColumn) -> u32 {
@@ -66,9 +66,26 @@ fn kind(column: TileColumn) -> u32 {
 }
 
 /// Columns of a tile that one segment of a trace matrix holds.
-struct Group {
+pub(super) struct Group {
     segment: DeviceBuffer<F>,
-    entries: Range<usize>,
+    /// Where the trace's cells lie with others'.
+    pub packed: Option<PackedTrace>,
+    pub entries: Range<usize>,
+}
+
+/// Where a part of an AIR's traces is.
+#[derive(Clone, Copy)]
+pub struct TracePart<'a> {
+    /// The part.
+    pub matrix: &'a DeviceMatrix<F>,
+    /// Where its cells lie with others', if they do.
+    pub packed: Option<&'a PackedTrace>,
+}
+
+impl<'a> From<&'a DeviceMatrix<F>> for TracePart<'a> {
+    fn from(matrix: &'a DeviceMatrix<F>) -> Self {
+        Self { matrix, packed: None }
+    }
 }
 
 struct Plan {
@@ -107,29 +124,30 @@ impl TilePlanner {
     /// # Panics
     ///
     /// When a matrix is of another height or lacks a column.
-    pub fn add<'m>(&mut self, layout: &TileLayout, height: usize, matrix: impl Fn(PartSource) -> &'m DeviceMatrix<F>) {
+    pub fn add<'m>(&mut self, layout: &TileLayout, height: usize, trace: impl Fn(PartSource) -> TracePart<'m>) {
         assert!(height.is_power_of_two(), "trace of {height} rows");
         let mut groups: Vec<Group> = vec![];
         let mut last = None;
         for (tile_column, &column) in layout.columns().iter().enumerate() {
-            let (segment, part, at) = match column.source() {
+            let (segment, packed, part, at) = match column.source() {
                 // selectors need no trace: they go with whatever segment comes first
-                None => (None, None, 0),
+                None => (&self.no_trace, None, None, 0),
                 Some((part, _, index)) => {
-                    let matrix = matrix(part);
+                    let TracePart { matrix, packed } = trace(part);
                     assert_eq!(matrix.height(), height, "height of {part:?}");
                     let segment = matrix.segment_of(index as usize);
-                    (Some(&segment.buffer), Some((part, segment.columns.start)), index as usize - segment.columns.start)
+                    let at = index as usize - segment.columns.start;
+                    let packed = packed.filter(|_| matrix.segments().len() == 1).cloned();
+                    (&segment.buffer, packed, Some((part, segment.columns.start)), at)
                 }
             };
             match groups.last_mut() {
                 Some(_) if last == part => {}
                 // only selectors so far
-                Some(group) if last.is_none() => group.segment = segment.unwrap_or(&self.no_trace).clone(),
+                Some(group) if last.is_none() => (group.segment, group.packed) = (segment.clone(), packed),
                 _ => {
                     let start = self.words.len();
-                    let segment = segment.unwrap_or(&self.no_trace).clone();
-                    groups.push(Group { segment, entries: start..start });
+                    groups.push(Group { segment: segment.clone(), packed, entries: start..start });
                 }
             }
             last = part;
@@ -161,12 +179,24 @@ impl TileSource {
         self.plan.height
     }
 
-    fn groups(&self) -> impl Iterator<Item = (&DeviceBuffer<F>, u32, u32)> {
-        let groups = self.plan.groups.iter().filter(|g| !g.entries.is_empty());
+    /// The groups that are, or are not, packed.
+    pub(super) fn groups_by(&self, packed: bool) -> impl Iterator<Item = &Group> {
+        self.plan.groups.iter().filter(move |g| !g.entries.is_empty() && g.packed.is_some() == packed)
+    }
+
+    /// The words that the groups' entries are.
+    pub(super) fn entries(&self) -> &DeviceBuffer<u32> {
+        &self.entries
+    }
+
+    /// The segments of the groups, packed ones only if wanted; first entry and how many.
+    fn groups(&self, unpacked_only: bool) -> impl Iterator<Item = (&DeviceBuffer<F>, u32, u32)> {
+        let unwanted = move |g: &&Group| unpacked_only && g.packed.is_some();
+        let groups = self.plan.groups.iter().filter(move |g| !g.entries.is_empty() && !unwanted(g));
         groups.map(|g| (&g.segment, g.entries.start as u32, g.entries.len() as u32))
     }
 
-    fn check_tile(&self, tile_len: usize, rows: usize, stride: usize) {
+    pub(super) fn check_tile(&self, tile_len: usize, rows: usize, stride: usize) {
         assert!(rows <= stride, "{rows} rows with stride {stride}");
         assert!(tile_len >= self.plan.columns * stride, "tile too small");
         assert!(u32::try_from(self.plan.columns * stride).is_ok(), "tile of 2^32 elements");
@@ -179,8 +209,10 @@ pub struct TraceTile<'a> {
     pub source: &'a TileSource,
     /// Rows of the trace.
     pub rows: Range<usize>,
-    /// `source.columns()` columns of `stride` words each, in blocks of 64 rows (`wgsl/rap/tile_at.wgsl`).
+    /// Holds `source.columns()` columns of `stride` words each, in blocks of 64 rows (`wgsl/rap/tile_at.wgsl`).
     pub tile: &'a DeviceBuffer<F>,
+    /// First word of the tile there, a multiple of 4.
+    pub tile_at: usize,
     /// Rows that the tile has room for, a multiple of 64.
     pub stride: usize,
 }
@@ -192,10 +224,16 @@ impl TraceTile<'_> {
     ///
     /// When the tile is too small.
     pub fn fill(&self, rec: &mut Recorder) {
+        self.fill_from(rec, false);
+    }
+
+    /// The same, without what is packed if `unpacked_only`.
+    pub(super) fn fill_from(&self, rec: &mut Recorder, unpacked_only: bool) {
         let rows = self.rows.len();
         assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
-        self.source.check_tile(self.tile.len(), rows, self.stride);
-        for (segment, start, count) in self.source.groups() {
+        assert!(self.tile_at.is_multiple_of(4), "tile at word {}", self.tile_at);
+        self.source.check_tile(self.tile.len().saturating_sub(self.tile_at), rows, self.stride);
+        for (segment, start, count) in self.source.groups(unpacked_only) {
             let kernel = GatherRows {
                 segment,
                 entries: &self.source.entries,
@@ -203,9 +241,10 @@ impl TraceTile<'_> {
                 start,
                 count,
                 height: self.source.height() as u32,
-                first_row: self.rows.start as u32,
+                first: self.rows.start as u32,
                 rows: rows as u32,
                 columns: self.source.columns() as u32,
+                tile_from: self.tile_at as u32,
             };
             rec.dispatch(&kernel, Grid::threads(count as usize * rows));
         }
@@ -247,6 +286,11 @@ impl CosetTile<'_> {
     ///
     /// When the tile is too small or `l_skip` too large.
     pub fn fill(&self, rec: &mut Recorder) -> Result<()> {
+        self.fill_from(rec, false)
+    }
+
+    /// The same, without what is packed if `unpacked_only`.
+    pub(super) fn fill_from(&self, rec: &mut Recorder, unpacked_only: bool) -> Result<()> {
         assert!(self.l_skip <= MAX_L_SKIP, "l_skip {} exceeds {MAX_L_SKIP}", self.l_skip);
         let rows = (self.points.len() * self.cosets) << self.l_skip;
         assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
@@ -254,7 +298,7 @@ impl CosetTile<'_> {
         self.source.check_tile(self.tile.len().saturating_sub(self.tile_at), rows, self.stride);
         let column = self.points.len() << self.l_skip;
         let most = (VALUES_PER_DISPATCH / column).clamp(1, MAX_COLUMNS) as u32;
-        let parts = self.source.groups().flat_map(|(segment, start, count)| {
+        let parts = self.source.groups(unpacked_only).flat_map(|(segment, start, count)| {
             (0..count).step_by(most as usize).map(move |at| (segment, start + at, most.min(count - at)))
         });
         let in_registers = self.l_skip == 4 && self.source.height() >= 4;
@@ -331,7 +375,7 @@ fn coset_tables(gpu: &Gpu, l_skip: usize, cosets: usize) -> Result<DeviceBuffer<
 }
 
 /// For each coset g^((j+1) k) / 16 in the slots -k mod 16.
-fn scales_16(gpu: &Gpu, cosets: usize) -> Result<DeviceBuffer<F>> {
+pub(super) fn scales_16(gpu: &Gpu, cosets: usize) -> Result<DeviceBuffer<F>> {
     gpu.table(&format!("cosets of 16 {cosets}"), || {
         let scale = |shift: F, slot: u64| shift.exp_u64((16 - slot) % 16).div_2exp_u64(4);
         let shifts = F::GENERATOR.powers().skip(1).take(cosets);
@@ -371,10 +415,15 @@ impl PleFold<'_> {
     ///
     /// When the tile is too small.
     pub fn fill(&self, rec: &mut Recorder) {
+        self.fill_from(rec, false);
+    }
+
+    /// The same, without what is packed if `unpacked_only`.
+    pub(super) fn fill_from(&self, rec: &mut Recorder, unpacked_only: bool) {
         let xs = self.points.len();
         self.source.check_tile(self.tile.len().saturating_sub(self.tile_at), xs, self.stride);
         assert!(self.lagrange.len() >= 1 << self.l_skip, "basis too short");
-        for (segment, start, count) in self.source.groups() {
+        for (segment, start, count) in self.source.groups(unpacked_only) {
             let kernel = FoldPle {
                 segment,
                 entries: &self.source.entries,

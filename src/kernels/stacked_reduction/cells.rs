@@ -1,10 +1,10 @@
 //! The two passes over the cells of the committed columns: the lambda-combination of equally tall columns, and every column's opening.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
-use super::ROUND_WORDS;
+use super::{jobs::JobTable, ROUND_WORDS};
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
@@ -13,10 +13,10 @@ use crate::{
 };
 
 kernel! {
-    /// Lambda-combination of a run's columns.
+    /// Lambda-combinations of the columns of runs.
     struct Combine("stacked_reduction/combine.wgsl", workgroup = 256) {
-        buffers { read source: F, read lambda_powers: EF, write combined: EF }
-        params { offset, pitch, stride, rows, views, first_view, row_threads_log, accumulate }
+        buffers { read source: F, read lambda_powers: EF, write combined: EF, read jobs: u32 }
+        params { first_job, jobs_len }
     }
 }
 
@@ -29,10 +29,10 @@ kernel! {
 }
 
 kernel! {
-    /// Dot products of a run's columns with the row weights, per block of rows.
+    /// Dot products of the columns of runs with the row weights, per block of rows.
     struct ViewDots("stacked_reduction/view_dots.wgsl", workgroup = 256) {
-        buffers { read tape: F, read source: F, read row_weights: EF, write partials: EF }
-        params { offset, pitch, stride, views, block_bits, log_blocks, team_bits, weight_shift, u_word, slot }
+        buffers { read tape: F, read source: F, read row_weights: EF, write partials: EF, read jobs: u32 }
+        params { log_blocks, u_word, first_job, jobs_len }
     }
 }
 
@@ -96,41 +96,84 @@ impl LambdaPowers {
     }
 }
 
-/// `combined[i]` (+)= the sum of the run's cells of row `rows.start + i`, weighted by the views' powers.
+/// A run of columns in a combined vector.
 pub struct Combination<'a> {
-    pub lambda: &'a LambdaPowers,
     pub run: &'a ColumnRun,
+    /// Which rows.
     pub rows: Range<usize>,
-    pub combined: &'a DeviceBuffer<EF>,
-    /// Adds to what is there.
-    pub accumulate: bool,
+    /// The first one's place.
+    pub at: usize,
 }
 
-impl Combination<'_> {
-    /// Records it.
-    pub fn record(&self, rec: &mut Recorder) {
-        let Self { lambda, run, rows, combined, accumulate } = self;
-        run.check();
-        let powers = &lambda.powers;
-        assert!(2 * (run.first_view + run.views) <= powers.len() && rows.end <= 1 << run.log_height, "rows of a run");
-        assert!(rows.len().is_power_of_two() && rows.len() <= combined.len(), "room for the combination");
-        let row_threads_log = row_threads_log(rows.len(), run.views);
-        for (i, part) in run.parts(rows.len()).iter().enumerate() {
-            let kernel = Combine {
-                source: &part.source,
-                lambda_powers: powers,
-                combined,
-                offset: (part.offset + rows.start * part.stride) as u32,
-                pitch: part.pitch as u32,
-                stride: part.stride as u32,
-                rows: rows.len() as u32,
-                views: part.views as u32,
-                first_view: part.first_view as u32,
-                row_threads_log: row_threads_log as u32,
-                accumulate: (*accumulate || i > 0) as u32,
-            };
-            rec.dispatch(&kernel, Grid::workgroups(rows.len().div_ceil(4 << row_threads_log)));
+/// Combinations of columns: `combined[at + i]` is the sum over the runs of that place of their cells of row `rows.start + i`, weighted by the
+/// views' powers.
+pub struct Combinations<'a> {
+    pub lambda: &'a LambdaPowers,
+    /// Those of one place are of as many rows, and no two places overlap.
+    pub runs: &'a [Combination<'a>],
+    pub combined: &'a DeviceBuffer<EF>,
+}
+
+/// Part of a run of [`Combinations`].
+struct CombinedPart {
+    run: ColumnRun,
+    rows: Range<usize>,
+    at: usize,
+}
+
+impl Combinations<'_> {
+    /// Records them: a dispatch for all runs of one buffer, unless they are of one place, or too long.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::gpu::Gpu::alloc`].
+    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
+        let Self { lambda, combined, .. } = *self;
+        let (mut jobs, mut written) = (JobTable::default(), BTreeSet::new());
+        let mut left: Vec<CombinedPart> = self.runs.iter().flat_map(|run| self.parts(run)).collect();
+        while let Some(source) = left.first().map(|part| part.run.source.clone()) {
+            let (mut places, mut cells) = (BTreeSet::new(), 0);
+            jobs.begin(source);
+            left.retain(|part| {
+                let more = part.rows.len() * part.run.views;
+                let is_next = part.run.source.shares_memory(jobs.source()) && !places.contains(&part.at);
+                if !is_next || (cells > 0 && cells + more > MAX_CELLS) {
+                    return true;
+                }
+                places.insert(part.at);
+                cells += more;
+                part.add_to(&mut jobs, written.contains(&part.at));
+                false
+            });
+            written.extend(places);
         }
+        jobs.record(rec, |rec, source, jobs, (first_job, jobs_len), grid| {
+            let kernel = Combine { source, lambda_powers: &lambda.powers, combined, jobs, first_job, jobs_len };
+            rec.dispatch(&kernel, grid);
+        })
+    }
+
+    fn parts(&self, combination: &Combination<'_>) -> Vec<CombinedPart> {
+        let Combination { run, rows, at } = combination;
+        run.check();
+        let powers = &self.lambda.powers;
+        assert!(2 * (run.first_view + run.views) <= powers.len() && rows.end <= 1 << run.log_height, "rows of a run");
+        assert!(rows.len().is_power_of_two() && at + rows.len() <= self.combined.len(), "room for the combination");
+        let part = |run| CombinedPart { run, rows: rows.clone(), at: *at };
+        run.parts(rows.len()).into_iter().map(part).collect()
+    }
+}
+
+impl CombinedPart {
+    fn add_to(&self, jobs: &mut JobTable<F>, accumulate: bool) {
+        let Self { run, rows, at } = self;
+        let row_threads_log = row_threads_log(rows.len(), run.views);
+        let offset = run.offset + rows.start * run.stride;
+        let words = [offset, run.pitch, run.stride, rows.len(), run.views, run.first_view, row_threads_log];
+        jobs.add(
+            &[words.as_slice(), &[usize::from(accumulate), *at]].concat(),
+            rows.len().div_ceil(4 << row_threads_log),
+        );
     }
 }
 
@@ -188,49 +231,82 @@ impl RowWeights {
     }
 }
 
-/// Openings of a run's columns at u, as partial sums per block: `partials[slot 2^log_blocks + block]`, the slots from `slot` on.
+/// Openings of the columns of runs at u, as partial sums per block: `partials[slot 2^log_blocks + block]`, the slots of the runs one after the
+/// other.
 pub struct CellDots<'a> {
     pub weights: &'a RowWeights,
-    pub run: &'a ColumnRun,
+    pub runs: &'a [&'a ColumnRun],
+    /// The first run's first slot.
     pub slot: usize,
     pub partials: &'a DeviceBuffer<EF>,
 }
 
 impl CellDots<'_> {
-    /// Records the dot products of the columns with their weights.
-    pub fn record(&self, rec: &mut Recorder) {
-        let Self { run, slot, .. } = *self;
-        run.check();
-        let RowWeights { l_skip, n, .. } = *self.weights;
-        assert_eq!(run.log_height.max(l_skip), l_skip + n, "weights are for this height");
+    /// Records the dot products of the columns with their weights: a dispatch for all runs of one buffer, unless they are too long.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::gpu::Gpu::alloc`].
+    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
         let log_blocks = self.weights.log_blocks();
-        assert!((slot + run.views) << log_blocks <= self.partials.len(), "room for the openings");
+        let unread = self.weights.weights.cast();
+        let of_blocks = self.weights.of_blocks.as_ref();
+        let mut left = self.parts();
+        let mut jobs = JobTable::default();
+        while let Some(source) = left.first().map(|(run, _)| run.source.clone()) {
+            let mut cells = 0;
+            jobs.begin(source);
+            left.retain(|(run, slot)| {
+                let more = run.views << run.log_height;
+                if !run.source.shares_memory(jobs.source()) || (cells > 0 && cells + more > MAX_CELLS) {
+                    return true;
+                }
+                cells += more;
+                self.add_to(&mut jobs, run, *slot);
+                false
+            });
+        }
+        jobs.record(rec, |rec, source, jobs, (first_job, jobs_len), grid| {
+            let kernel = ViewDots {
+                tape: of_blocks.map_or(&unread, Challenge::tape),
+                source,
+                row_weights: &self.weights.weights,
+                partials: self.partials,
+                jobs,
+                log_blocks: log_blocks as u32,
+                u_word: of_blocks.map_or(0, Challenge::word),
+                first_job,
+                jobs_len,
+            };
+            rec.dispatch(&kernel, grid);
+        })
+    }
+
+    /// Runs for one dispatch each at most, with their slots.
+    fn parts(&self) -> Vec<(ColumnRun, usize)> {
+        let RowWeights { l_skip, n, .. } = *self.weights;
+        let (mut slot, mut parts) = (self.slot, vec![]);
+        for run in self.runs {
+            run.check();
+            assert_eq!(run.log_height.max(l_skip), l_skip + n, "weights are for this height");
+            for part in run.parts(1 << run.log_height) {
+                let views = part.views;
+                parts.push((part, slot));
+                slot += views;
+            }
+        }
+        assert!(slot << self.weights.log_blocks() <= self.partials.len(), "room for the openings");
+        parts
+    }
+
+    fn add_to(&self, jobs: &mut JobTable<F>, run: &ColumnRun, slot: usize) {
+        let log_blocks = self.weights.log_blocks();
         let block_bits = run.log_height - log_blocks;
         // four rows a step, so small teams for few rows
         let team_bits = block_bits.saturating_sub(2).min(8);
         let columns = 4 * (256 >> team_bits);
-        let unread = self.weights.weights.cast();
-        let of_blocks = self.weights.of_blocks.as_ref();
-        let mut slot = slot;
-        for part in run.parts(1 << run.log_height) {
-            let kernel = ViewDots {
-                tape: of_blocks.map_or(&unread, Challenge::tape),
-                source: &part.source,
-                row_weights: &self.weights.weights,
-                partials: self.partials,
-                offset: part.offset as u32,
-                pitch: part.pitch as u32,
-                stride: part.stride as u32,
-                views: part.views as u32,
-                block_bits: block_bits as u32,
-                log_blocks: log_blocks as u32,
-                team_bits: team_bits as u32,
-                weight_shift: l_skip.saturating_sub(run.log_height) as u32,
-                u_word: of_blocks.map_or(0, Challenge::word),
-                slot: slot as u32,
-            };
-            rec.dispatch(&kernel, Grid::workgroups(part.views.div_ceil(columns) << log_blocks));
-            slot += part.views;
-        }
+        let weight_shift = self.weights.l_skip.saturating_sub(run.log_height);
+        let words = [run.offset, run.pitch, run.stride, run.views, block_bits, team_bits, weight_shift, slot];
+        jobs.add(&words, run.views.div_ceil(columns) << log_blocks);
     }
 }

@@ -2,13 +2,14 @@
 
 mod cells;
 mod cube;
+mod jobs;
 mod nodes;
 mod round0;
 
 #[cfg(test)]
 mod tests;
 
-pub use cells::{CellDots, ColumnRun, Combination, LambdaPowers, RowWeights};
+pub use cells::{CellDots, ColumnRun, Combination, Combinations, LambdaPowers, RowWeights};
 pub use cube::{CubeRound, CubeTables, CubeWeights, EqTables};
 pub use nodes::{NodeRound, NodeTables, ViewSums};
 pub use round0::{skip_domain, CombinedPiece, FoldPle, Point, Polynomial0, Records, Round0, RECORD_ELEMENTS};

@@ -3,7 +3,7 @@
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::{Field, PrimeCharacteristicRing, TwoAdicField};
 
-use super::EqTables;
+use super::{jobs::JobTable, EqTables};
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
@@ -14,8 +14,8 @@ use crate::{
 kernel! {
     /// Sums of a combined vector over the hypercube, weighted by eq and by the rotated eq.
     struct Round0Records("stacked_reduction/round0_records.wgsl", workgroup = 256) {
-        buffers { read combined: EF, read eq_tables: EF, write records: EF }
-        params { first_block, blocks, workgroups, log_z, n, low_bits, rot, record_at, l_skip }
+        buffers { read combined: EF, read eq_tables: EF, write records: EF, read jobs: u32 }
+        params { low_bits, l_skip, first_job, jobs_len }
     }
 }
 
@@ -90,13 +90,17 @@ pub struct Round0<'a> {
     pub skip_domain: &'a DeviceBuffer<F>,
 }
 
-/// One piece of a combined vector, rows `start..start + 2^log_len` of 2^log_height.
+/// One piece of a combined vector, rows `start..start + len` of 2^log_height.
 pub struct CombinedPiece<'a> {
     pub combined: &'a DeviceBuffer<EF>,
+    /// First element of the piece there.
+    pub at: usize,
     pub start: usize,
     pub len: usize,
     pub log_height: usize,
     pub rot: bool,
+    /// First of its records.
+    pub record_at: usize,
 }
 
 impl Round0<'_> {
@@ -117,43 +121,50 @@ impl Round0<'_> {
     }
 }
 
-/// Sums of a piece over the hypercube, to the records from `record_at` on.
+/// Sums of pieces over the hypercube, to their records.
 pub struct Records<'a> {
     pub round0: &'a Round0<'a>,
     pub eq: &'a EqTables,
-    pub piece: &'a CombinedPiece<'a>,
+    pub pieces: &'a [CombinedPiece<'a>],
     pub records: &'a DeviceBuffer<EF>,
-    pub record_at: usize,
 }
 
 impl Records<'_> {
-    /// Records it.
-    pub fn record(&self, rec: &mut Recorder) {
-        let Self { round0, eq, piece, records, record_at } = *self;
-        let (log_z, n) = round0.shape(piece.log_height);
-        let block_bits = round0.block_bits(eq, piece.log_height);
-        assert!(
-            piece.start.is_multiple_of(1 << block_bits) && piece.len.is_multiple_of(1 << block_bits),
-            "whole blocks"
-        );
-        let workgroups = round0.records_of(eq, piece.log_height, piece.len);
+    /// Records it: a dispatch for all neighbouring pieces of one buffer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
+        let Self { round0, eq, pieces, records } = *self;
+        let mut jobs = JobTable::default();
+        for (i, piece) in pieces.iter().enumerate() {
+            if i == 0 || !jobs.source().shares_memory(piece.combined) {
+                jobs.begin(piece.combined.clone());
+            }
+            self.add_to(&mut jobs, piece);
+        }
+        jobs.record(rec, |rec, combined, jobs, (first_job, jobs_len), grid| {
+            let (low_bits, l_skip) = (eq.low_bits as u32, round0.l_skip as u32);
+            let eq_tables = &eq.tables;
+            let kernel = Round0Records { combined, eq_tables, records, jobs, low_bits, l_skip, first_job, jobs_len };
+            rec.dispatch(&kernel, grid);
+        })
+    }
+
+    fn add_to(&self, jobs: &mut JobTable<EF>, piece: &CombinedPiece<'_>) {
+        let Self { round0, eq, records, .. } = *self;
+        let CombinedPiece { at, start, len, log_height, rot, record_at, .. } = *piece;
+        let (log_z, n) = round0.shape(log_height);
+        let block_bits = round0.block_bits(eq, log_height);
+        assert!(start.is_multiple_of(1 << block_bits) && len.is_multiple_of(1 << block_bits), "whole blocks");
+        assert!(at + len <= piece.combined.len(), "a piece past the end");
+        let workgroups = round0.records_of(eq, log_height, len);
         assert!((record_at + workgroups) << (round0.l_skip + 1) <= records.len(), "room for the records");
-        let kernel = Round0Records {
-            combined: piece.combined,
-            eq_tables: &eq.tables,
-            records,
-            first_block: (piece.start >> block_bits) as u32,
-            blocks: (piece.len >> block_bits) as u32,
-            workgroups: workgroups as u32,
-            log_z: log_z as u32,
-            n: n as u32,
-            low_bits: eq.low_bits as u32,
-            rot: piece.rot as u32,
-            record_at: record_at as u32,
-            l_skip: round0.l_skip as u32,
-        };
+        let (first_block, blocks) = (start >> block_bits, len >> block_bits);
+        let words = [at, first_block, blocks, workgroups, log_z, n, usize::from(rot), record_at];
         // where the skip domain is larger than a workgroup, several share a record
-        rec.dispatch(&kernel, Grid::workgroups(workgroups << log_z.saturating_sub(WORKGROUP_LOG)));
+        jobs.add(&words, workgroups << log_z.saturating_sub(WORKGROUP_LOG));
     }
 }
 
@@ -246,10 +257,11 @@ impl Point {
     }
 }
 
-/// `folded[at + x] = combined(u_0, x)` for a combined piece.
+/// `folded[at + x] = combined(u_0, x)` for the first `rows` rows of combined vectors.
 pub struct FoldPle<'a> {
     pub point: &'a Point,
     pub combined: &'a DeviceBuffer<EF>,
+    pub rows: usize,
     pub folded: &'a DeviceBuffer<EF>,
     pub at: usize,
 }
@@ -257,9 +269,9 @@ pub struct FoldPle<'a> {
 impl FoldPle<'_> {
     /// Records it.
     pub fn record(&self, rec: &mut Recorder) {
-        let Self { point, combined, folded, at } = *self;
-        let (rows, l_skip) = (combined.len(), point.l_skip);
-        assert!(rows.is_multiple_of(1 << l_skip), "whole prisms");
+        let Self { point, combined, rows, folded, at } = *self;
+        let l_skip = point.l_skip;
+        assert!(rows.is_multiple_of(1 << l_skip) && rows <= combined.len(), "whole prisms");
         assert!(at + (rows >> l_skip) <= folded.len(), "room for the fold");
         let kernel = FoldPleKernel {
             combined,

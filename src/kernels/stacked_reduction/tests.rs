@@ -112,18 +112,25 @@ fn combinations_of_columns() {
         let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 2, views };
         let lambda = LambdaPowers { powers: gpu.upload(&powers, "powers").unwrap() };
         let half = rows - rows / 2;
-        let before = random_exts(&mut rng, half);
-        for accumulate in [false, true] {
-            let combined = gpu.upload(&before, "combined").unwrap();
-            let mut rec = gpu.recorder("test");
-            let (lambda, run, combined) = (&lambda, &run, &combined);
-            Combination { lambda, run, rows: rows - half..rows, combined, accumulate }.record(&mut rec);
-            let at = |row: usize, c: usize| cells[offset + c * pitch + row * stride];
-            let sum = |row: usize| (0..views).map(|c| powers[2 * (2 + c)] * at(row, c)).sum::<EF>();
-            let old = |i: usize| if accumulate { before[i] } else { EF::ZERO };
-            let expected: Vec<EF> = (0..half).map(|i| old(i) + sum(rows - half + i)).collect();
-            assert_eq!(read(rec, combined), expected, "{log_height} {views} {accumulate}");
-        }
+        let before = random_exts(&mut rng, half + rows + 3);
+        let combined = gpu.upload(&before, "combined").unwrap();
+        let mut rec = gpu.recorder("test");
+        // of the first place one run; of the second two of one buffer and one of another
+        let other = ColumnRun { source: gpu.upload(&cells, "cells").unwrap(), ..run.clone() };
+        let (first, second) = (1, half + 2);
+        let runs = [
+            Combination { run: &run, rows: 0..rows, at: second },
+            Combination { run: &run, rows: rows - half..rows, at: first },
+            Combination { run: &other, rows: 0..rows, at: second },
+            Combination { run: &run, rows: 0..rows, at: second },
+        ];
+        Combinations { lambda: &lambda, runs: &runs, combined: &combined }.record(&mut rec).unwrap();
+        let at = |row: usize, c: usize| cells[offset + c * pitch + row * stride];
+        let sum = |row: usize| (0..views).map(|c| powers[2 * (2 + c)] * at(row, c)).sum::<EF>();
+        let mut expected = before;
+        (0..half).for_each(|i| expected[first + i] = sum(rows - half + i));
+        (0..rows).for_each(|row| expected[second + row] = sum(row) * F::from_u8(3));
+        assert_eq!(read(rec, &combined), expected, "{log_height} {views}");
     }
 }
 
@@ -198,12 +205,15 @@ fn sums_over_the_hypercube() {
         let len = q.len() / pieces;
         let per_piece = round0.records_of(&eq, log_height, len);
         let records = gpu.alloc((pieces * per_piece) << (l_skip + 1), "records").unwrap();
-        for (i, piece) in q.chunks(len).enumerate() {
-            let combined = gpu.upload(piece, "piece").unwrap();
-            let piece = CombinedPiece { combined: &combined, start: i * len, len, log_height, rot: true };
-            let (round0, eq, piece, record_at) = (&round0, &eq, &piece, i * per_piece);
-            Records { round0, eq, piece, records: &records, record_at }.record(&mut rec);
-        }
+        // the first two in one buffer, behind another element, the others in one each
+        let together = gpu.upload(&[&[EF::TWO], &q[..len * pieces.min(2)]].concat(), "pieces").unwrap();
+        let buffers: Vec<_> = q.chunks(len).map(|piece| gpu.upload(piece, "piece").unwrap()).collect();
+        let piece = |i: usize| {
+            let (combined, at) = if i < 2 { (&together, 1 + i * len) } else { (&buffers[i], 0) };
+            CombinedPiece { combined, at, start: i * len, len, log_height, rot: true, record_at: i * per_piece }
+        };
+        let pieces: Vec<_> = (0..pieces).map(piece).collect();
+        Records { round0: &round0, eq: &eq, pieces: &pieces, records: &records }.record(&mut rec).unwrap();
         let found = read(rec, &records);
         let eq = evals_eq_hypercube(&r[1..1 + n]);
         for (part, weights) in [eq.clone(), rotated(&eq)].iter().enumerate() {
@@ -258,7 +268,8 @@ fn polynomial_of_round_0_and_its_point() {
         let point = Point::new(&mut rec, &round0, &kind_weights, &challenges[1]).unwrap();
         let elements = random_exts(&mut rng, 5 * size);
         let folded = upload(&[EF::ONE; 7]);
-        FoldPle { point: &point, combined: &upload(&elements), folded: &folded, at: 1 }.record(&mut rec);
+        let (combined, rows) = (&upload(&elements), elements.len());
+        FoldPle { point: &point, combined, rows, folded: &folded, at: 1 }.record(&mut rec);
         let tickets = (rec.download(&s_0), rec.download(&point.values), rec.download(&folded));
         let done = rec.wait().unwrap();
         let (s_0, point) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());
@@ -336,7 +347,14 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     let partials = gpu.alloc((views + 1) << weights.log_blocks(), "partials").unwrap();
     let source = gpu.upload(&cells, "cells").unwrap();
     let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 4, views };
-    CellDots { weights: &weights, run: &run, slot: 1, partials: &partials }.record(&mut rec);
+    // in two runs, if there are as many columns, of which the second is the first in another buffer
+    let second = (views > 1).then(|| {
+        let (source, half) = (gpu.upload(&cells, "cells").unwrap(), views / 2);
+        ColumnRun { source, offset: offset + half * pitch, first_view: 4 + half, views: views - half, ..run.clone() }
+    });
+    let first = ColumnRun { views: views - second.as_ref().map_or(0, |run| run.views), ..run };
+    let runs: Vec<_> = [&first].into_iter().chain(&second).collect();
+    CellDots { weights: &weights, runs: &runs, slot: 1, partials: &partials }.record(&mut rec).unwrap();
     // the slot before belongs to a run of its own
     let plan = gpu.upload(&[9, 0, views as u32 + 2, 0, 1, 1, 1, 4, 1], "plan").unwrap();
     let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, 2 * (views + 4)), "powers").unwrap() };

@@ -11,7 +11,7 @@ use tracing::info_span;
 
 use super::{
     encode::{codeword_panel, Encoder},
-    stacked::panel_width,
+    stacked::{panel_width, PACKED_CELLS},
     StackedMatrix,
 };
 use crate::{
@@ -32,10 +32,11 @@ const PERMUTATIONS_PER_SUBMIT: usize = 1 << 24;
 /// Codewords that may be made ahead even if the openings need more memory than the proof had in use before.
 const AHEAD_BYTES: u64 = 512 << 20;
 
-/// Bytes that stay of a proof's commitments until its openings, at most: trees, and codewords if they are kept.
+/// Bytes that stay of a proof's commitments until its openings, at most: packed traces, trees, and codewords if they are kept.
 pub fn kept_bytes(params: &SystemParams, shape: &ProofShape, cache_rs_code_matrix: bool) -> u64 {
     let (rs_height, width) = stacked_size(params, shape);
-    ((64 * rs_height) >> params.k_whir()) + 4 * rs_height * width * u64::from(cache_rs_code_matrix)
+    let packed = 4 * shape.cells().min(PACKED_CELLS as u64);
+    packed + ((64 * rs_height) >> params.k_whir()) + 4 * rs_height * width * u64::from(cache_rs_code_matrix)
 }
 
 /// Bytes that committing holds at most, beside what stays: panels, and for each row of the codewords a sponge and what bundles rows into
@@ -135,13 +136,14 @@ pub fn commit(gpu: &Gpu, params: impl Into<CommitParams>, traces: &[&DeviceMatri
 ///
 /// [`Error::Unsupported`] for codewords longer than 2^27 and l_skip above 9, [`Error::InvalidInput`] when a leaf would bundle more rows
 /// than there are, [`Error::OutOfBudget`] and the like, and what the device reports.
-pub fn commit_stacked(gpu: &Gpu, params: &CommitParams, stacked: StackedMatrix) -> Result<(Digest, PcsData)> {
+pub fn commit_stacked(gpu: &Gpu, params: &CommitParams, mut stacked: StackedMatrix) -> Result<(Digest, PcsData)> {
     let log_rs_height = stacked.height().ilog2() as usize + params.log_blowup;
     if log_rs_height > MAX_LOG_SIZE {
         let message = format!("codewords of length 2^{log_rs_height}; the field has 2^{MAX_LOG_SIZE}");
         return Err(Error::Unsupported(message));
     }
     let mut rec = gpu.recorder("stacked_commit");
+    stacked.pack(&mut rec)?;
     let (sponges, codewords) = info_span!("rs_code_matrix").in_scope(|| hash_rows(&mut rec, params, &stacked))?;
     // the panels' memory goes back before the tree takes its own
     rec.submit()?;

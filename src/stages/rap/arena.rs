@@ -13,7 +13,7 @@ use crate::{
     gpu::{DeviceBuffer, Gpu, Recorder},
     kernels::{
         constraints::{can_list, Job, RowKind},
-        rap::{fold_tile, MleFold, PleFold, TileSource},
+        rap::{fold_tile, MleFold, PlacedTile, PleFolds, TileSource},
     },
     stages::transcript::Challenge,
 };
@@ -172,11 +172,23 @@ impl Arena {
     }
 
     /// Fills an arena that begins before the first round: columns with the univariate variable folded.
-    pub fn fold_ple(&self, rec: &mut Recorder, sources: &[TileSource], l_skip: usize, lagrange: &DeviceBuffer<EF>) {
-        for Member { air, at, log_rows } in &self.plan.members {
-            let (source, tile, rows) = (&sources[*air], &self.buffers[0], 1 << log_rows);
-            PleFold { source, points: 0..rows, l_skip, lagrange, tile, tile_at: *at, stride: rows }.fill(rec);
-        }
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn fold_ple(
+        &self,
+        rec: &mut Recorder,
+        sources: &[TileSource],
+        l_skip: usize,
+        lagrange: &DeviceBuffer<EF>,
+    ) -> Result<()> {
+        let placed = |member: &Member| {
+            let (source, stride) = (&sources[member.air], 1 << member.log_rows);
+            PlacedTile { source, tile_at: member.at, stride, cosets: 0 }
+        };
+        let tiles = &self.plan.members.iter().map(placed).collect::<Vec<_>>();
+        PleFolds { tiles, l_skip, lagrange, tile: &self.buffers[0] }.fill(rec)
     }
 
     /// Where the columns of an AIR begin when the arena begins.

@@ -12,7 +12,7 @@ use crate::{
     constraints::PartSource,
     error::{Error, Result},
     gpu::DeviceMatrix,
-    kernels::constraints::AirEvaluator,
+    kernels::{constraints::AirEvaluator, pack::PackedTrace, rap::TracePart},
 };
 
 /// Log of the number of leaves of the fraction tree beyond which positions no longer fit 32 bits.
@@ -26,6 +26,8 @@ pub struct AirInput<'a> {
     pub preprocessed: Option<&'a DeviceMatrix<F>>,
     /// The cached mains in order, then the common main.
     pub mains: Vec<&'a DeviceMatrix<F>>,
+    /// Where the common main's cells lie with others', if they do.
+    pub packed: Option<&'a PackedTrace>,
     /// Its public values.
     pub public_values: &'a [F],
     /// log2 of the traces' height.
@@ -44,6 +46,8 @@ pub struct AirTraces<'a> {
     pub cached: Vec<&'a DeviceMatrix<F>>,
     /// The common main.
     pub common: &'a DeviceMatrix<F>,
+    /// Where its cells lie with others', if they do.
+    pub packed: Option<&'a PackedTrace>,
     /// The public values.
     pub public_values: &'a [F],
 }
@@ -64,6 +68,7 @@ impl<'a> AirInput<'a> {
             evaluator,
             preprocessed: traces.preprocessed,
             mains,
+            packed: traces.packed,
             public_values: traces.public_values,
             log_height: height.ilog2() as usize,
             zerocheck_cosets,
@@ -76,10 +81,13 @@ impl<'a> AirInput<'a> {
     /// # Panics
     ///
     /// When the AIR has none, which its programs were checked for.
-    pub fn matrix(&self, part: PartSource) -> &'a DeviceMatrix<F> {
+    pub fn part(&self, part: PartSource) -> TracePart<'a> {
         match part {
-            PartSource::Preprocessed => self.preprocessed.expect("the AIR has a preprocessed trace"),
-            PartSource::Main(part) => self.mains[part as usize],
+            PartSource::Preprocessed => self.preprocessed.expect("the AIR has a preprocessed trace").into(),
+            PartSource::Main(part) => {
+                let (matrix, is_common) = (self.mains[part as usize], part as usize + 1 == self.mains.len());
+                TracePart { matrix, packed: self.packed.filter(|_| is_common) }
+            }
         }
     }
 

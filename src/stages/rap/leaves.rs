@@ -4,6 +4,8 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 use super::{
     input::{AirInput, RapInput},
+    listed_leaves::ListedLeaves,
+    listing::Listing,
     scratch::{rows_per_base_tile, Pace, Scratch, TILE_BYTES},
 };
 use crate::{
@@ -23,8 +25,8 @@ pub struct LeafArgs<'a> {
     pub input: &'a RapInput<'a>,
     /// Columns that the interactions read, by AIR.
     pub sources: &'a [TileSource],
-    /// Constants and public values, by AIR.
-    pub constants: &'a [DeviceBuffer<F>],
+    /// Programs and constants of all AIRs.
+    pub listing: &'a Listing,
     /// The challenge that keeps denominators from zero.
     pub alpha: &'a Challenge,
     /// Powers of the challenge that compresses messages.
@@ -50,10 +52,14 @@ pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fra
         let columns = args.sources[air].columns();
         rows_per_base_tile(&gpu, TILE_BYTES, input.airs[air].height(), (1, columns * size_of::<F>()))
     };
-    let present = || (0..input.airs.len()).filter(|a| input.airs[*a].evaluator.num_interactions() > 0);
-    let scratch = Scratch::new(&gpu, present().map(|a| (args.sources[a].columns() * tile_stride(rows(a)), 0)))?;
+    let listed = ListedLeaves::plan(&gpu, args, |a| rows(a) == input.airs[a].height())?;
+    let present = (0..input.airs.len()).filter(|a| input.airs[*a].evaluator.num_interactions() > 0);
+    let alone: Vec<_> = present.filter(|a| !listed.has(*a)).collect();
+    let needs = alone.iter().map(|&a| args.sources[a].columns() * tile_stride(rows(a))).chain([listed.tile_len()]);
+    let scratch = Scratch::new(&gpu, needs.map(|tile_len| (tile_len, 0)))?;
     let mut pace = Pace::default();
-    for a in present() {
+    listed.emit(rec, args, &scratch.tile, &leaves, &mut pace)?;
+    for a in alone {
         let air = &input.airs[a];
         let offsets = gpu.upload(&input.leaf_offsets[a], "leaf offsets")?;
         let weights = emitted_weights(rec, air, args)?;
@@ -61,7 +67,7 @@ pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fra
             let rows = start..(start + rows(a)).min(air.height());
             let source = &args.sources[a];
             let stride = tile_stride(rows.len());
-            TraceTile { source, rows: rows.clone(), tile: &scratch.tile, stride }.fill(rec);
+            TraceTile { source, rows: rows.clone(), tile: &scratch.tile, tile_at: 0, stride }.fill(rec);
             let emit = EmitEvaluation {
                 tile: &scratch.tile,
                 stride,
@@ -69,7 +75,7 @@ pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fra
                 first_row: rows.start,
                 height: air.height(),
                 lift: 1 << input.log_lift(air),
-                constants: &args.constants[a],
+                constants: args.listing.constants_of(&gpu, input, a)?,
                 weights: &weights,
                 offsets: (&input.leaf_offsets[a], &offsets),
                 numerators: &leaves.numer,

@@ -13,7 +13,7 @@ use crate::{
     gpu::{DeviceBuffer, Gpu, Recorder},
     kernels::{
         constraints::{can_list, tile_stride, DeviceLists, Job, ListTables, RowKind, WorkList, WorkLists},
-        rap::{CosetTile, TileSource},
+        rap::{CosetTiles, PlacedTile, TileSource},
     },
 };
 
@@ -113,12 +113,14 @@ impl ListedRound0 {
         pace: &mut Pace,
     ) -> Result<()> {
         for (batch, list) in &self.batches {
-            for &(a, tile_at) in &batch.tiles {
-                let (air, source, l_skip) = (&input.airs[a], &sources[a], input.l_skip);
-                let (points, cosets) = (0..1 << input.n_lift(air), air.cosets());
-                let stride = tile_stride((points.len() * cosets) << l_skip);
-                CosetTile { source, points, l_skip, cosets, tile, tile_at, stride }.fill(rec)?;
-            }
+            let l_skip = input.l_skip;
+            let placed = |&(a, tile_at): &(usize, usize)| {
+                let (air, source) = (&input.airs[a], &sources[a]);
+                let (cosets, n_lift) = (air.cosets(), input.n_lift(air));
+                PlacedTile { source, tile_at, stride: tile_stride(cosets << (n_lift + l_skip)), cosets }
+            };
+            let tiles = &batch.tiles.iter().map(placed).collect::<Vec<_>>();
+            CosetTiles { tiles, l_skip, tile }.fill(rec)?;
             self.lists.points(rec, list, tile, tables, sums);
             pace.step(rec, batch.tile_len * size_of::<F>())?;
         }

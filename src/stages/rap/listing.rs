@@ -1,6 +1,6 @@
 //! What work lists read of all AIRs, and which AIRs they serve.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
@@ -19,6 +19,8 @@ pub struct Listing {
     constants: DeviceBuffer<F>,
     /// First constant of each AIR.
     constants_at: Vec<usize>,
+    /// The constants of those AIRs that were asked for by themselves.
+    own_constants: Vec<OnceCell<DeviceBuffer<F>>>,
 }
 
 impl Listing {
@@ -40,7 +42,8 @@ impl Listing {
             constants_at.push(constants.len());
             constants.extend(air.evaluator.constant_values(air.public_values));
         }
-        Ok(Self { table, places, constants: gpu.upload(&constants, "constants")?, constants_at })
+        let own_constants = vec![OnceCell::new(); input.airs.len()];
+        Ok(Self { table, places, constants: gpu.upload(&constants, "constants")?, constants_at, own_constants })
     }
 
     /// The table that all AIRs are in, if there is one.
@@ -61,13 +64,36 @@ impl Listing {
         self.constants_at[a]
     }
 
+    /// The constants of the `a`-th AIR in a buffer of their own, for an AIR that is evaluated by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn constants_of(&self, gpu: &Gpu, input: &RapInput<'_>, a: usize) -> Result<&DeviceBuffer<F>> {
+        if let Some(constants) = self.own_constants[a].get() {
+            return Ok(constants);
+        }
+        let constants = input.airs[a].evaluator.constants(gpu, input.airs[a].public_values)?;
+        Ok(self.own_constants[a].get_or_init(|| constants))
+    }
+
+    /// Constants and public values of all AIRs.
+    pub fn constants(&self) -> &DeviceBuffer<F> {
+        &self.constants
+    }
+
+    /// Records of all programs.
+    pub fn records(&self) -> &DeviceBuffer<u32> {
+        self.table.records()
+    }
+
     /// What lists bind.
     pub fn tables<'a>(&'a self, weights: &'a Weights) -> ListTables<'a> {
         let eq: &DeviceBuffer<EF> = weights.eq_xi.values().next().expect("an AIR is present").buffer();
         ListTables {
             constants: &self.constants,
             lambda: &weights.lambda,
-            logup: &weights.all_logup,
+            logup: &weights.logup,
             eq,
             records: self.table.records(),
         }

@@ -187,7 +187,7 @@ impl<'a> MleRounds<'a> {
         let (lists, rounds) = args.lists(&gpu, &plans)?;
         let planned = plans.split_off(plans.partition_point(|plan| plan.joins() == 0));
         let arenas: Vec<Arena> = plans.into_iter().map(|plan| plan.begin(&gpu)).collect::<Result<_>>()?;
-        arenas.iter().for_each(|arena| arena.fold_ple(rec, sources, l_skip, lagrange));
+        arenas.iter().try_for_each(|arena| arena.fold_ple(rec, sources, l_skip, lagrange))?;
         let listed: Vec<usize> = arenas.iter().flat_map(|arena| arena.plan().airs()).collect();
         let tile = |(a, air): (usize, &super::input::AirInput<'_>)| {
             if listed.contains(&a) {
@@ -222,7 +222,7 @@ impl<'a> MleRounds<'a> {
         let mut pace = Pace::default();
         for round in 1..=input.n_max {
             let sums_offset = (round - 1) * self.args.sums_len();
-            self.evaluate(rec, round, (&sums, sums_offset), &partials);
+            self.evaluate(rec, round, (&sums, sums_offset), &partials)?;
             let steps = tx.in_kernel(&[KernelStep { observe: degree + 1, sample: 1 }])?;
             let batch = BatchRound {
                 xi,
@@ -252,16 +252,17 @@ impl<'a> MleRounds<'a> {
         round: usize,
         (sums, offset): (&DeviceBuffer<EF>, usize),
         partials: &DeviceBuffer<EF>,
-    ) {
+    ) -> Result<()> {
         let tables = self.args.listing.tables(self.args.weights);
         for (arena, list) in self.arenas.iter().zip(&self.rounds[round - 1]) {
             self.lists.lines(rec, list, arena.columns(round), tables, sums);
         }
         for (a, tile) in self.tiles.iter().enumerate() {
             if let Some(tile) = tile {
-                self.evaluate_tile(rec, (a, tile), round, (sums, offset), partials);
+                self.evaluate_tile(rec, (a, tile), round, (sums, offset), partials)?;
             }
         }
+        Ok(())
     }
 
     fn evaluate_tile(
@@ -271,12 +272,12 @@ impl<'a> MleRounds<'a> {
         round: usize,
         (sums, offset): (&DeviceBuffer<EF>, usize),
         partials: &DeviceBuffer<EF>,
-    ) {
-        let MleArgs { input, weights, .. } = self.args;
+    ) -> Result<()> {
+        let MleArgs { input, listing, weights, .. } = self.args;
         let (air, degree) = (&input.airs[a], input.max_constraint_degree);
         let n_lift = input.n_lift(air);
         if n_lift + 1 < round {
-            return;
+            return Ok(());
         }
         let last = n_lift + 1 == round;
         let eq_xi = &weights.eq_xi[&n_lift];
@@ -289,8 +290,8 @@ impl<'a> MleRounds<'a> {
                 rows: lines,
                 points: degree,
                 last,
-                constants: &weights.constants[a],
-                weights: &weights.logup[a],
+                constants: listing.constants_of(rec.gpu(), input, a)?,
+                weights: weights.logup_of(rec, input, a)?,
                 eq: eq_xi.buffer(),
                 eq_offset: level + b * lines,
                 partials,
@@ -302,6 +303,7 @@ impl<'a> MleRounds<'a> {
             let zerocheck = SumEvaluation { weights: &weights.lambda, sums_offset, ..logup };
             air.evaluator.mle_zerocheck.add_sums(rec, &zerocheck);
         }
+        Ok(())
     }
 
     fn fold(&mut self, rec: &mut Recorder, (round, r): (usize, &Challenge), pace: &mut Pace) -> Result<()> {

@@ -25,6 +25,7 @@ mod algebra;
 mod arena;
 mod input;
 mod leaves;
+mod listed_leaves;
 mod listed_round0;
 mod listing;
 mod mle;
@@ -107,8 +108,6 @@ struct TileSources {
     gkr_input: Vec<TileSource>,
     round0: Vec<TileSource>,
     mle: Vec<TileSource>,
-    /// Constants and public values.
-    constants: Vec<DeviceBuffer<F>>,
     /// Programs and constants of all AIRs.
     listing: Listing,
 }
@@ -119,7 +118,7 @@ impl TileSources {
         for air in &input.airs {
             let evaluator = air.evaluator;
             for layout in [evaluator.gkr_input_layout(), evaluator.round0_layout(), evaluator.mle_layout()] {
-                planner.add(layout, air.height(), |part| air.matrix(part));
+                planner.add(layout, air.height(), |part| air.part(part));
             }
         }
         let (mut gkr_input, mut round0, mut mle) = (vec![], vec![], vec![]);
@@ -129,9 +128,7 @@ impl TileSources {
             round0.push(b);
             mle.push(c);
         }
-        let constants = |air: &AirInput<'_>| air.evaluator.constants(gpu, air.public_values);
-        let constants = input.airs.iter().map(constants).collect::<Result<_>>()?;
-        Ok(Self { gkr_input, round0, mle, constants, listing: Listing::new(gpu, input)? })
+        Ok(Self { gkr_input, round0, mle, listing: Listing::new(gpu, input)? })
     }
 }
 
@@ -163,9 +160,9 @@ impl Logup {
         if input.num_leaves == 0 {
             return Ok(());
         }
-        let (sources, constants) = (&tiles.gkr_input, &tiles.constants);
+        let (sources, listing) = (&tiles.gkr_input, &tiles.listing);
         let (alpha, beta_powers) = (&self.alpha, &self.beta_powers);
-        let leaves = interaction_leaves(rec, &LeafArgs { input, sources, constants, alpha, beta_powers })?;
+        let leaves = interaction_leaves(rec, &LeafArgs { input, sources, listing, alpha, beta_powers })?;
         self.gkr = Some(padded_fractional_sumcheck(tx, rec, leaves, alpha)?);
         rec.submit()
     }
@@ -232,8 +229,7 @@ impl Round0 {
     ) -> Result<Self> {
         let (point, lambda) = sample_point(tx, &mut rec, input, &logup)?;
         let xi = gather(&mut rec, &point)?;
-        let (constants, beta_powers) = (tiles.constants.clone(), &logup.beta_powers);
-        let weights = WeightArgs { input, constants, xi: &xi, lambda: &lambda, beta_powers };
+        let weights = WeightArgs { input, xi: &xi, lambda: &lambda, beta_powers: &logup.beta_powers };
         let weights = Weights::new(&mut rec, weights)?;
         let sums = evaluate_round0(&mut rec, input, (&tiles.round0, &tiles.listing), &weights)?;
         let values = rec.download(sums.buffer());

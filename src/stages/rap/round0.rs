@@ -1,6 +1,9 @@
 //! Round 0: the univariate variable. Constraints and interactions on cosets of the skip domain, summed over the hypercube.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
@@ -26,16 +29,17 @@ use crate::{
 
 /// Weights that round 0 and the MLE rounds share.
 pub struct Weights {
-    /// Constants and public values, by AIR.
-    pub constants: Vec<DeviceBuffer<F>>,
     /// Powers of lambda: the weights of constraints.
     pub lambda: DeviceBuffer<EF>,
-    /// `eq_3b` times powers of beta: the weights of interactions, by AIR.
-    pub logup: Vec<DeviceBuffer<EF>>,
-    /// The same of all AIRs in one buffer.
-    pub all_logup: DeviceBuffer<EF>,
+    /// `eq_3b` times powers of beta: the weights of the interactions of all AIRs.
+    pub logup: DeviceBuffer<EF>,
     /// First weight of each AIR there.
     pub logup_at: Vec<usize>,
+    /// The weights of those AIRs that were asked for by themselves.
+    own_logup: Vec<OnceCell<DeviceBuffer<EF>>>,
+    /// `eq_3b` of all interactions.
+    eq_3b: DeviceBuffer<EF>,
+    beta_powers: DeviceBuffer<EF>,
     /// `eq(xi, .)` on hypercubes, by `n_lift`; all in one buffer.
     pub eq_xi: BTreeMap<usize, EqTree>,
 }
@@ -44,8 +48,6 @@ pub struct Weights {
 pub struct WeightArgs<'a> {
     /// The AIRs.
     pub input: &'a RapInput<'a>,
-    /// Constants and public values, by AIR.
-    pub constants: Vec<DeviceBuffer<F>>,
     /// The point of the logup claim, `l_skip + n_global` coordinates.
     pub xi: &'a DeviceBuffer<EF>,
     /// Batches constraints.
@@ -64,16 +66,34 @@ impl Weights {
         let input = args.input;
         let max_constraints = input.airs.iter().map(|air| air.evaluator.num_constraints()).max().unwrap_or(0);
         let lambda = powers(rec, args.lambda, max_constraints)?;
-        let (logup, all_logup, logup_at) = logup_weights(rec, &args)?;
+        let (eq_3b, logup, logup_at) = logup_weights(rec, &args)?;
         let n_lifts: BTreeSet<usize> = input.airs.iter().map(|air| input.n_lift(air)).collect();
         let points: Vec<_> = n_lifts.iter().map(|n_lift| input.l_skip..input.l_skip + n_lift).collect();
         let eq_xi = n_lifts.into_iter().zip(eq_trees(rec, args.xi, &points)?).collect();
-        Ok(Self { constants: args.constants, lambda, logup, all_logup, logup_at, eq_xi })
+        let own_logup = vec![OnceCell::new(); input.airs.len()];
+        let beta_powers = args.beta_powers.clone();
+        Ok(Self { lambda, logup, logup_at, own_logup, eq_3b, beta_powers, eq_xi })
+    }
+
+    /// The weights of one AIR's interactions in a buffer of their own, for an AIR that is evaluated by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpu::alloc`].
+    pub fn logup_of(&self, rec: &mut Recorder, input: &RapInput<'_>, air: usize) -> Result<&DeviceBuffer<EF>> {
+        if let Some(weights) = self.own_logup[air].get() {
+            return Ok(weights);
+        }
+        let first = input.airs[..air].iter().map(|air| air.evaluator.num_interactions()).sum();
+        let evaluator = input.airs[air].evaluator;
+        let weights = rec.gpu().alloc(evaluator.logup_weights().len(), "interaction weights")?;
+        evaluator.fill_summed_weights(rec, (&self.eq_3b, first), &self.beta_powers, &weights);
+        Ok(self.own_logup[air].get_or_init(|| weights))
     }
 }
 
-/// Weights by AIR, those of all AIRs in one buffer, and where each AIR's begin there.
-type LogupWeightsOfAirs = (Vec<DeviceBuffer<EF>>, DeviceBuffer<EF>, Vec<usize>);
+/// `eq_3b` of all interactions, the weights of all AIRs, and where each AIR's begin there.
+type LogupWeightsOfAirs = (DeviceBuffer<EF>, DeviceBuffer<EF>, Vec<usize>);
 
 /// For each interaction of each AIR `eq_3b` (the weight of its place in the fraction tree) times the powers of beta.
 fn logup_weights(rec: &mut Recorder, args: &WeightArgs<'_>) -> Result<LogupWeightsOfAirs> {
@@ -89,31 +109,16 @@ fn logup_weights(rec: &mut Recorder, args: &WeightArgs<'_>) -> Result<LogupWeigh
         .collect();
     let entries = rec.gpu().upload(entries.as_flattened(), "interaction places")?;
     let eq_3b = eq_3b(rec, args.xi, input.l_skip + input.n_logup, &entries)?;
-    let mut first = 0;
-    let mut weights = vec![];
-    for air in &input.airs {
-        let table = rec.gpu().alloc(air.evaluator.logup_weights().len(), "interaction weights")?;
-        air.evaluator.fill_summed_weights(rec, (&eq_3b, first), args.beta_powers, &table);
-        first += air.evaluator.num_interactions();
-        weights.push(table);
-    }
     let layouts = || input.airs.iter().map(|air| air.evaluator.logup_weights());
     let layout = LogupWeights::joined(layouts());
     let starts = layouts().scan(0, |at, layout| Some(std::mem::replace(at, *at + layout.len()))).collect();
-    let all = rec.gpu().alloc(layout.len(), "interaction weights")?;
+    let weights = rec.gpu().alloc(layout.len(), "interaction weights")?;
     if !layout.is_empty() {
-        let entries = rec.gpu().upload(layout.entries().as_flattened(), "logup weights")?;
-        let eq_3b = Some((&eq_3b, 0));
-        let fill = LogupWeightsFill {
-            layout: &layout,
-            entries: &entries,
-            beta_powers: args.beta_powers,
-            eq_3b,
-            weights: &all,
-        };
-        fill_logup_weights(rec, &fill);
+        let entries = &rec.gpu().upload(layout.entries().as_flattened(), "logup weights")?;
+        let (layout, beta_powers, eq_3b, weights) = (&layout, args.beta_powers, Some((&eq_3b, 0)), &weights);
+        fill_logup_weights(rec, &LogupWeightsFill { layout, entries, beta_powers, eq_3b, weights });
     }
-    Ok((weights, all, starts))
+    Ok((eq_3b, weights, starts))
 }
 
 /// Bytes of the trees of `eq` over hypercubes, one for each height, at most.
@@ -160,7 +165,8 @@ pub fn evaluate_round0(
     let mut pace = Pace::default();
     listed.add(rec, (input, sources), listing.tables(weights), (&scratch.tile, &sums), &mut pace)?;
     for (a, shape) in alone() {
-        let air = AirRound0 { input, air: a, source: &sources[a], weights, scratch: &scratch, points: shape.points };
+        let (source, scratch, points) = (&sources[a], &scratch, shape.points);
+        let air = AirRound0 { input, air: a, source, listing, weights, scratch, points };
         let n = 1 << input.n_lift(&input.airs[a]);
         for start in (0..n).step_by(shape.xs) {
             air.add_tile(rec, start..(start + shape.xs).min(n), (&sums, offsets[a]))?;
@@ -199,6 +205,7 @@ struct AirRound0<'a> {
     input: &'a RapInput<'a>,
     air: usize,
     source: &'a TileSource,
+    listing: &'a Listing,
     weights: &'a Weights,
     scratch: &'a Scratch,
     points: usize,
@@ -225,8 +232,8 @@ impl AirRound0<'_> {
             rows: xs.len(),
             points: self.points,
             last: false,
-            constants: &self.weights.constants[self.air],
-            weights: &self.weights.logup[self.air],
+            constants: self.listing.constants_of(rec.gpu(), self.input, self.air)?,
+            weights: self.weights.logup_of(rec, self.input, self.air)?,
             eq: eq_xi.buffer(),
             eq_offset: eq_xi.level(n_lift) + xs.start,
             partials: &self.scratch.partials,

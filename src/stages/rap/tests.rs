@@ -76,6 +76,7 @@ fn with_input<R>(pk: &MultiStarkProvingKey<SC>, ctx: &HostContext, body: impl Fn
             preprocessed: air.preprocessed.as_ref(),
             cached: air.cached.iter().collect(),
             common: &air.common,
+            packed: None,
             public_values: &trace.public_values,
         };
         AirInput::new(&pk.per_air[*index].vk, &air.evaluator, traces)

@@ -55,7 +55,7 @@ mod weights;
 
 use openvm_stark_backend::{proof::StackingProof, SystemParams};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF};
-use plan::{Level, ReductionPlan};
+use plan::{Level, ReductionPlan, ViewGroup, ViewRun};
 
 use super::{
     pcs::StackedMatrix,
@@ -67,9 +67,9 @@ use crate::{
     gpu::{DeviceBuffer, Recorder},
     kernels::{
         stacked_reduction::{
-            round_step, skip_domain, CellDots, Combination, CombinedPiece, CubeRound, CubeTables, CubeWeights,
-            EqTables, FoldPle, LambdaPowers, NodeRound, NodeTables, Point, Polynomial0, Records, Round0, RowWeights,
-            ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
+            round_step, skip_domain, CellDots, Combination, Combinations, CombinedPiece, CubeRound, CubeTables,
+            CubeWeights, EqTables, FoldPle, LambdaPowers, NodeRound, NodeTables, Point, Polynomial0, Records, Round0,
+            RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
         },
         MAX_L_SKIP,
     },
@@ -135,8 +135,23 @@ impl StackedReduction {
     }
 }
 
-/// The combined vectors Q_g in pieces that fit a binding; index by group.
-type Combined = Vec<Vec<DeviceBuffer<EF>>>;
+/// The combined vectors Q_g.
+struct Combined {
+    /// Of the highest groups, in pieces that fit a binding; index by group.
+    high: Vec<Vec<DeviceBuffer<EF>>>,
+    /// Of the others one after the other, each with room for at least 2^l_skip elements, as their cubes lie in the concatenation.
+    low: DeviceBuffer<EF>,
+}
+
+impl Combined {
+    /// The pieces of a group: buffer, first element, elements.
+    fn pieces(&self, plan: &ReductionPlan, g: usize) -> Vec<(&DeviceBuffer<EF>, usize, usize)> {
+        match self.high.get(g) {
+            Some(pieces) => pieces.iter().map(|piece| (piece, 0, piece.len())).collect(),
+            None => vec![(&self.low, plan.low_at(self.high.len(), g), 1 << plan.groups[g].log_height)],
+        }
+    }
+}
 
 struct Prover<'a, 'h> {
     tx: &'a mut Transcript<'h>,
@@ -178,23 +193,31 @@ impl<'a, 'h> Prover<'a, 'h> {
 
     /// Q_g = sum_v lambda^(2v) q_v for each group: the first pass over the cells.
     fn combine(&mut self) -> Result<Combined> {
-        let mut combined = vec![];
-        for (g, group) in self.plan.groups.iter().enumerate() {
+        let (plan, gpu, lambda) = (self.plan, self.rec.gpu().clone(), &self.lambda_powers);
+        let first_low = plan.first_low(self.piece_rows());
+        let mut high = vec![];
+        for (g, group) in plan.groups[..first_low].iter().enumerate() {
             let rows = 1usize << group.log_height;
             let piece_rows = self.piece_rows().min(rows);
             let mut pieces = vec![];
             for start in (0..rows).step_by(piece_rows) {
-                let piece = self.rec.gpu().alloc(piece_rows, "combined columns")?;
-                for (i, run) in self.plan.runs_of(g).iter().enumerate() {
-                    let (lambda, rows) = (&self.lambda_powers, start..start + piece_rows);
-                    let (run, combined, accumulate) = (&run.columns, &piece, i > 0);
-                    Combination { lambda, run, rows, combined, accumulate }.record(self.rec);
-                }
-                pieces.push(piece);
+                let combined = &gpu.alloc(piece_rows, "combined columns")?;
+                let run = |run: &'a ViewRun| Combination { run: &run.columns, rows: start..start + piece_rows, at: 0 };
+                let runs = &plan.runs_of(g).iter().map(run).collect::<Vec<_>>();
+                Combinations { lambda, runs, combined }.record(self.rec)?;
+                pieces.push(combined.clone());
             }
-            combined.push(pieces);
+            high.push(pieces);
         }
-        Ok(combined)
+        let low = gpu.alloc(plan.low_at(first_low, plan.groups.len()), "combined columns")?;
+        let of_group = |g: usize| {
+            let (rows, at) = (0..1 << plan.groups[g].log_height, plan.low_at(first_low, g));
+            let run = move |run: &'a ViewRun| Combination { run: &run.columns, rows: rows.clone(), at };
+            plan.runs_of(g).iter().map(run)
+        };
+        let runs = &(first_low..plan.groups.len()).flat_map(of_group).collect::<Vec<_>>();
+        Combinations { lambda, runs, combined: &low }.record(self.rec)?;
+        Ok(Combined { high, low })
     }
 
     fn eq_tables(&mut self, r: &[EF]) -> Result<EqTables> {
@@ -231,27 +254,22 @@ impl<'a, 'h> Prover<'a, 'h> {
         eq: &EqTables,
     ) -> Result<(DeviceBuffer<EF>, Vec<u32>)> {
         let plan = self.plan;
-        let groups_of = |kind: usize| plan.groups.iter().zip(combined).filter(move |(group, _)| group.kind == kind);
-        let count = |kind: usize| -> usize {
-            let pieces = groups_of(kind).flat_map(|(group, pieces)| pieces.iter().map(|p| (group.log_height, p.len())));
-            pieces.map(|(log_height, len)| round0.records_of(eq, log_height, len)).sum()
-        };
-        let counts: Vec<usize> = (0..plan.kinds.len()).map(count).collect();
-        let total: usize = counts.iter().sum();
-        let records = self.rec.gpu().alloc(total << (plan.l_skip + 1), "records of round 0")?;
-        let (mut record_at, mut words) = (0, vec![]);
+        let (mut record_at, mut words, mut pieces) = (0, vec![], vec![]);
         for (k, kind) in plan.kinds.iter().enumerate() {
-            words.extend([record_at, counts[k], kind.log_z].map(|w| w as u32));
-            for (group, pieces) in groups_of(k) {
-                for (i, combined) in pieces.iter().enumerate() {
-                    let len = combined.len();
-                    let piece =
-                        CombinedPiece { combined, start: i * len, len, log_height: group.log_height, rot: group.rot };
-                    Records { round0, eq, piece: &piece, records: &records, record_at }.record(self.rec);
-                    record_at += round0.records_of(eq, group.log_height, len);
+            let first = record_at;
+            for (g, group) in plan.groups.iter().enumerate().filter(|(_, group)| group.kind == k) {
+                let ViewGroup { log_height, rot, .. } = *group;
+                let mut start = 0;
+                for (combined, at, len) in combined.pieces(plan, g) {
+                    pieces.push(CombinedPiece { combined, at, start, len, log_height, rot, record_at });
+                    record_at += round0.records_of(eq, log_height, len);
+                    start += len;
                 }
             }
+            words.extend([first, record_at - first, kind.log_z].map(|w| w as u32));
         }
+        let records = self.rec.gpu().alloc(record_at << (plan.l_skip + 1), "records of round 0")?;
+        Records { round0, eq, pieces: &pieces, records: &records }.record(self.rec)?;
         Ok((records, words))
     }
 
@@ -259,13 +277,18 @@ impl<'a, 'h> Prover<'a, 'h> {
     fn fold_ple(&mut self, combined: &Combined, eq: &EqTables, point: &Point) -> Result<CubeTables> {
         let plan = self.plan;
         let cube = CubeTables::alloc(self.rec.gpu(), plan.cube_len())?;
-        for (group, pieces) in plan.groups.iter().zip(combined) {
-            // without a variable left there is no round that reads the value
-            let pieces = if group.n_lift > 0 { pieces.as_slice() } else { &[] };
-            for (i, piece) in pieces.iter().enumerate() {
-                let at = group.cube_at + ((i * piece.len()) >> plan.l_skip);
-                FoldPle { point, combined: piece, folded: &cube.values, at }.record(self.rec);
+        let folded = &cube.values;
+        // without a variable left there is no round that reads the value
+        for (group, pieces) in plan.groups.iter().zip(&combined.high).filter(|(group, _)| group.n_lift > 0) {
+            for (i, combined) in pieces.iter().enumerate() {
+                let (rows, at) = (combined.len(), group.cube_at + ((i * combined.len()) >> plan.l_skip));
+                FoldPle { point, combined, rows, folded, at }.record(self.rec);
             }
+        }
+        let (first_low, with_variables) = (combined.high.len(), plan.groups.partition_point(|group| group.n_lift > 0));
+        if first_low < with_variables {
+            let (rows, at) = (plan.low_at(first_low, with_variables), plan.groups[first_low].cube_at);
+            FoldPle { point, combined: &combined.low, rows, folded, at }.record(self.rec);
         }
         let (plan_at, groups, weights) = (plan.groups_at, plan.groups.len(), &cube.weights);
         CubeWeights { eq, point, plan: &self.plan_words, plan_at, groups, weights }.record(self.rec);
@@ -324,11 +347,8 @@ impl<'a, 'h> Prover<'a, 'h> {
         let weights = RowWeights::new(self.rec, &self.u[1..=at], &point.values, self.plan.l_skip)?;
         let log_blocks = weights.log_blocks();
         let partials = self.rec.gpu().alloc(level.slots << log_blocks, "partial openings")?;
-        let mut slot = 0;
-        for run in &self.plan.runs[level.runs.clone()] {
-            CellDots { weights: &weights, run: &run.columns, slot, partials: &partials }.record(self.rec);
-            slot += run.columns.views;
-        }
+        let runs: Vec<_> = self.plan.runs[level.runs.clone()].iter().map(|run| &run.columns).collect();
+        CellDots { weights: &weights, runs: &runs, slot: 0, partials: &partials }.record(self.rec)?;
         let sums = ViewSums {
             plan: &self.plan_words,
             plan_at: level.runs_at,

@@ -112,6 +112,17 @@ impl ReductionPlan {
         self.groups.last().map_or(0, |g| g.cube_at + (1 << g.n_lift))
     }
 
+    /// The first of the lowest groups whose vectors fit a binding of `most` elements together.
+    pub fn first_low(&self, most: usize) -> usize {
+        (0..self.groups.len()).find(|first| self.low_at(*first, self.groups.len()) <= most).unwrap_or(self.groups.len())
+    }
+
+    /// Where the vector of a group, or what follows the last one, lies among those of the groups from `first` on.
+    pub fn low_at(&self, first: usize, group: usize) -> usize {
+        let at = |g: usize| self.groups.get(g).map_or(self.cube_len(), |group| group.cube_at);
+        (at(group) - at(first)) << self.l_skip
+    }
+
     /// The most nodes of a level.
     pub fn max_nodes(&self) -> usize {
         self.levels.iter().map(|level| level.nodes).max().unwrap_or(0)
