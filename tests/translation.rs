@@ -1,4 +1,4 @@
-//! Every kernel, in every variant that proofs use, through naga to MSL and SPIR-V with the options that wgpu-hal uses, and its
+//! Every kernel, in every variant that proofs use, through naga to MSL, SPIR-V and HLSL with the options that wgpu-hal uses, and its
 //! interface against what the host declares.
 //!
 //! The kernels are those that a device has compiled after proofs that together take every road, and all that can be generated from
@@ -8,13 +8,14 @@
 mod device;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
 
 use metal_on_cpu::emit::{self, Interface, Slots};
 use naga::{
-    back::{pipeline_constants::process_overrides, spv, PipelineConstants},
+    back::{hlsl::ShaderModel, pipeline_constants::process_overrides, spv, PipelineConstants},
     proc::{BoundsCheckPolicies, BoundsCheckPolicy},
     valid::{Capabilities as Naga, ModuleInfo, ValidationFlags, Validator},
     AddressSpace, Barrier, Expression, Function, Module, ResourceBinding, Scalar, ShaderStage, StorageAccess,
@@ -24,6 +25,7 @@ use openvm_wgpu_backend::internals::gpu::{required, testing::gpu, Access, Capabi
 use rayon::prelude::*;
 
 use device::broadcasts::{broadcasts, waits};
+use device::hlsl;
 use device::kernels::{generated_sources, sources_after_proofs, Params, Source};
 use openvm_wgpu_testing::workloads::WorkloadKind;
 
@@ -33,6 +35,8 @@ const METAL_BUFFERS: usize = 29;
 const METAL_VERSIONS: [(u8, u8); 2] = [(2, 4), (4, 0)];
 /// Vulkan 1.1 and 1.3.
 const SPIRV_VERSIONS: [(u8, u8); 2] = [(1, 3), (1, 6)];
+/// Direct3D 12 with the old compiler, and the oldest and newest models of the one that knows 64-bit integers and subgroups.
+const SHADER_MODELS: [ShaderModel; 3] = [ShaderModel::V5_1, ShaderModel::V6_0, ShaderModel::V6_7];
 /// Bytes of parameters that every device with immediates takes.
 const IMMEDIATE_BYTES: u32 = 128;
 
@@ -203,12 +207,16 @@ fn asks_for_length(function: &Function) -> bool {
 // ---- the back ends, as wgpu-hal runs them ----
 
 impl Kernel<'_> {
-    fn check_translations(&self) -> Check {
+    /// The module with its constants fixed.
+    fn with_overrides(&self) -> Check<(Cow<'_, Module>, Cow<'_, ModuleInfo>)> {
         let overrides = self.source.variant.overrides.iter();
         let constants: PipelineConstants = overrides.map(|(name, v)| (name.to_string(), f64::from(*v))).collect();
         let entry = Some((ShaderStage::Compute, "main"));
-        let (module, info) = process_overrides(&self.module, &self.info, entry, &constants)
-            .map_err(|error| format!("overrides: {error}"))?;
+        process_overrides(&self.module, &self.info, entry, &constants).map_err(|error| format!("overrides: {error}"))
+    }
+
+    fn check_translations(&self) -> Check {
+        let (module, info) = self.with_overrides()?;
         for checked in [false, true] {
             for version in METAL_VERSIONS {
                 let text = self.to_msl((&module, &info), version, checked);
@@ -217,6 +225,10 @@ impl Kernel<'_> {
             for version in SPIRV_VERSIONS {
                 self.to_spirv((&module, &info), version, checked)
                     .map_err(|error| format!("to SPIR-V {version:?}: {error}"))?;
+            }
+            for model in SHADER_MODELS.into_iter().filter(|model| self.is_for(*model)) {
+                let text = self.to_hlsl((&module, &info), model, checked);
+                hlsl::check_rules(&text.map_err(|error| format!("to HLSL {model:?}: {error}"))?, model)?;
             }
         }
         Ok(())
@@ -247,6 +259,16 @@ impl Kernel<'_> {
         };
         let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
         spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())
+    }
+
+    /// Whether a device of a shader model can have the features of this one.
+    fn is_for(&self, model: ShaderModel) -> bool {
+        model >= ShaderModel::V6_0 || !(self.device.int64 || self.device.min_subgroup_size > 0)
+    }
+
+    fn to_hlsl(&self, module: (&Module, &ModuleInfo), model: ShaderModel, checked: bool) -> Check<String> {
+        let params = (self.source.params.count() > 0).then_some(self.device.immediates);
+        hlsl::to_hlsl(module, &hlsl::options(&self.source.bindings, params, model, checked))
     }
 
     /// What the features of the device allow.
@@ -413,4 +435,50 @@ fn generated_kernels() {
     assert!(keccak.len() > 100);
     assert_sound(&keccak);
     assert_sound(&generated_sources(&gpu(), WorkloadKind::Vm));
+}
+
+// ---- AMD's compiler ----
+
+/// Generated kernels of keccak that are compiled: one in so many, since they are alike and take a second each.
+#[cfg(target_os = "linux")]
+const KECCAK_STEP: usize = 12;
+
+/// A kernel as RADV gets it on a device that can do everything.
+#[cfg(target_os = "linux")]
+fn shader(source: &Source) -> Check<device::radv::Shader> {
+    let device = devices().pop().expect("the last one can do everything");
+    let wgsl = device.link(&source.wgsl, &source.variant.flags, source.bindings.len())?;
+    let kernel = parse(source, &device, &wgsl)?;
+    let (module, info) = kernel.with_overrides()?;
+    let words = kernel.to_spirv((&module, &info), SPIRV_VERSIONS[1], false)?;
+    let flags = source.variant.flags.iter().map(|flag| format!(" {flag}")).collect::<String>();
+    let overrides = source.variant.overrides.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
+    let name = format!("{}{flags}{overrides}", source.name);
+    Ok(device::radv::Shader { name, words, bindings: source.bindings.len(), params: source.params.count() })
+}
+
+/// Every kernel and the generated ones compile for five families and spill no register but where a comment says so; prints the table of
+/// docs/hardware.md. Only with the variable `OPENVM_WGPU_RADV`, the file that names the driver for Vulkan's loader.
+#[cfg(target_os = "linux")]
+#[test]
+fn amds_compiler() {
+    use device::radv;
+    if let Ok(folder) = std::env::var(radv::ROLE) {
+        return radv::in_a_role(Path::new(&folder));
+    }
+    let Ok(driver) = std::env::var(radv::VARIABLE) else { return };
+    let mut sources = sources_after_proofs();
+    let files = sources.len();
+    sources.extend(generated_sources(&gpu(), WorkloadKind::Vm));
+    sources.extend(generated_sources(&gpu(), WorkloadKind::Keccak).into_iter().step_by(KECCAK_STEP));
+    let shaders: Vec<_> = sources.par_iter().map(|source| shader(source).unwrap_or_else(|e| panic!("{e}"))).collect();
+    let folder = std::env::temp_dir().join(format!("openvm-wgpu-radv-{}", std::process::id()));
+    radv::write(&folder, &shaders);
+    let families = radv::FAMILIES.par_iter().map(|family| radv::compile(&folder, &driver, family));
+    let taken: Vec<_> = families.map(|taken| taken.unwrap_or_else(|error| panic!("{error}"))).collect();
+    std::fs::remove_dir_all(&folder).expect("the folder is there");
+    radv::print_table(&shaders[..files], &taken);
+    radv::print_table(&shaders[files..], &taken.iter().map(|taken| taken[files..].to_vec()).collect::<Vec<_>>());
+    let spilled = radv::spilled(&shaders, &taken);
+    assert!(spilled.is_empty(), "{} kernels spill:\n{}", spilled.len(), spilled.join("\n"));
 }

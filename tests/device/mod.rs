@@ -5,7 +5,10 @@
 #![allow(dead_code)]
 
 pub mod broadcasts;
+pub mod hlsl;
 pub mod kernels;
+#[cfg(target_os = "linux")]
+pub mod radv;
 pub mod roads;
 
 use openvm_stark_backend::{StarkEngine, SystemParams};
