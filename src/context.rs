@@ -64,8 +64,14 @@ pub(crate) fn check(
     check_presence(mpk, ctx)?;
     for (air, trace) in &ctx.per_trace {
         let pk = &mpk.per_air[*air];
+        let named = |message: &str| Error::InvalidInput(format!("{}: {message}", name(mpk, *air)));
         check_air(params, pk, trace).map_err(|error| match error {
-            Error::InvalidInput(message) => Error::InvalidInput(format!("{}: {message}", name(mpk, *air))),
+            Error::InvalidInput(message) => named(&message),
+            // of a transport
+            Error::Deferred(error) => match &*error {
+                Error::InvalidInput(message) => named(message),
+                _ => Error::Deferred(error),
+            },
             other => other,
         })?;
     }
@@ -171,6 +177,7 @@ fn check_words(what: &str, values: &[F]) -> Result<()> {
 /// A part that was committed earlier is on the device, and was committed with these parameters.
 fn check_commitment(params: &SystemParams, part: &CommittedTraceData<WgpuBackend>, name: &str) -> Result<()> {
     part.trace.check()?;
+    check_words(&format!("the commitment to {name}, word"), &part.commitment)?;
     let data = part.data.get()?;
     let of = |what: &str| format!("{what} in the commitment to {name}");
     expect(&of("stacked rows"), data.stacked.height(), 1 << params.log_stacked_height())?;

@@ -139,6 +139,66 @@ fn public_values_that_are_not_below_p() {
     }
 }
 
+/// Safe code cannot make such words. For upstream's arithmetic they are a second form of the element, which proofs must not have.
+#[test]
+fn cells_that_are_not_below_p() {
+    let engine = engine(params());
+    for (cell, place) in [(0, "row 0 of column 0"), (5, "row 5 of column 0"), (17, "row 1 of column 1")] {
+        for word in [F::ORDER_U32, 1 << 31, u32::MAX] {
+            let (pk, mut ctx) = fixture(&engine, &fibonacci(16));
+            as_words_mut(&mut ctx.per_trace[0].1.common_main.values)[cell] = word;
+            assert_refused(
+                &engine,
+                &pk,
+                &ctx,
+                &["AIR 0", "Fibonacci", "trace", place, &word.to_string(), "not below p"],
+            );
+        }
+    }
+}
+
+#[test]
+fn cells_by_rows_that_are_not_below_p() {
+    let engine = engine(params());
+    let mut rows = RowMajorMatrix::new(F::zero_vec(16 * 3), 3);
+    assert!(engine.device().upload_row_major(&rows).is_ok());
+    as_words_mut(&mut rows.values)[22] = F::ORDER_U32 + 7;
+    let error = engine.device().upload_row_major(&rows).map(|_| ()).expect_err("no word of a field element");
+    assert!(matches!(error, Error::InvalidInput(_)));
+    assert_names(&error.to_string(), &["row 7 of column 1", "2013265928", "not below p"]);
+}
+
+/// More than what is copied at a time, by several threads.
+#[test]
+fn one_cell_of_millions_that_is_not_below_p() {
+    let engine = engine(params());
+    let mut matrix = zeros(1 << 20, 9);
+    for cell in [0, (4 << 20) - 1, 4 << 20, (9 << 20) - 1] {
+        as_words_mut(&mut matrix.values)[cell] = F::ORDER_U32;
+        let error = engine.device().upload_matrix(&matrix).map(|_| ()).expect_err("no word of a field element");
+        let (row, column) = (cell % (1 << 20), cell >> 20);
+        assert_names(&error.to_string(), &[&format!("row {row} of column {column}"), "not below p"]);
+        matrix.values[cell] = F::ONE;
+    }
+    engine.device().upload_matrix(&matrix).expect("all are below");
+}
+
+#[test]
+fn committed_cells_that_are_not_below_p() {
+    let engine = engine(params());
+    let (pk, mut ctx) = cached(&engine);
+    as_words_mut(&mut ctx.per_trace[1].1.cached_mains[0].trace.values)[2] += F::ORDER_U32;
+    assert_refused(&engine, &pk, &ctx, &["AIR 1", "row 2 of column 0", "not below p"]);
+    let (pk, mut ctx) = cached(&engine);
+    as_words_mut(&mut ctx.per_trace[1].1.cached_mains[0].commitment)[3] += F::ORDER_U32;
+    assert_refused(&engine, &pk, &ctx, &["AIR 1", "commitment to cached main 0, word 3", "not below p"]);
+    let preprocessed = PreprocessedFibFixture::new(0, 1, vec![true; 8]);
+    let (mut pk, ctx) = fixture(&engine, &preprocessed);
+    let data = pk.per_air[0].preprocessed_data.as_mut().expect("it has one");
+    as_words_mut(&mut Arc::make_mut(data).matrix.values)[4] += F::ORDER_U32;
+    assert_refused(&engine, &pk, &ctx, &["AIR 0", "row 4 of column 0", "not below p"]);
+}
+
 /// A commitment by itself, without a key.
 #[test]
 fn commitments_to_bad_traces() {

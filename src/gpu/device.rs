@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         Arc, Mutex,
     },
 };
@@ -12,7 +12,7 @@ use super::{
     adapter::AdapterSummary,
     background::{Background, KernelProgress},
     buffer::DeviceBuffer,
-    element::{as_words, Element},
+    element::{are_below, as_words, Element},
     executor::Executor,
     faults::Faults,
     kernel::{KernelDecl, Variant},
@@ -215,17 +215,39 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// As [`Gpu::alloc`].
+    /// As [`Gpu::alloc`]; [`Error::InvalidInput`] for words that are none of a `T`, which only unsafe code can make.
     pub fn upload<T: Element>(&self, values: &[T], what: &str) -> Result<DeviceBuffer<T>> {
+        self.upload_named(values, what, |at| format!("element {at}"))
+    }
+
+    /// The same; `name` tells which element an error is about.
+    pub(crate) fn upload_named<T: Element>(
+        &self,
+        values: &[T],
+        what: &str,
+        name: impl Fn(usize) -> String,
+    ) -> Result<DeviceBuffer<T>> {
         let buffer = self.alloc(values.len(), what)?;
-        let bytes: &[u8] = bytemuck::cast_slice(as_words(values));
-        if !bytes.is_empty() {
-            let faults = self.shared.faults.count();
-            let written = self.shared.executor.write(buffer.raw().memory, bytes);
-            written.map_err(|error| Error::gpu("upload", error))?;
-            self.shared.faults.check("upload", faults)?;
+        let words = as_words(values);
+        if words.is_empty() {
+            return Ok(buffer);
         }
-        Ok(buffer)
+        let (sound, faults) = (AtomicBool::new(true), self.shared.faults.count());
+        let look = |bytes: &[u8]| {
+            if T::BELOW.is_some_and(|bound| !are_below(bytemuck::cast_slice(bytes), bound)) {
+                sound.store(false, Ordering::Relaxed);
+            }
+        };
+        let written = self.shared.executor.write(buffer.raw().memory, bytemuck::cast_slice(words), &look);
+        written.map_err(|error| Error::gpu("upload", error))?;
+        self.shared.faults.check("upload", faults)?;
+        let bad =
+            if sound.into_inner() { None } else { words.iter().position(|&word| T::BELOW.is_some_and(|p| word >= p)) };
+        let refused = |at: usize| {
+            let text = format!("{what}: {} is the word {}, not below p", name(at / T::WORDS), words[at]);
+            Err(Error::InvalidInput(text))
+        };
+        bad.map_or(Ok(buffer), refused)
     }
 
     /// A constant table that is made once per device and kept, found again by `key`.

@@ -64,7 +64,7 @@ pub(super) struct Place {
 }
 
 /// Recorded work. Sizes and offsets are in bytes, multiples of four.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     /// Runs a kernel on so many workgroups.
     Dispatch { kernel: KernelId, bindings: Vec<Binding>, params: Vec<u32>, grid: [u32; 3] },
@@ -99,6 +99,9 @@ impl Part {
     }
 }
 
+/// Sees each part of an upload while it is copied, so that it is read once.
+pub(super) type Look<'a> = &'a (dyn Fn(&[u8]) + Sync);
+
 /// Owns memory and kernels, and executes parts of recordings in the order of their submission.
 pub(super) trait Executor: Send + Sync {
     /// New memory with undefined contents; `false` when there is none left.
@@ -107,8 +110,8 @@ pub(super) trait Executor: Send + Sync {
     /// Ends the life of memory that nothing uses any more.
     fn destroy(&self, memory: MemoryId);
 
-    /// Host to the start of memory, before everything that is submitted later.
-    fn write(&self, memory: MemoryId, bytes: &[u8]) -> Result<(), Fault>;
+    /// Host to the start of memory, before everything that is submitted later. `look` sees all of it, in parts of whole words.
+    fn write(&self, memory: MemoryId, bytes: &[u8], look: Look<'_>) -> Result<(), Fault>;
 
     /// Prepares a kernel. Several threads may at once.
     fn compile(&self, kernel: LinkedKernel) -> Result<KernelId, Fault>;

@@ -57,7 +57,7 @@ impl<T: Element> DeviceMatrix<T> {
     ///
     /// # Errors
     ///
-    /// As [`Gpu::alloc`].
+    /// As [`Gpu::upload`].
     #[doc(hidden)]
     pub fn upload(gpu: &Gpu, values: &[T], height: usize, width: usize, what: &str) -> Result<Self> {
         assert_eq!(values.len(), height * width, "matrix dimensions");
@@ -68,7 +68,9 @@ impl<T: Element> DeviceMatrix<T> {
         let segments = segments
             .into_iter()
             .map(|columns| {
-                let buffer = gpu.upload(&values[columns.start * height..columns.end * height], what)?;
+                let cells = &values[columns.start * height..columns.end * height];
+                let cell = |at: usize| format!("row {} of column {}", at % height, columns.start + at / height);
+                let buffer = gpu.upload_named(cells, what, cell)?;
                 Ok(Segment { columns, buffer })
             })
             .collect::<Result<_>>()?;

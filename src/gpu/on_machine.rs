@@ -5,7 +5,7 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
-    executor::{Command, Executor, Part, Pipeline, Place, Readback},
+    executor::{Command, Executor, Look, Part, Pipeline, Place, Readback},
     machine::{Dispatch, KernelId, LinkedKernel, Machine, MemoryId},
 };
 use crate::error::{fault, Fault};
@@ -54,7 +54,8 @@ impl Executor for OnMachine {
         self.machine.destroy(memory);
     }
 
-    fn write(&self, memory: MemoryId, bytes: &[u8]) -> Result<(), Fault> {
+    fn write(&self, memory: MemoryId, bytes: &[u8], look: Look<'_>) -> Result<(), Fault> {
+        look(bytes);
         self.machine.write(memory, 0, bytes);
         Ok(())
     }

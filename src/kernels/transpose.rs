@@ -36,7 +36,7 @@ struct Piece {
 ///
 /// # Errors
 ///
-/// As [`Gpu::alloc`]; [`Error::InvalidInput`] if `values` are not whole rows.
+/// As [`Gpu::upload`]; [`Error::InvalidInput`] if `values` are not whole rows.
 pub fn upload_row_major(gpu: &Gpu, values: &[F], width: usize, what: &str) -> Result<DeviceMatrix<F>> {
     let height = values.len().checked_div(width).unwrap_or(0);
     if values.len() != height * width {
@@ -46,7 +46,9 @@ pub fn upload_row_major(gpu: &Gpu, values: &[F], width: usize, what: &str) -> Re
     let limit = PIECE.min(gpu.capabilities().max_segment_bytes as usize / size_of::<F>());
     for piece in pieces(height, width, limit) {
         let first = piece.rows.start * width + piece.columns.start;
-        let uploaded = gpu.upload(&values[first..first + piece.rows.len() * piece.columns.len()], "rows of a trace")?;
+        let cells = &values[first..first + piece.rows.len() * piece.columns.len()];
+        let cell = |at: usize| format!("row {} of column {}", (first + at) / width, (first + at) % width);
+        let uploaded = gpu.upload_named(cells, what, cell)?;
         let mut rec = gpu.recorder("transpose");
         for segment in matrix.segments() {
             transpose(&mut rec, &piece, &uploaded, segment, height);

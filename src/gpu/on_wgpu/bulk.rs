@@ -7,7 +7,10 @@ use std::sync::{
 
 use rayon::prelude::*;
 
-use crate::error::{fault, Fault};
+use crate::{
+    error::{fault, Fault},
+    gpu::executor::Look,
+};
 
 /// Bytes that one `memcpy` fills: a staging buffer.
 const PIECE_BYTES: usize = 16 << 20;
@@ -15,6 +18,9 @@ const PIECE_BYTES: usize = 16 << 20;
 /// Staging buffers that are kept for the next upload (512 MiB of the host's memory): creating one takes as long as filling it, since its
 /// memory is cleared first.
 pub(super) const KEPT_PIECES: usize = 32;
+
+/// What is looked at before it is copied: the copy finds it in the core's cache, and is still long enough for the processor's fast way to copy.
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// Staging buffers that are mapped and wait for an upload.
 #[derive(Clone)]
@@ -31,11 +37,11 @@ impl Staging {
 
     /// Fills `target` through staging; each piece is on its way as soon as it is filled, so that the bus works while the rest is. Measured
     /// on an H200: one `write_buffer` of 345 MB moves 3.8 GB/s, threads over mapped staging 26 GB/s.
-    pub(super) fn write(&self, target: &wgpu::Buffer, bytes: &[u8]) -> Result<(), Fault> {
+    pub(super) fn write(&self, target: &wgpu::Buffer, bytes: &[u8], look: Look<'_>) -> Result<(), Fault> {
         let pieces: Vec<_> = bytes.chunks(PIECE_BYTES).enumerate().collect();
         pieces.into_par_iter().try_for_each(|(index, piece)| {
             let staging = self.take()?;
-            fill(&staging, 0, piece)?;
+            fill(&staging, 0, piece, look)?;
             staging.unmap();
             let label = wgpu::CommandEncoderDescriptor { label: Some("bulk upload") };
             let mut encoder = self.device.create_command_encoder(&label);
@@ -93,7 +99,12 @@ impl Staging {
 }
 
 /// Fills `target` where host and device share memory: threads write into the buffer itself, which waits for earlier work on it.
-pub(super) fn write_in_place(device: &wgpu::Device, target: &wgpu::Buffer, bytes: &[u8]) -> Result<(), Fault> {
+pub(super) fn write_in_place(
+    device: &wgpu::Device,
+    target: &wgpu::Buffer,
+    bytes: &[u8],
+    look: Look<'_>,
+) -> Result<(), Fault> {
     let size = bytes.len() as u64;
     let mapped = Arc::new(AtomicBool::new(false));
     let done = mapped.clone();
@@ -104,14 +115,18 @@ pub(super) fn write_in_place(device: &wgpu::Device, target: &wgpu::Buffer, bytes
         device.poll(wgpu::PollType::wait_indefinitely()).map_err(fault)?;
     }
     let pieces: Vec<_> = bytes.chunks(PIECE_BYTES).enumerate().collect();
-    pieces.into_par_iter().try_for_each(|(index, piece)| fill(target, index * PIECE_BYTES, piece))?;
+    pieces.into_par_iter().try_for_each(|(index, piece)| fill(target, index * PIECE_BYTES, piece, look))?;
     target.unmap();
     Ok(())
 }
 
-fn fill(buffer: &wgpu::Buffer, at: usize, bytes: &[u8]) -> Result<(), Fault> {
+fn fill(buffer: &wgpu::Buffer, at: usize, bytes: &[u8], look: Look<'_>) -> Result<(), Fault> {
     let (start, end) = (at as u64, (at + bytes.len()) as u64);
     let mut view = buffer.get_mapped_range_mut(start..end).map_err(fault)?;
-    view.copy_from_slice(bytes);
+    for (index, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
+        look(block);
+        let at = index * BLOCK_BYTES;
+        view.slice(at..at + block.len()).copy_from_slice(block);
+    }
     Ok(())
 }

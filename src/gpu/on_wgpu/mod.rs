@@ -19,7 +19,7 @@ use self::{
     timer::Timer,
 };
 use super::{
-    executor::{Executor, KernelId, LinkedKernel, MemoryId, Part, Readback},
+    executor::{Executor, KernelId, LinkedKernel, Look, MemoryId, Part, Readback},
     faults::Faults,
     process,
     profile::Capabilities,
@@ -108,16 +108,17 @@ impl Executor for OnWgpu {
         buffer.expect("memory is destroyed once").destroy();
     }
 
-    fn write(&self, memory: MemoryId, bytes: &[u8]) -> Result<(), Fault> {
+    fn write(&self, memory: MemoryId, bytes: &[u8], look: Look<'_>) -> Result<(), Fault> {
         let _inside = process::enter();
         let target = self.buffer(memory);
         if bytes.len() < BULK_THRESHOLD {
+            look(bytes);
             self.queue.write_buffer(&target, 0, bytes);
             Ok(())
         } else if self.capabilities.direct_upload() {
-            bulk::write_in_place(&self.device, &target, bytes)
+            bulk::write_in_place(&self.device, &target, bytes, look)
         } else {
-            self.staging.write(&target, bytes)
+            self.staging.write(&target, bytes, look)
         }
     }
 
@@ -181,6 +182,8 @@ impl Executor for OnWgpu {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::{
         super::{
             executor::{Command, Place},
@@ -189,7 +192,7 @@ mod tests {
         *,
     };
 
-    type Write = fn(&OnWgpu, &wgpu::Buffer, &[u8]) -> Result<(), Fault>;
+    type Write = fn(&OnWgpu, &wgpu::Buffer, &[u8], Look<'_>) -> Result<(), Fault>;
 
     /// The first `bytes` bytes.
     fn read(device: &OnWgpu, memory: MemoryId, bytes: u64) -> Vec<u8> {
@@ -206,9 +209,9 @@ mod tests {
     #[test]
     fn what_is_uploaded_arrives() {
         let device = open::on_wgpu(&GpuOptions::default(), &Arc::default()).unwrap().executor;
-        let mut ways: Vec<Write> = vec![|device, target, bytes| device.staging.write(target, bytes)];
+        let mut ways: Vec<Write> = vec![|device, target, bytes, look| device.staging.write(target, bytes, look)];
         if device.capabilities.direct_upload() {
-            ways.push(|device, target, bytes| bulk::write_in_place(&device.device, target, bytes));
+            ways.push(|device, target, bytes, look| bulk::write_in_place(&device.device, target, bytes, look));
         }
         // several pieces, and staging that was used before
         for (factor, len) in [(1, 1 << 18), (2, 9 << 20), (3, (4 << 20) + 5)] {
@@ -216,7 +219,10 @@ mod tests {
             let bytes: &[u8] = bytemuck::cast_slice(&values);
             for (memory, write) in (0..).zip(&ways) {
                 assert!(device.create(memory, bytes.len() as u64, "test"));
-                write(&device, &device.buffer(memory), bytes).unwrap();
+                let seen = AtomicUsize::new(0);
+                let look = |part: &[u8]| _ = seen.fetch_add(part.len(), Ordering::Relaxed);
+                write(&device, &device.buffer(memory), bytes, &look).unwrap();
+                assert_eq!(seen.into_inner(), bytes.len());
                 assert!(read(&device, memory, bytes.len() as u64) == bytes);
                 device.destroy(memory);
             }
