@@ -111,6 +111,12 @@ impl Gpu {
         Some(Admission { gpu: self.clone(), id, bytes, _warm: None })
     }
 
+    /// How many admissions have begun or wait: none where nothing runs.
+    #[doc(hidden)]
+    pub fn admissions(&self) -> usize {
+        self.memory().ledger.admissions()
+    }
+
     /// Bytes that were in use at once before and are not now, at most what is left of the admission: memory for what need not be kept.
     #[doc(hidden)]
     pub fn idle_bytes(&self) -> u64 {

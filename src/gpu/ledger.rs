@@ -133,6 +133,11 @@ impl Ledger {
         self.waited = 0;
     }
 
+    /// How many have begun or wait.
+    pub(super) fn admissions(&self) -> usize {
+        self.begun.len() + self.queue.len()
+    }
+
     /// Whether somebody waits.
     pub(super) fn has_waiters(&self) -> bool {
         !self.queue.is_empty() || self.uploads > 0

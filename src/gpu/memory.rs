@@ -47,6 +47,8 @@ pub(super) struct Limits {
     pub buffer: u64,
     /// For tests: where the driver says no.
     pub device: Option<u64>,
+    /// The first number of memory, beyond those of other devices on the same executor, which only tests have.
+    pub first: MemoryId,
 }
 
 /// The memory of a device.
@@ -69,7 +71,8 @@ pub(super) type MemoryGuard<'a> = MutexGuard<'a, Accounts>;
 impl DeviceMemory {
     pub(super) fn new(executor: Arc<dyn Executor>, limits: Limits) -> Self {
         let accounts = Accounts { pool: Pool::new(limits.budget), ledger: Ledger::default() };
-        Self { accounts: Mutex::new(accounts), changed: Condvar::new(), executor, limits, next: AtomicU64::new(0) }
+        let next = AtomicU64::new(limits.first);
+        Self { accounts: Mutex::new(accounts), changed: Condvar::new(), executor, limits, next }
     }
 
     pub(super) fn lock(&self) -> MemoryGuard<'_> {

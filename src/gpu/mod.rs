@@ -13,6 +13,8 @@ mod element;
 mod environment;
 mod executor;
 mod faults;
+#[doc(hidden)]
+pub mod faulty;
 mod host_memory;
 mod keep_warm;
 mod kernel;

@@ -25,17 +25,23 @@ impl Gpu {
     /// [`Error::NoAdapter`], [`Error::UnsupportedAdapter`], [`Error::Environment`], [`Error::Gpu`] when the driver refuses.
     #[doc(hidden)]
     pub fn new(options: &GpuOptions) -> Result<Self> {
-        let faults = Arc::default();
-        let OpenDevice { executor, adapter, capabilities, budget } = on_wgpu(options, &faults)?;
-        let device: Arc<dyn Executor> = Arc::new(executor);
-        let executor: Arc<dyn Executor> = match &options.machine {
-            Some(machine) => Arc::new(OnMachine::new(machine.clone(), device)),
-            None => device,
-        };
-        let limits = memory::Limits { budget, buffer: capabilities.max_buffer_bytes, device: options.device_memory };
-        let warm = Warm::new(options.keep_warm, adapter.kind)?;
-        Ok(Self::of(Parts { executor, adapter, capabilities, faults, limits, warm }))
+        Ok(Self::of(parts(options)?))
     }
+}
+
+/// What a device is made of, opened.
+pub(super) fn parts(options: &GpuOptions) -> Result<Parts> {
+    let faults = Arc::default();
+    let OpenDevice { executor, adapter, capabilities, budget } = on_wgpu(options, &faults)?;
+    let device: Arc<dyn Executor> = Arc::new(executor);
+    let executor: Arc<dyn Executor> = match &options.machine {
+        Some(machine) => Arc::new(OnMachine::new(machine.clone(), device)),
+        None => device,
+    };
+    let (buffer, device) = (capabilities.max_buffer_bytes, options.device_memory);
+    let limits = memory::Limits { budget, buffer, device, first: 0 };
+    let warm = Warm::new(options.keep_warm, adapter.kind)?;
+    Ok(Parts { executor, adapter, capabilities, faults, limits, warm })
 }
 
 /// A device of wgpu and what is known of it.

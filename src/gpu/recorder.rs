@@ -276,8 +276,9 @@ impl Recorder {
             gpu.shared.faults.check_lost()?;
             return Err(error);
         }
-        sequence.submitted = number;
+        // of a submission that was refused the number is the next one's; should it have run all the same, that finds it
         gpu.shared.faults.check(self.stage, self.faults)?;
+        sequence.submitted = number;
         Ok((number, ticket))
     }
 

@@ -55,6 +55,17 @@ fn damage_is_found() {
 }
 
 #[test]
+fn any_file_has_an_answer() {
+    let corpus = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus"));
+    let good = [header(KEY, b"what the driver keeps"), b"what the driver keeps".to_vec()].concat();
+    openvm_wgpu_testing::fuzz::bytes(corpus, "pipeline_cache", &[&good], 20_000, |file| {
+        if let Ok(data) = payload(file, KEY) {
+            assert_eq!([&header(KEY, data), data].concat(), file);
+        }
+    });
+}
+
+#[test]
 fn nothing_is_left_when_the_file_cannot_be_replaced() {
     let folder = Folder::new("cache-litter");
     let file = cache_file(&folder);
