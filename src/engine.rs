@@ -1,6 +1,6 @@
 //! The engine: upstream's `StarkEngine` on a wgpu device.
 
-use std::marker::PhantomData;
+use std::{any::Any, marker::PhantomData};
 
 use openvm_stark_backend::{
     keygen::types::MultiStarkVerifyingKey,
@@ -126,9 +126,16 @@ where
             let verifier = std::thread::Builder::new().name("verifier".into()).stack_size(stack);
             let verify = || self.verify(vk, proof).map_err(|error| Error::ProofRejected(fault(error)));
             let thread = verifier.spawn_scoped(scope, verify).map_err(|error| Error::ProofRejected(fault(error)))?;
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            // the verifier panics at some proofs that it does not accept
+            thread.join().unwrap_or_else(|panic| Err(Error::ProofRejected(fault(text_of(panic.as_ref())))))
         })
     }
+}
+
+/// What a panic says.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the verifier panics: {}", text.unwrap_or("without a reason"))
 }
 
 /// Bytes of stack for each node of an AIR's constraints, all of which could be nested; only what is used becomes memory.
