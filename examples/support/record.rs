@@ -84,7 +84,7 @@ fn span_from_json((path, value): (&String, &Value)) -> Result<SpanTime> {
     };
     Ok(SpanTime {
         path: path.clone(),
-        total: Duration::from_secs_f64(ms / 1e3),
+        total: Duration::try_from_secs_f64(ms / 1e3).wrap_err_with(|| format!("span `{path}`"))?,
         count: u32::try_from(count).wrap_err_with(|| format!("span `{path}`"))?,
     })
 }
@@ -239,5 +239,10 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         other => return Err(format!("unknown unit `{other}`: use KiB, MiB or GiB")),
     };
     let number: f64 = number.parse().map_err(|_| format!("`{text}` is not an amount of memory"))?;
-    Ok((number * size as f64) as u64)
+    let bytes = number * size as f64;
+    // 2^64
+    if bytes >= 18_446_744_073_709_551_616.0 {
+        return Err(format!("`{text}` is more memory than there can be"));
+    }
+    Ok(bytes as u64)
 }

@@ -3,6 +3,7 @@
 //!
 //! The crate does not depend on `openvm-wgpu-backend`, so the library's unit tests can use it, and nothing waits for the library to compile.
 
+pub mod fuzz;
 pub mod params;
 pub mod parity;
 pub mod random_airs;
