@@ -95,6 +95,8 @@ struct Outcomes {
     tried: BTreeMap<(Site, String), usize>,
     errors: BTreeMap<String, usize>,
     proofs: usize,
+    /// Places that were not reached.
+    missed: usize,
 }
 
 /// What is proved on a device, from the parameters to the bytes.
@@ -140,6 +142,7 @@ fn everywhere(name: &str, options: &GpuOptions, most: usize, job: Prove<'_>) {
     }
     assert!(threads() <= before, "{} threads, {before} before", threads());
     let tried: usize = outcomes.tried.values().sum();
+    assert!(outcomes.missed <= tried / 20, "{} places were not reached, {tried} were", outcomes.missed);
     println!("{name}: {tried} faults in {:.1} s", start.elapsed().as_secs_f64());
     println!("{name}: {:?}; {} right proofs, errors {:#?}", outcomes.tried, outcomes.proofs, outcomes.errors);
 }
@@ -148,7 +151,12 @@ fn run(rig: &Rig, job: Prove<'_>, plan: (Site, usize, Failure), expected: &[u8],
     let (gpu, log) = rig.open(Some(plan));
     let result = catch_unwind(AssertUnwindSafe(|| job(&gpu)));
     let result = result.unwrap_or_else(|_| panic!("{plan:?} panics"));
-    assert!(log.struck(), "{plan:?} was not reached");
+    if !log.struck() {
+        // threads that make one table at the same time upload it twice
+        assert!(result.is_ok_and(|proof| proof == expected), "{plan:?} was not reached");
+        outcomes.missed += 1;
+        return;
+    }
     let kind = format!("{:?}", plan.2);
     let kind = kind.split('(').next().unwrap_or(&kind).to_owned();
     *outcomes.tried.entry((plan.0, kind)).or_default() += 1;

@@ -34,6 +34,9 @@ const TRACES: usize = 500;
 
 type Vk = MultiStarkVerifyingKey<SC>;
 
+/// Takes a field of another proof.
+type Swap = fn(&mut Proof<SC>, &Proof<SC>);
+
 /// A proof that makes upstream's verifier panic is not accepted.
 fn accepts(engine: &Engine, vk: &Vk, proof: &Proof<SC>) -> bool {
     catch_unwind(AssertUnwindSafe(|| engine.verify(vk, proof).is_ok())).unwrap_or(false)
@@ -121,7 +124,7 @@ fn mutants_of_proofs_are_rejected() {
     }
     println!("{tried} mutants of a proof, {decoded} of them decoded");
     // whole fields of another proof of the same key
-    let swaps: [fn(&mut Proof<SC>, &Proof<SC>); 6] = [
+    let swaps: [Swap; 6] = [
         |a, b| a.common_main_commit = b.common_main_commit,
         |a, b| a.trace_vdata = b.trace_vdata.clone(),
         |a, b| a.gkr_proof = b.gkr_proof.clone(),

@@ -9,6 +9,9 @@ use super::watch::{Sample, Samples};
 
 const MIB: f64 = (1 << 20) as f64;
 
+/// A name, a colour, and what is drawn.
+type Line = (&'static str, RGBColor, fn(&Sample) -> f64);
+
 /// Draws memory in MiB (left) and proofs in thousands (right).
 ///
 /// # Errors
@@ -36,7 +39,7 @@ fn plot(path: &Path, title: &str, samples: &[Sample]) -> Result<(), Box<dyn std:
         .set_secondary_coord(0.0..end, 0.0..proofs);
     chart.configure_mesh().disable_mesh().x_desc("seconds").y_desc("MiB").draw()?;
     chart.configure_secondary_axes().y_desc("thousand proofs").draw()?;
-    let lines: [(&str, RGBColor, fn(&Sample) -> f64); 2] = [
+    let lines: [Line; 2] = [
         ("host", RGBColor(0x2b, 0x6c, 0xb0), |sample| sample.host as f64 / MIB),
         ("device", RGBColor(0xc0, 0x56, 0x21), |sample| sample.device as f64 / MIB),
     ];

@@ -42,6 +42,9 @@ const MOST_SAMPLES: f64 = 600.0;
 /// Memory that comes and goes: allocators keep some, drivers cache.
 const HOST_SLACK: u64 = 48 << 20;
 
+/// A proof more at once than before.
+const DEVICE_SLACK: u64 = 16 << 20;
+
 /// Looks until the time is over or somebody has had enough.
 pub fn watch(duration: Duration, done: &AtomicBool, device: &WgpuDevice, counts: &Counts) -> Samples {
     let (start, mut samples) = (Instant::now(), vec![]);
@@ -88,11 +91,12 @@ impl Samples {
         self.0.last().map_or(0.0, |sample| sample.seconds)
     }
 
-    /// The most in the second quarter of the run, and in the last: before, caches fill.
+    /// The least in the second quarter of the run, and in the last: before, caches fill. What is lost for good raises the least, while the most
+    /// depends on how many proofs and devices there happen to be at once.
     fn quarters(&self, of: impl Fn(&Sample) -> u64) -> (u64, u64) {
         let quarter = self.0.len() / 4;
-        let most = |samples: &[Sample]| samples.iter().map(&of).max().unwrap_or(0);
-        (most(&self.0[quarter..2 * quarter]), most(&self.0[3 * quarter..]))
+        let least = |samples: &[Sample]| samples.iter().map(&of).min().unwrap_or(0);
+        (least(&self.0[quarter..2 * quarter]), least(&self.0[3 * quarter..]))
     }
 
     /// # Errors
@@ -107,7 +111,12 @@ impl Samples {
             bytes(after)
         );
         let (before, after) = self.quarters(|sample| sample.device);
-        ensure!(after <= before + before / 4, "memory of the device grows: {} to {}", bytes(before), bytes(after));
+        ensure!(
+            after <= before + before / 4 + DEVICE_SLACK,
+            "memory of the device grows: {} to {}",
+            bytes(before),
+            bytes(after)
+        );
         Ok(())
     }
 }
@@ -116,6 +125,6 @@ impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, device) = (self.quarters(|sample| sample.host), self.quarters(|sample| sample.device));
         let pair = |(before, after)| format!("{} and {}", bytes(before), bytes(after));
-        write!(f, "most memory in the second and the last quarter: host {}, device {}", pair(host), pair(device))
+        write!(f, "least memory in the second and the last quarter: host {}, device {}", pair(host), pair(device))
     }
 }
