@@ -1,8 +1,11 @@
-//! Proves the execution of an OpenVM guest on the GPU: an ELF of yours, or the built-in one (examples/guest).
+//! Proves the execution of an OpenVM guest on the GPU: an ELF of yours, or one of the guests in examples/guest.
 //!
 //!     cargo run --release --features openvm --example openvm_guest
+//!     cargo run --release --features openvm --example openvm_guest -- --guest sorting --size 20000
 //!     cargo run --release --features openvm --example openvm_guest -- --help
 
+#[path = "support/guests.rs"]
+mod guests;
 #[allow(dead_code)] // examples share this
 #[path = "support/record.rs"]
 mod record;
@@ -38,11 +41,9 @@ use openvm_wgpu_backend::{
     BabyBearPoseidon2WgpuEngine, WgpuDeviceBuilder,
 };
 
+use guests::{guest, Guest, GUESTS};
 use record::{bytes, parse_bytes};
 use spans::{Progress, SpanCollector};
-
-/// The guest that is proved when none is named.
-const BUILT_IN: &[u8] = include_bytes!("guest/hash_chain.elf");
 
 /// The span of upstream's provers that has everything but execution and trace generation.
 const PROVE_SPAN: &str = "stark_prove_excluding_trace";
@@ -51,7 +52,7 @@ const PROVE_SPAN: &str = "stark_prove_excluding_trace";
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// The guest's ELF; the built-in guest if there is none
+    /// The guest's ELF; one of the built-in guests if there is none
     elf: Option<PathBuf>,
     /// A file whose bytes are one item of the guest's input; may be repeated
     #[arg(long, value_name = "FILE", requires = "elf")]
@@ -59,10 +60,14 @@ struct Args {
     /// The guest's openvm.toml, which names the extensions of its VM; by default rv32im, io and keccak
     #[arg(long, value_name = "FILE", requires = "elf")]
     vm_config: Option<PathBuf>,
-    /// Rounds of the built-in guest
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    rounds: u64,
-    /// Message of the built-in guest
+    /// The built-in guest; examples/guest/README.md tells what each computes
+    #[arg(long, value_name = "NAME", default_value = GUESTS[0].name, conflicts_with = "elf",
+          value_parser = clap::builder::PossibleValuesParser::new(GUESTS.map(|guest| guest.name)))]
+    guest: String,
+    /// How much a built-in guest computes: rounds, words, messages; by default little
+    #[arg(long, visible_alias = "rounds", value_name = "N", conflicts_with = "elf")]
+    size: Option<u64>,
+    /// Message of the guest hash_chain
     #[arg(long, default_value = "openvm", value_name = "TEXT")]
     message: String,
     /// Aggregate the segments' proofs into one
@@ -111,7 +116,7 @@ fn run(args: &Args) -> Result<()> {
     let input = guest_input(args)?;
     let elf = match &args.elf {
         Some(path) => std::fs::read(path).wrap_err_with(|| format!("cannot read {}", path.display()))?,
-        None => BUILT_IN.to_vec(),
+        None => built_in(args).elf.to_vec(),
     };
     let elf = decode_elf(&elf)?;
     let config = open_device(args, &progress)?;
@@ -152,11 +157,18 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The guest that is proved where no ELF is named.
+fn built_in(args: &Args) -> &'static Guest {
+    guest(&args.guest).expect("the arguments allow no other names")
+}
+
 fn guest_input(args: &Args) -> Result<StdIn> {
     let mut input = StdIn::default();
     if args.elf.is_none() {
-        input.write(&args.rounds);
-        input.write_bytes(args.message.as_bytes());
+        input.write(&args.size.unwrap_or(built_in(args).size));
+        if built_in(args).reads_message {
+            input.write_bytes(args.message.as_bytes());
+        }
     }
     for path in &args.input {
         input.write_bytes(&std::fs::read(path).wrap_err_with(|| format!("cannot read {}", path.display()))?);
@@ -180,7 +192,8 @@ fn open_device(args: &Args, progress: &Progress) -> Result<AppConfig<SdkVmConfig
             let toml = std::fs::read_to_string(path).wrap_err_with(|| format!("cannot read {}", path.display()))?;
             SdkVmConfig::from_toml(&toml).wrap_err_with(|| format!("{} is no VM configuration", path.display()))?
         }
-        None => built_in_vm(),
+        None if args.elf.is_none() => SdkVmConfig::from_toml(built_in(args).config)?,
+        None => vm_with_keccak(),
     };
     fit_segments(&mut vm, &gpu, args.parallel.unwrap_or(1) as usize);
     if let Some(limit) = args.segment_memory {
@@ -191,7 +204,7 @@ fn open_device(args: &Args, progress: &Progress) -> Result<AppConfig<SdkVmConfig
 }
 
 /// RV32IM with input and output and Keccak-256.
-fn built_in_vm() -> SdkVmConfig {
+fn vm_with_keccak() -> SdkVmConfig {
     SdkVmConfig { keccak: Some(Default::default()), ..SdkVmConfig::riscv32() }
 }
 

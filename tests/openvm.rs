@@ -1,5 +1,8 @@
 //! OpenVM guests on the device: proofs of several segments, against the CPU backend's and in parallel, aggregation, and what goes wrong.
+//! What the guests of `examples/guest` compute is checked without a proof (`openvm/guests.rs`).
 
+#[path = "openvm/guests.rs"]
+mod guests;
 #[path = "../examples/guest/hash_chain/src/work.rs"]
 mod work;
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the guest and writes hash_chain.elf next to this script (or to the path given as the only argument).
+# Builds the guests and writes their ELFs next to this script (or into the folder given as the only argument).
 #
 # Needs Debian 12 (bookworm, amd64) with its security archive, a C toolchain (gcc, libc6-dev: build scripts run on the
 # host), and cargo's access to crates.io or its cache of the crates in Cargo.lock. Nothing is installed: the compiler,
@@ -8,7 +8,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-output=$(realpath -m "${1:-$here/hash_chain.elf}")
+output=$(realpath -m "${1:-$here}")
 target=riscv32im-risc0-zkvm-elf
 
 # The versions that built the checked-in ELF. Others may do, but need not give the same bytes; what the archive has
@@ -48,9 +48,6 @@ export CARGO_HOME=$cargo_home
 export LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu
 export RUSTC=$root/usr/bin/rustc RUSTC_BOOTSTRAP=1
 export CARGO_TARGET_RISCV32IM_RISC0_ZKVM_ELF_LINKER=$root/usr/lib/llvm-22/bin/ld.lld
-cd "$here/hash_chain"
-"$root/usr/bin/cargo" fetch --locked --quiet
-
 # The flags that openvm-build 2.0.2 sets: single-threaded atomics, the program's address, panics that abort.
 flags=(
     -C passes=lower-atomic
@@ -63,12 +60,44 @@ flags=(
 for source in "$CARGO_HOME"/registry/src/*; do
     flags+=(--remap-path-prefix "$source=/crates")
 done
-flags+=(--remap-path-prefix "$root/usr/lib/rustlib/src/rust=/rust" --remap-path-prefix "$here/hash_chain=/guest")
-separated=$(printf '%s\x1f' "${flags[@]}")
-CARGO_ENCODED_RUSTFLAGS=${separated%$'\x1f'} "$root/usr/bin/cargo" build --release --locked \
-    --target "$target" --target-dir "$work/target" \
-    -Z build-std=alloc,core -Z build-std-features=compiler-builtins-mem
+flags+=(--remap-path-prefix "$root/usr/lib/rustlib/src/rust=/rust" --remap-path-prefix "$here=/guest")
 
-cp "$work/target/$target/release/hash-chain" "$output"
-chmod 644 "$output"
-sha256sum "$output"
+# cargo tells crates apart by hashes that depend on where their sources lie, and the order of functions depends on those. So rustc gets a hash
+# of what a crate is instead.
+cat >"$work/rustc" <<'END'
+#!/usr/bin/env bash
+rustc=$1
+shift
+arguments=()
+for argument; do
+    case $argument in
+        metadata=*)
+            crate="$CARGO_PKG_NAME $CARGO_PKG_VERSION $CARGO_CRATE_NAME"
+            argument=metadata=$(sha256sum <<<"$crate" | cut -c 1-16)
+            ;;
+    esac
+    arguments+=("$argument")
+done
+exec "$rustc" "${arguments[@]}"
+END
+chmod +x "$work/rustc"
+export RUSTC_WRAPPER=$work/rustc
+
+separated=$(printf '%s\x1f' "${flags[@]}")
+export CARGO_ENCODED_RUSTFLAGS=${separated%$'\x1f'}
+
+mkdir -p "$output"
+for package in hash_chain programs; do
+    cd "$here/$package"
+    "$root/usr/bin/cargo" fetch --locked --quiet
+    "$root/usr/bin/cargo" build --release --locked --target "$target" --target-dir "$work/target" \
+        -Z build-std=alloc,core -Z build-std-features=compiler-builtins-mem
+done
+built=$work/target/$target/release
+cp "$built/hash-chain" "$output/hash_chain.elf"
+for source in "$here"/programs/src/bin/*.rs; do
+    name=$(basename "$source" .rs)
+    cp "$built/$name" "$output/$name.elf"
+done
+chmod 644 "$output"/*.elf
+(cd "$output" && sha256sum ./*.elf)
