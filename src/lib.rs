@@ -100,7 +100,7 @@ pub mod options {
 /// What adapters, devices and kernels say of themselves.
 pub mod report {
     pub use crate::gpu::{
-        AdapterReport, AdapterSummary, Capabilities, DeviceMetrics, KernelProgress, KernelTime, KernelTimes,
+        AdapterReport, AdapterSummary, Capabilities, DeviceMetrics, KernelProgress, KernelRun, KernelTime, KernelTimes,
     };
 }
 

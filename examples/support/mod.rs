@@ -1,7 +1,9 @@
-//! What the examples share: workloads, progress and span times, records.
+//! What the examples and the program `openvm-wgpu` share: proofs and comparisons, workloads, progress and span times, records.
 //!
 //! Benches and tests include single files of it by path.
 
+pub mod compare;
+pub mod proofs;
 pub mod record;
 pub mod runner;
 pub mod spans;

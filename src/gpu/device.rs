@@ -20,7 +20,7 @@ use super::{
     memory::{DeviceMemory, Limits, MemoryGuard},
     pipeline::{CompiledKernel, GeneratedKernel, Kernels},
     profile::Capabilities,
-    times::KernelTimes,
+    times::{KernelRun, KernelTimes, Measured},
     warm::Warm,
 };
 use crate::error::{Error, Result};
@@ -123,7 +123,7 @@ impl Gpu {
         memory.ledger.reset_waited();
         drop(memory);
         if let Some(times) = self.shared.executor.kernel_times() {
-            times.lock().unwrap_or_else(|p| p.into_inner()).clear();
+            *times.lock().unwrap_or_else(|p| p.into_inner()) = Measured::default();
         }
     }
 
@@ -131,7 +131,13 @@ impl Gpu {
     /// [`GpuOptions::kernel_times`](super::GpuOptions).
     pub fn kernel_times(&self) -> KernelTimes {
         let times = self.shared.executor.kernel_times();
-        times.map_or_else(KernelTimes::new, |times| times.lock().unwrap_or_else(|p| p.into_inner()).clone())
+        times.map_or_else(KernelTimes::new, |times| times.lock().unwrap_or_else(|p| p.into_inner()).times.clone())
+    }
+
+    /// The executions of kernels one by one since [`Gpu::reset_metrics`], in the order of their submissions; empty as [`Gpu::kernel_times`] is.
+    pub fn kernel_runs(&self) -> Vec<KernelRun> {
+        let times = self.shared.executor.kernel_times();
+        times.map_or_else(Vec::new, |times| times.lock().unwrap_or_else(|p| p.into_inner()).runs.clone())
     }
 
     /// The memory budget, bytes.

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use super::times::KernelTimes;
+use super::times::Measured;
 use crate::error::Fault;
 
 /// Names memory of an `Executor`; none is used twice, and later ones are larger.
@@ -129,7 +129,7 @@ pub(super) trait Executor: Send + Sync {
     fn store_kernels(&self) {}
 
     /// Device time by kernel, where it is measured.
-    fn kernel_times(&self) -> Option<&Mutex<KernelTimes>> {
+    fn kernel_times(&self) -> Option<&Mutex<Measured>> {
         None
     }
 

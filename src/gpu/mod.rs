@@ -55,4 +55,4 @@ pub use pipeline::{CompiledKernel, GeneratedKernel};
 pub(crate) use pool::size_class;
 pub use profile::{Capabilities, LimitProfile};
 pub use recorder::{Completed, Recorder, Running, Ticket};
-pub use times::{KernelTime, KernelTimes};
+pub use times::{KernelRun, KernelTime, KernelTimes};

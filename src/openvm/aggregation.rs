@@ -2,50 +2,49 @@
 //!
 //! Upstream's circuits are used as they are; the traces of the verifier are made in `recursion`, the few others by the CPU backend.
 
+mod nodes;
+
 use std::{
-    collections::BTreeMap,
     panic::resume_unwind,
-    sync::{
-        mpsc::{channel, Receiver},
-        Arc, Mutex,
-    },
+    sync::{mpsc::channel, Arc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use openvm_circuit::{
-    arch::{
-        ContinuationVmProof, Executor, MatrixRecordArena, MeteredExecutor, PreflightExecutor, VmBuilder,
-        VmExecutionConfig,
-    },
-    system::memory::{merkle::public_values::UserPublicValuesProof, CHUNK},
+use openvm_circuit::arch::{
+    ContinuationVmProof, Executor, MatrixRecordArena, MeteredExecutor, PreflightExecutor, VmBuilder, VmExecutionConfig,
 };
 use openvm_continuations::{
     circuit::{
         inner::{InnerTraceGen, InnerTraceGenImpl, ProofsType},
         SubCircuitTraceData,
     },
-    prover::{ChildVkKind, InnerAggregationProver},
+    prover::InnerAggregationProver,
 };
 use openvm_cpu_backend::CpuBackend;
-use openvm_recursion_circuit::system::check_param_compatibility;
+use openvm_recursion_circuit::{system::check_param_compatibility, utils::poseidon2_hash_slice};
 use openvm_sdk::{
     config::{AggregationSystemParams, AggregationTreeConfig, MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
+    keygen::{AggPrefixProvingKey, AggProvingKey},
     StdIn,
 };
 use openvm_stark_backend::{
-    keygen::types::MultiStarkVerifyingKey, proof::Proof, prover::AirProvingContext, SystemParams,
+    keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
+    proof::Proof,
+    prover::AirProvingContext,
+    SystemParams,
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
+use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, F};
 use openvm_verify_stark_host::{
     pvs::{DeferralPvs, VkCommit},
     vk::VerificationBaseline,
     VmStarkProof,
 };
 
+use self::nodes::{Nodes, Step};
 use super::{
     builder::to_device,
-    pipeline::{pipeline, Queue, Threads},
+    kept::{KeptProofs, NothingKept},
     recursion::DeviceVerifier,
     AppProver, ChipRecords, Engine, HostEngine, SegmentReport,
 };
@@ -84,6 +83,8 @@ pub struct AggregationStep {
     pub children: usize,
     /// Trace generation and proof.
     pub proving: Duration,
+    /// Whether the proof was there already ([`KeptProofs`]).
+    pub kept: bool,
 }
 
 impl AggregationProver {
@@ -98,18 +99,52 @@ impl AggregationProver {
         params: &AggregationSystemParams,
         tree: AggregationTreeConfig,
     ) -> Self {
+        Self::with_keys(app_vk, params, tree, None, None)
+    }
+
+    /// As [`AggregationProver::new`], with keys that were generated before, by upstream's tools too: those of the first two levels and that
+    /// of the recursive one. Keys have parameters of their own; `params` are for those that are generated now.
+    ///
+    /// # Panics
+    ///
+    /// As [`AggregationProver::new`].
+    pub fn with_keys(
+        app_vk: Arc<MultiStarkVerifyingKey<SC>>,
+        params: &AggregationSystemParams,
+        tree: AggregationTreeConfig,
+        prefix: Option<AggPrefixProvingKey>,
+        recursive: Option<Arc<MultiStarkProvingKey<SC>>>,
+    ) -> Self {
         assert!((1..=MAX_NUM_CHILDREN_LEAF).contains(&tree.num_children_leaf), "children of a leaf");
         assert!((2..=MAX_NUM_CHILDREN_INTERNAL).contains(&tree.num_children_internal), "children of an internal node");
-        check_param_compatibility(&app_vk.inner.params, &params.leaf, &params.internal);
-        let internal = |child_vk, recursive| {
-            let params: SystemParams = params.internal.clone();
-            InnerAggregationProver::new::<Engine>(child_vk, params, recursive, None)
-        };
-        let leaf = InnerAggregationProver::new::<Engine>(app_vk, params.leaf.clone(), false, None);
-        let internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL> = internal(leaf.get_vk(), false);
-        let internal_recursive = internal(internal_for_leaf.get_vk(), true);
-        let device = WgpuDevice::shared(params.leaf.clone()).expect("the default GPU, which has just made keys");
+        let (leaf, internal) = prefix.map(|pk| (pk.leaf, pk.internal_for_leaf)).unzip();
+        let leaf_params = leaf.as_ref().map_or(&params.leaf, |pk| &pk.params).clone();
+        let internal_params = internal.as_ref().map_or(&params.internal, |pk| &pk.params);
+        check_param_compatibility(&app_vk.inner.params, &leaf_params, internal_params);
+        let leaf = level(app_vk, leaf, &leaf_params, false);
+        let internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL> =
+            level(leaf.get_vk(), internal, &params.internal, false);
+        let internal_recursive = level(internal_for_leaf.get_vk(), recursive, &params.internal, true);
+        let device = WgpuDevice::shared(leaf_params).expect("the default GPU, which has just made keys");
         Self { leaf, internal_for_leaf, internal_recursive, tree, gpu: device.gpu().clone() }
+    }
+
+    /// The keys of all levels, as upstream's tools keep them.
+    pub fn proving_key(&self) -> AggProvingKey {
+        let prefix =
+            AggPrefixProvingKey { leaf: self.leaf.get_pk(), internal_for_leaf: self.internal_for_leaf.get_pk() };
+        AggProvingKey { prefix, internal_recursive: self.internal_recursive.get_pk() }
+    }
+
+    /// The commitment to the app's VM and the levels up to the recursive one: upstream's `app_vm_commit`.
+    pub fn app_vm_commit(&self) -> Digest {
+        let keys = [
+            self.leaf.get_vk_commit(false),
+            self.internal_for_leaf.get_vk_commit(false),
+            self.internal_recursive.get_vk_commit(false),
+        ];
+        let parts: Vec<Digest> = keys.into_iter().flat_map(|key| [key.cached_commit, key.vk_pre_hash]).collect();
+        poseidon2_hash_slice(parts.as_flattened()).0
     }
 
     /// The key that verifies the aggregated proof.
@@ -147,9 +182,24 @@ impl AggregationProver {
         app: ContinuationVmProof<SC>,
         progress: impl Fn(&AggregationStep) + Sync,
     ) -> eyre::Result<VmStarkProof> {
+        self.prove_keeping(app, &NothingKept, progress)
+    }
+
+    /// As [`AggregationProver::prove`]; nodes whose proofs `kept` has are not proved again, and it gets those of the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`AggregationProver::prove`]; [`ProveError::Stopped`](super::ProveError::Stopped) if `kept` says so.
+    pub fn prove_keeping(
+        &self,
+        app: ContinuationVmProof<SC>,
+        kept: &dyn KeptProofs,
+        progress: impl Fn(&AggregationStep) + Sync,
+    ) -> eyre::Result<VmStarkProof> {
         let _warm = self.gpu.keep_warm();
-        let leaves = self.level(Step::Leaf, &app.per_segment, self.tree.num_children_leaf, &progress)?;
-        self.above_leaves(leaves, app.user_public_values, &progress)
+        let nodes = Nodes { prover: self, kept, progress: &progress };
+        let leaves = nodes.level(Step::Leaf, &app.per_segment, self.tree.num_children_leaf)?;
+        nodes.above_leaves(leaves, app.user_public_values)
     }
 
     /// Proves an execution and aggregates it: leaf proofs begin while segments are still being proved, if the device has memory for both.
@@ -172,16 +222,40 @@ impl AggregationProver {
         <B::VmConfig as VmExecutionConfig<F>>::Executor:
             Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
     {
+        self.prove_program_keeping(app, input, &NothingKept, segment, progress)
+    }
+
+    /// As [`AggregationProver::prove_program`]; what `kept` has is not proved again, and it gets the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`AggregationProver::prove_program`]; [`ProveError::Stopped`](super::ProveError::Stopped) if `kept` says so.
+    pub fn prove_program_keeping<B>(
+        &self,
+        app: &mut AppProver<B>,
+        input: StdIn,
+        kept: &dyn KeptProofs,
+        segment: impl Fn(&SegmentReport) + Sync,
+        progress: impl Fn(&AggregationStep) + Sync,
+    ) -> eyre::Result<(ContinuationVmProof<SC>, VmStarkProof)>
+    where
+        B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Send + Sync + 'static,
+        B::VmConfig: Send + Sync + 'static,
+        B::SystemChipInventory: 'static,
+        <B::VmConfig as VmExecutionConfig<F>>::Executor:
+            Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
+    {
         let _warm = self.gpu.keep_warm();
         if self.at_once() < 2 {
-            let proof = app.prove_with(input, segment)?;
-            let aggregated = self.prove(proof.clone(), progress)?;
+            let proof = app.prove_keeping(input, kept, segment)?;
+            let aggregated = self.prove_keeping(proof.clone(), kept, progress)?;
             return Ok((proof, aggregated));
         }
+        let nodes = Nodes { prover: self, kept, progress: &progress };
         let (proof, leaves) = thread::scope(|scope| {
             let (sender, segments) = channel();
-            let leaves = scope.spawn(|| self.leaves_as_they_come(segments, &progress));
-            let proof = app.prove_each(input, move |report, proof| {
+            let leaves = scope.spawn(|| nodes.leaves_as_they_come(segments));
+            let proof = app.prove_each(input, kept, move |report, proof| {
                 // a leaf that failed is found out at the end
                 let _ = sender.send((report.segment, report.segments, proof.clone()));
                 segment(report);
@@ -189,129 +263,26 @@ impl AggregationProver {
             let leaves = leaves.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok::<_, eyre::Report>((proof?, leaves?))
         })?;
-        let aggregated = self.above_leaves(leaves, proof.user_public_values.clone(), &progress)?;
+        let aggregated = nodes.above_leaves(leaves, proof.user_public_values.clone())?;
         Ok((proof, aggregated))
-    }
-
-    /// Leaf proofs over segments' proofs, which come with their numbers and how many there are, in any order.
-    fn leaves_as_they_come(
-        &self,
-        segments: Receiver<(usize, usize, Proof<SC>)>,
-        progress: &(impl Fn(&AggregationStep) + Sync),
-    ) -> eyre::Result<Vec<Proof<SC>>> {
-        let arity = self.tree.num_children_leaf;
-        let segments = Mutex::new(segments);
-        let prepare = |_, queue: Queue<Vec<Proof<SC>>>| {
-            let segments = segments.lock().expect("the only lane");
-            in_chunks(&segments, arity, |index, children| queue.push(index, children));
-            Ok(())
-        };
-        let threads = Threads { lanes: 1, workers: self.at_once() };
-        Ok(pipeline(threads, prepare, |children| self.node(Step::Leaf, &children, progress))?.1)
     }
 
     /// How many proofs of a level are made at once: as many as there is memory for.
     fn at_once(&self) -> usize {
         (self.gpu.memory_budget() / ROOM_FOR_ONE).clamp(1, MOST_AT_ONCE) as usize
     }
-
-    /// The levels above the leaf proofs.
-    fn above_leaves(
-        &self,
-        mut proofs: Vec<Proof<SC>>,
-        user_pvs_proof: UserPublicValuesProof<CHUNK, F>,
-        progress: &(impl Fn(&AggregationStep) + Sync),
-    ) -> eyre::Result<VmStarkProof> {
-        let internal = self.tree.num_children_internal;
-        proofs = self.level(Step::InternalForLeaf, &proofs, internal, progress)?;
-        proofs = self.level(Step::InternalRecursive, &proofs, internal, progress)?;
-        while proofs.len() > 1 {
-            proofs = self.level(Step::Again, &proofs, internal, progress)?;
-        }
-        proofs = self.level(Step::Wrap, &proofs, 1, progress)?;
-        let inner = proofs.pop().ok_or_else(|| eyre::eyre!("there are no app proofs to aggregate"))?;
-        Ok(VmStarkProof { inner, user_pvs_proof, deferral_merkle_proofs: None })
-    }
-
-    /// Proofs of a level, over `arity` proofs each.
-    fn level<'a>(
-        &self,
-        step: Step,
-        proofs: &'a [Proof<SC>],
-        arity: usize,
-        progress: &(impl Fn(&AggregationStep) + Sync),
-    ) -> eyre::Result<Vec<Proof<SC>>> {
-        let prepare = |_, queue: Queue<&'a [Proof<SC>]>| {
-            proofs.chunks(arity).enumerate().for_each(|(index, children)| queue.push(index, children));
-            Ok(())
-        };
-        let threads = Threads { lanes: 1, workers: self.at_once() };
-        Ok(pipeline(threads, prepare, |children| self.node(step, children, progress))?.1)
-    }
-
-    /// One proof over `children`.
-    fn node(
-        &self,
-        step: Step,
-        children: &[Proof<SC>],
-        progress: &(impl Fn(&AggregationStep) + Sync),
-    ) -> eyre::Result<Proof<SC>> {
-        let (prover, kind): (&(dyn Level + Sync), _) = match step {
-            Step::Leaf => (&self.leaf, ChildVkKind::App),
-            Step::InternalForLeaf => (&self.internal_for_leaf, ChildVkKind::Standard),
-            Step::InternalRecursive => (&self.internal_recursive, ChildVkKind::Standard),
-            Step::Again | Step::Wrap => (&self.internal_recursive, ChildVkKind::RecursiveSelf),
-        };
-        let start = Instant::now();
-        let proof = prover.prove_node(children, kind)?;
-        progress(&AggregationStep { level: step.name(), children: children.len(), proving: start.elapsed() });
-        Ok(proof)
-    }
 }
 
-/// Hands on chunks of `size` items with their numbers as soon as each is whole; items come with their numbers and how many there are, in any order.
-fn in_chunks<T>(items: &Receiver<(usize, usize, T)>, size: usize, mut hand_on: impl FnMut(usize, Vec<T>)) {
-    let mut chunks: BTreeMap<usize, BTreeMap<usize, T>> = BTreeMap::new();
-    for (index, all, item) in items {
-        let number = index / size;
-        let chunk = chunks.entry(number).or_default();
-        chunk.insert(index, item);
-        if chunk.len() == size.min(all - number * size) {
-            hand_on(number, chunks.remove(&number).into_iter().flatten().map(|(_, item)| item).collect());
-        }
-    }
-}
-
-/// What a level's proofs verify.
-#[derive(Clone, Copy)]
-enum Step {
-    Leaf,
-    InternalForLeaf,
-    InternalRecursive,
-    /// As the one before, over proofs of the same.
-    Again,
-    Wrap,
-}
-
-impl Step {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Leaf => "leaf",
-            Self::InternalForLeaf => "internal for leaf",
-            Self::InternalRecursive | Self::Again => "internal recursive",
-            Self::Wrap => "wrap",
-        }
-    }
-}
-
-/// A level whatever the number of its children.
-trait Level {
-    fn prove_node(&self, children: &[Proof<SC>], kind: ChildVkKind) -> eyre::Result<Proof<SC>>;
-}
-
-impl<const N: usize> Level for InnerProver<N> {
-    fn prove_node(&self, children: &[Proof<SC>], kind: ChildVkKind) -> eyre::Result<Proof<SC>> {
-        self.agg_prove_no_def::<Engine>(children, kind)
+/// The provers of a level, with its key from before or a fresh one.
+fn level<const N: usize>(
+    child_vk: Arc<MultiStarkVerifyingKey<SC>>,
+    pk: Option<Arc<MultiStarkProvingKey<SC>>>,
+    params: &SystemParams,
+    recursive: bool,
+) -> InnerProver<N> {
+    match pk {
+        Some(pk) => InnerAggregationProver::from_pk::<Engine>(child_vk, pk, recursive, None),
+        None => InnerAggregationProver::new::<Engine>(child_vk, params.clone(), recursive, None),
     }
 }
 
@@ -367,27 +338,4 @@ impl InnerTraceGen<WgpuBackend, Gpu> for InnerTraceGenImpl {
 
 fn all_to_device(gpu: &Gpu, host: Vec<AirProvingContext<HostBackend>>) -> Vec<AirProvingContext<WgpuBackend>> {
     host.into_iter().map(|context| to_device(gpu, context, vec![])).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_are_handed_on_as_soon_as_they_are_whole() {
-        let order = [3, 0, 5, 4, 6, 1, 2];
-        let (sender, items) = channel();
-        order.iter().for_each(|item| sender.send((*item, order.len(), *item)).unwrap());
-        drop(sender);
-        let mut chunks = vec![];
-        in_chunks(&items, 3, |index, chunk| chunks.push((index, chunk)));
-        assert_eq!(chunks, [(1, vec![3, 4, 5]), (2, vec![6]), (0, vec![0, 1, 2])]);
-        // when the items end early, so does this
-        let (sender, items) = channel();
-        [0, 1].iter().for_each(|item| sender.send((*item, 4, *item)).unwrap());
-        drop(sender);
-        let mut chunks = vec![];
-        in_chunks(&items, 2, |index, chunk| chunks.push((index, chunk)));
-        assert_eq!(chunks, [(0, vec![0, 1])]);
-    }
 }

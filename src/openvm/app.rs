@@ -12,7 +12,10 @@ use openvm_circuit::{
         MatrixRecordArena, MeteredExecutor, PreflightExecutor, Streams, SystemConfig, VirtualMachine,
         VirtualMachineError, VmBuilder, VmExecutionConfig,
     },
-    system::program::trace::compute_exe_commit_from_mem_config,
+    system::{
+        memory::{merkle::public_values::UserPublicValuesProof, CHUNK},
+        program::trace::compute_exe_commit_from_mem_config,
+    },
 };
 use openvm_sdk::{prover::vm::types::VmProvingKey, types::ExecutableFormat, SdkError, StdIn};
 use openvm_sdk_config::SdkVmCpuBuilder;
@@ -24,6 +27,7 @@ use openvm_stark_backend::{
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, F};
 
 use super::{
+    kept::{KeptProofs, NothingKept, SegmentPlace},
     lanes::{share, DevicePk, Execution, Job},
     machine::DeviceChips,
     pipeline::pipeline,
@@ -78,6 +82,17 @@ pub enum ProveError {
         /// Why.
         error: crate::Error,
     },
+    /// [`KeptProofs::stops`] said so; what was proved is kept.
+    #[error("stopped as asked, with {proved} of {segments} segments proved")]
+    Stopped {
+        /// Segments whose proofs are there.
+        proved: usize,
+        /// How many there are.
+        segments: usize,
+    },
+    /// The same, between the proofs of an aggregation.
+    #[error("stopped as asked, in the aggregation")]
+    StoppedAggregation,
 }
 
 // not as a source, of which the text has everything already
@@ -113,6 +128,31 @@ pub struct SegmentReport {
     pub trace_generation: Duration,
     /// `StarkEngine::prove`.
     pub proving: Duration,
+    /// Whether the proof was there already ([`KeptProofs`]), so that nothing took any time.
+    pub kept: bool,
+}
+
+/// What the proof of a segment would need.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct MeteredSegment {
+    /// Instructions that it executes.
+    pub instructions: u64,
+    /// Cells of its traces.
+    pub cells: u64,
+    /// Device memory that its proof takes at most, with its traces, bytes.
+    pub device_bytes: u64,
+    /// Memory of the host that its records take at most, bytes.
+    pub host_bytes: u64,
+}
+
+impl SegmentReport {
+    /// Of a segment whose proof is there.
+    fn of_kept(place: &SegmentPlace) -> Self {
+        let SegmentPlace { segment, segments, instructions, .. } = *place;
+        let [execution, waiting, trace_generation, proving] = [Duration::ZERO; 4];
+        Self { segment, segments, instructions, cells: 0, execution, waiting, trace_generation, proving, kept: true }
+    }
 }
 
 impl<B> AppProver<B>
@@ -252,22 +292,77 @@ where
         input: StdIn,
         progress: impl Fn(&SegmentReport) + Sync,
     ) -> Result<ContinuationVmProof<SC>, ProveError> {
-        self.prove_each(input, |report, _| progress(report))
+        self.prove_keeping(input, &NothingKept, progress)
     }
 
-    /// As [`AppProver::prove_with`]; `ended` gets each segment's proof, too.
+    /// As [`AppProver::prove_with`]; segments whose proofs `kept` has are not proved again, and it gets those of the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`AppProver::prove`]; [`ProveError::Stopped`] if `kept` says so.
+    pub fn prove_keeping(
+        &mut self,
+        input: StdIn,
+        kept: &dyn KeptProofs,
+        progress: impl Fn(&SegmentReport) + Sync,
+    ) -> Result<ContinuationVmProof<SC>, ProveError> {
+        self.prove_each(input, kept, |report, _| progress(report))
+    }
+
+    /// As [`AppProver::prove_keeping`]; `ended` gets each segment's proof, too.
     pub(super) fn prove_each(
         &mut self,
         input: StdIn,
+        kept: &dyn KeptProofs,
         ended: impl Fn(&SegmentReport, &Proof<SC>) + Sync,
     ) -> Result<ContinuationVmProof<SC>, ProveError> {
         // the first proof comes after executions and traces, which take longer than a card keeps its clocks
         let _warm = self.device.keep_warm();
         let input: Streams<F> = input.into();
         let segments = self.segments(input.clone())?;
-        let execution = self.execution(&input, &segments);
+        let places = SegmentPlace::all(&segments);
+        kept.begin(&places);
+        let mut public_values = kept.public_values();
+        // the last one's traces have the tree that public values are opened in
+        let has_end = |place: &&SegmentPlace| place.segment + 1 < places.len() || public_values.is_some();
+        let there = |place: &SegmentPlace| Some(place).filter(has_end).and_then(|place| kept.segment(place));
+        let mut proofs: Vec<_> = places.iter().map(there).collect();
+        for (place, proof) in places.iter().zip(&proofs) {
+            proof.iter().for_each(|proof| ended(&SegmentReport::of_kept(place), proof));
+        }
+        let missing: Vec<usize> = (0..places.len()).filter(|index| proofs[*index].is_none()).collect();
+        if !missing.is_empty() {
+            let prove = |report: &SegmentReport, proof: &Proof<SC>| {
+                kept.keep_segment(&places[report.segment], proof);
+                ended(report, proof);
+            };
+            let (end, proved) = self.prove_missing(&input, &segments, &missing, kept, prove)?;
+            if proved.len() < missing.len() {
+                let proved = places.len() - missing.len() + proved.len();
+                return Err(ProveError::Stopped { proved, segments: places.len() });
+            }
+            missing.into_iter().zip(proved).for_each(|(index, proof)| proofs[index] = Some(proof));
+            end.iter().for_each(|values| kept.keep_public_values(values));
+            public_values = end.or(public_values);
+        }
+        let user_public_values = public_values.expect("opened behind the last segment, or kept");
+        Ok(ContinuationVmProof { per_segment: proofs.into_iter().flatten().collect(), user_public_values })
+    }
+
+    /// Proves the segments `missing`, in their order; fewer if `kept` stops it. With them comes the opening of the public values, if the last
+    /// segment is among them.
+    #[allow(clippy::type_complexity)]
+    fn prove_missing(
+        &self,
+        input: &Streams<F>,
+        segments: &[Segment],
+        missing: &[usize],
+        kept: &dyn KeptProofs,
+        ended: impl Fn(&SegmentReport, &Proof<SC>) + Sync,
+    ) -> Result<(Option<UserPublicValuesProof<CHUNK, F>>, Vec<Proof<SC>>), ProveError> {
+        let execution = Execution { missing, kept, ..self.execution(input, segments) };
         let (bytes, memory) = (execution.most_host_bytes(), available_memory(self.device.gpu()));
-        let threads = self.options.threads(segments.len(), bytes, memory, rayon::current_num_threads());
+        let threads = self.options.threads(missing.len(), bytes, memory, rayon::current_num_threads());
         let execution = Execution { lanes: threads.lanes, ..execution };
         let (pk, device) = (&self.pk, &self.device);
         let prove = |job: Job| {
@@ -275,13 +370,24 @@ where
             ended(&report, &proof);
             Ok(proof)
         };
-        let (ends, per_segment) = thread::scope(|scope| {
+        let (ends, proved) = thread::scope(|scope| {
             // beside the first segments' executions
             scope.spawn(|| device.gpu().compile_ahead(execution.kernels()));
             pipeline(threads, |lane, queue| execution.prepare(lane, &queue), prove)
         })?;
-        let user_public_values = ends.into_iter().flatten().next().expect("a lane has done the last segment");
-        Ok(ContinuationVmProof { per_segment, user_public_values })
+        Ok((ends.into_iter().flatten().next(), proved))
+    }
+
+    /// Executes the program and says what its segments would need, without proving anything.
+    ///
+    /// # Errors
+    ///
+    /// [`ProveError::Vm`] if the execution fails.
+    pub fn meter(&self, input: StdIn) -> Result<Vec<MeteredSegment>, ProveError> {
+        let input: Streams<F> = input.into();
+        let segments = self.segments(input.clone())?;
+        let execution = self.execution(&input, &segments);
+        Ok(segments.iter().map(|segment| execution.metered(segment)).collect())
     }
 
     /// Executes the program to find its segments.
@@ -312,6 +418,8 @@ where
             program: &self.program,
             input,
             segments,
+            missing: &[],
+            kept: &NothingKept,
             lanes: 1,
             airs: self.airs(),
             tables: self.chips.tables(),

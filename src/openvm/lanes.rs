@@ -26,10 +26,11 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use super::{
     builder::Uploads,
+    kept::KeptProofs,
     pipeline::Queue,
     preflight::{preflight, AirRecords},
     records::{ChipRecords, Pool},
-    Engine, HostEngine, ProveError, SegmentReport, WgpuVmBuilder,
+    Engine, HostEngine, MeteredSegment, ProveError, SegmentReport, WgpuVmBuilder,
 };
 use crate::{
     gpu::{Admission, KernelDecl},
@@ -52,6 +53,10 @@ pub(super) struct Execution<'a, B: VmBuilder<HostEngine, RecordArena = MatrixRec
     pub program: &'a CommittedTraceData<WgpuBackend>,
     pub input: &'a Streams<F>,
     pub segments: &'a [Segment],
+    /// Numbers of the segments to prove.
+    pub missing: &'a [usize],
+    /// Says when to stop.
+    pub kept: &'a dyn KeptProofs,
     pub lanes: usize,
     /// Memory for records.
     pub pool: &'a Pool,
@@ -76,7 +81,7 @@ where
     B::SystemChipInventory: 'static,
     <B::VmConfig as VmExecutionConfig<F>>::Executor: Executor<F> + PreflightExecutor<F, ChipRecords>,
 {
-    /// Prepares the segments `lane`, `lane + lanes`, ..; returns the public values if the execution's last segment is among them.
+    /// Prepares the missing segments `lane`, `lane + lanes`, ..; returns the public values if the execution's last segment is among them.
     pub(super) fn prepare(
         &self,
         lane: usize,
@@ -97,14 +102,17 @@ where
             }
         };
         let mut at = 0;
-        for index in (lane..self.segments.len()).step_by(self.lanes) {
-            let start = Instant::now();
+        for number in (lane..self.missing.len()).step_by(self.lanes) {
+            let (index, start) = (self.missing[number], Instant::now());
+            if self.kept.stops() {
+                return Ok(None);
+            }
             state = skip(state, &self.segments[at..index]).map_err(VirtualMachineError::from)?;
             if queue.has_failed() {
                 return Ok(None);
             }
             let (job, to) = self.job(&mut instance, &uploads, state, (index, start))?;
-            queue.push(index, job);
+            queue.push(number, job);
             (state, at) = (to, index + 1);
         }
         Ok((at == self.segments.len()).then(|| public_values(&instance.vm, &state)))
@@ -155,9 +163,23 @@ where
             waiting,
             trace_generation: start.elapsed(),
             proving: Duration::ZERO,
+            kept: false,
         };
         let context = context.map_err(VirtualMachineError::from)?;
         Ok((Job { context, admission, report, ready: Instant::now() }, to_state))
+    }
+
+    /// What a segment's proof would need.
+    pub(super) fn metered(&self, segment: &Segment) -> MeteredSegment {
+        let shape = self.shape(segment);
+        let cells = shape.cells();
+        let device_bytes = self.device.shape_bytes(shape);
+        MeteredSegment {
+            instructions: segment.num_insns,
+            cells,
+            device_bytes,
+            host_bytes: cells * size_of::<F>() as u64,
+        }
     }
 
     /// The most of the host's memory that a segment takes.

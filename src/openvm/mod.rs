@@ -30,6 +30,7 @@ mod app;
 mod builder;
 mod guest_memory;
 mod huge_pages;
+mod kept;
 mod lanes;
 mod machine;
 mod mapped;
@@ -42,11 +43,12 @@ mod system;
 mod untrusted;
 
 pub use aggregation::{AggregationProver, AggregationStep, InnerProver};
-pub use app::{AppProver, ProveError, SegmentReport};
+pub use app::{AppProver, MeteredSegment, ProveError, SegmentReport};
 pub use builder::WgpuVmBuilder;
+pub use kept::{KeptProofs, SegmentPlace};
 pub use records::ChipRecords;
 pub use recursion::DeviceVerifier;
-pub use segments::fit_segments;
+pub use segments::{fit_segments, segment_memory};
 pub use system::DeviceSystem;
 pub use untrusted::decode_elf;
 

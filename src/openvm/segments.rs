@@ -21,7 +21,12 @@ pub fn fit_segments(config: &mut impl AsMut<SystemConfig>, gpu: &Gpu, proofs_at_
     config.as_mut().set_segmentation_max_memory(segment_memory(gpu.memory_budget(), proofs_at_once));
 }
 
-fn segment_memory(budget: u64, proofs_at_once: usize) -> usize {
+/// The memory that a segment may take, by upstream's estimate, so that `proofs_at_once` proofs fit a budget of `budget` bytes together.
+///
+/// # Panics
+///
+/// If `proofs_at_once` is 0.
+pub fn segment_memory(budget: u64, proofs_at_once: usize) -> usize {
     assert!(proofs_at_once > 0, "no proof at all");
     let each = (budget - budget / RESIDENT) / proofs_at_once as u64;
     usize::try_from(each).unwrap_or(usize::MAX).min(DEFAULT_MAX_MEMORY)

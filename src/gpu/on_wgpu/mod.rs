@@ -23,7 +23,7 @@ use super::{
     faults::Faults,
     process,
     profile::Capabilities,
-    times::KernelTimes,
+    times::Measured,
 };
 use crate::error::{fault, Fault};
 
@@ -42,7 +42,7 @@ pub(super) struct OnWgpu {
     chunks: Chunks,
     staging: Staging,
     /// Only when kernels are timed.
-    times: Option<Mutex<KernelTimes>>,
+    times: Option<Mutex<Measured>>,
 }
 
 impl OnWgpu {
@@ -169,7 +169,7 @@ impl Executor for OnWgpu {
         }
     }
 
-    fn kernel_times(&self) -> Option<&Mutex<KernelTimes>> {
+    fn kernel_times(&self) -> Option<&Mutex<Measured>> {
         self.times.as_ref()
     }
 

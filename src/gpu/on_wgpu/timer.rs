@@ -3,11 +3,14 @@
 //! With [`GpuOptions::kernel_times`](crate::gpu::GpuOptions) every dispatch becomes a pass of its own with timestamps around it, and every
 //! submission is waited for. That slows a proof down, but shows where the device's time goes.
 
-use std::sync::Mutex;
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use crate::{
     error::{fault, Fault},
-    gpu::times::KernelTimes,
+    gpu::times::Measured,
 };
 
 /// Dispatches of one query set; wgpu allows 4,096 queries.
@@ -38,22 +41,30 @@ impl Timer {
         (set.clone(), 2 * (names.len() as u32 - 1))
     }
 
-    /// Waits for what was submitted and adds its times to `times`.
+    /// Waits for what was submitted and adds its times to `measured`.
     pub(super) fn collect(
         self,
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        times: &Mutex<KernelTimes>,
+        measured: &Mutex<Measured>,
     ) -> Result<(), Fault> {
         let period = f64::from(queue.get_timestamp_period());
+        let mut pairs = vec![];
         for (set, names) in self.sets {
             let stamps = read_stamps(device, queue, &set, 2 * names.len() as u32)?;
-            let mut times = times.lock().unwrap_or_else(|p| p.into_inner());
-            for (name, pair) in names.into_iter().zip(stamps.chunks_exact(2)) {
-                let time = times.entry(name).or_default();
-                time.count += 1;
-                time.ms += pair[1].saturating_sub(pair[0]) as f64 * period * 1e-6;
-            }
+            pairs.extend(
+                names.into_iter().zip(stamps.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>()),
+            );
+        }
+        let now = Instant::now();
+        let last = pairs.iter().map(|(_, (_, end))| *end).max().unwrap_or(0);
+        let host = |stamp: u64| {
+            let ago = Duration::from_nanos((last.saturating_sub(stamp) as f64 * period) as u64);
+            now.checked_sub(ago).unwrap_or(now)
+        };
+        let mut measured = measured.lock().unwrap_or_else(|p| p.into_inner());
+        for (name, (begin, end)) in pairs {
+            measured.add(name, host(begin), host(end));
         }
         Ok(())
     }

@@ -57,8 +57,9 @@ fn lanes_generate_the_same_traces() {
         prover = prover.segment_memory(memory / 8 * 7);
     };
     let (device, pk) = (&prover.device, &prover.pk);
+    let all: Vec<usize> = (0..segments.len()).collect();
     let traces = |lanes, on_device: bool| {
-        let mut execution = Execution { lanes, ..prover.execution(&input, &segments) };
+        let mut execution = Execution { lanes, missing: &all, ..prover.execution(&input, &segments) };
         assert_eq!(execution.airs.iter().filter(|air| air.kernel.is_some()).count(), 14);
         if !on_device {
             execution.airs.iter_mut().for_each(|air| air.kernel = None);

@@ -3,7 +3,7 @@
 use eyre::{ensure, eyre, Result, WrapErr};
 use serde_json::Value;
 
-use crate::support::record::median;
+use super::super::record::median;
 
 /// The proofs of one run.
 #[derive(Debug)]
