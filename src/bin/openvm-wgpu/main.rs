@@ -88,6 +88,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // Vulkan drivers look for a window system there, which nobody needs here, and complain. No other thread runs yet.
+        std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refused(&error),

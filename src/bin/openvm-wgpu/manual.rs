@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use crate::{
@@ -22,15 +22,15 @@ pub fn completions(args: &CompletionArgs) -> Result<()> {
     Ok(())
 }
 
-/// The page of the program, and one of each command behind it.
+/// The page of the program, and those of its commands behind it.
 pub fn man() -> Result<()> {
     let failed = |error: io::Error| Failure::io("cannot print the manual page", &error);
     let mut command = Cli::command();
     command.build();
-    let mut out = io::stdout();
-    clap_mangen::Man::new(command.clone()).render(&mut out).map_err(failed)?;
-    for subcommand in command.get_subcommands().filter(|command| command.get_name() != "help") {
-        clap_mangen::Man::new(subcommand.clone()).render(&mut out).map_err(failed)?;
-    }
-    Ok(())
+    pages(&command, &mut io::stdout()).map_err(failed)
+}
+
+fn pages(command: &Command, out: &mut impl io::Write) -> io::Result<()> {
+    clap_mangen::Man::new(command.clone()).render(out)?;
+    command.get_subcommands().filter(|command| command.get_name() != "help").try_for_each(|command| pages(command, out))
 }
