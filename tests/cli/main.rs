@@ -1,16 +1,13 @@
-//! The program `openvm-wgpu`: upstream's files both ways, runs that go on where they ended, and one line about what is wrong.
+//! The program `openvm-wgpu`: files that upstream's own readers read, help, and one line about what is wrong.
 
-mod aggregation;
 mod formats;
 mod help;
-mod pictures;
-mod resume;
 mod wrong;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::{LazyLock, Mutex, MutexGuard},
 };
 
@@ -135,15 +132,4 @@ fn json_of(output: &Output) -> Value {
     assert!(output.status.success(), "{}: {error}", output.status);
     assert_eq!(out.lines().count(), 1, "{out}");
     serde_json::from_str(&out).unwrap_or_else(|problem| panic!("{problem}: {out}"))
-}
-
-/// Ends a process when a test fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // it may have ended
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
