@@ -1,18 +1,28 @@
-//! Upstream's own readers, those of its SDK, read what this program writes.
+//! Either tool reads what the other wrote: upstream's own readers and writers are those of its SDK.
+
+use std::fs;
 
 use openvm_circuit::arch::ContinuationVmProof;
 use openvm_continuations::CommitBytes;
 use openvm_sdk::{
-    fs::{read_object_from_file, write_to_file_json},
+    config::AggregationSystemParams,
+    fs::{read_object_from_file, write_object_to_file, write_to_file_json},
     keygen::{AppProvingKey, AppVerifyingKey},
     prover::verify_app_proof,
     types::AppExecutionCommit,
-    SC,
+    CpuSdk, StdIn, SC,
 };
 use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2CpuEngine;
 
 use super::*;
+
+fn stdin(rounds: u64) -> StdIn {
+    let mut input = StdIn::default();
+    input.write(&rounds);
+    input.write_bytes(b"a message");
+    input
+}
 
 #[test]
 fn upstream_reads_keys_and_proofs() {
@@ -41,4 +51,51 @@ fn upstream_reads_keys_and_proofs() {
     write_to_file_json(out.join("wrong.commit.json"), commitment(CommitBytes::from(other))).unwrap();
     let (code, line) = project.fails(&args("upstream-reads/wrong.commit.json"));
     assert!(code == 1 && line.contains("it proves the program"), "{code}: {line}");
+}
+
+#[test]
+fn upstreams_keys_and_proofs_are_read() {
+    let (project, _turn) = (&*PROJECT, turn());
+    let out = project.out("upstream-writes", 1);
+    let config = AppConfig::new(vm_config(), app_params());
+    let sdk = CpuSdk::new(config, AggregationSystemParams::default()).unwrap();
+    let (pk, vk) = sdk.app_keygen();
+    write_object_to_file(out.join("app.pk"), &pk).unwrap();
+    write_object_to_file(out.join("app.vk"), &vk).unwrap();
+    let exe = sdk.convert_to_exe(decode_elf(ELF).unwrap()).unwrap();
+    let proof = sdk.app_prover(exe).unwrap().prove(stdin(1)).unwrap();
+    write_object_to_file(out.join("cpu.app.proof"), &proof).unwrap();
+    let verify = ["verify", "app", "--app-vk", "upstream-writes/app.vk", "--proof"];
+    let said = project.ok(&[&verify[..], &["upstream-writes/cpu.app.proof"]].concat());
+    // upstream's key, this program's proof: of an ELF, whose program is the same
+    let mut args = prove_args("app", &out);
+    args.extend(["--app-pk", "upstream-writes/app.pk", "--exe", "guest.elf"].map(String::from));
+    let proved = project.ok(&refs(&args));
+    assert_eq!(proved["exe_commit"], said["exe_commit"]);
+    assert_eq!(proved["public_values"], said["public_values"]);
+    // a proof that was changed is rejected; half of one is not read
+    let bytes = fs::read(out.join("guest.app.proof")).unwrap();
+    fs::write(out.join("half.app.proof"), &bytes[..bytes.len() / 2]).unwrap();
+    let (code, line) = project.fails(&[&verify[..], &["upstream-writes/half.app.proof"]].concat());
+    assert!(code == 2 && line.contains("only a part of one"), "{code}: {line}");
+    let mut changed = bytes;
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    fs::write(out.join("changed.app.proof"), &changed).unwrap();
+    let (code, _) = project.fails(&[&verify[..], &["upstream-writes/changed.app.proof"]].concat());
+    assert!(code == 1 || code == 2);
+}
+
+#[test]
+fn metering_says_what_is_proved() {
+    let (project, _turn) = (&*PROJECT, turn());
+    let out = project.out("meter", 40);
+    let input = out.join("input.json").display().to_string();
+    let said = project.ok(&["meter", "--budget", "512MiB,8GiB", "--input", &input]);
+    let budgets = said["budgets"].as_array().unwrap();
+    let [small, large] = [&budgets[1], &budgets[2]];
+    assert!(said["instructions"].as_u64().unwrap() > 10_000);
+    assert!(small["segments"].as_u64() > large["segments"].as_u64(), "{said}");
+    assert!(small["device_bytes"].as_u64() < large["device_bytes"].as_u64(), "{said}");
+    assert!(small["device_bytes"].as_u64() < Some(512 << 20), "{said}");
 }

@@ -1,7 +1,8 @@
-//! The program `openvm-wgpu`: files that upstream's own readers read, help, and one line about what is wrong.
+//! The program `openvm-wgpu`: upstream's files both ways, pictures, and one line about what is wrong.
 
 mod formats;
 mod help;
+mod pictures;
 mod wrong;
 
 use std::{
