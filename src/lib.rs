@@ -55,13 +55,11 @@ mod transport;
 pub mod internals {
     pub mod constraints;
     pub mod gpu;
-    #[allow(unreachable_pub)]
     pub mod kernels;
-    #[allow(unreachable_pub)]
     pub mod stages;
 }
 
-use internals::gpu::kernel;
+pub(crate) use internals::{constraints, gpu, gpu::kernel, kernels, stages};
 
 // the machine for tests names this crate as integration tests do
 #[cfg(test)]
@@ -108,13 +106,3 @@ pub mod report {
 pub mod transcript {
     pub use crate::stages::transcript::{HostTranscript, Sponge, SpongeTranscript};
 }
-
-// where these were before, until all who use them have moved
-#[doc(hidden)]
-pub use self::{
-    backend::*,
-    internals::{constraints, gpu, kernels, stages},
-    options::*,
-    report::*,
-    transcript::*,
-};

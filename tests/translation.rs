@@ -26,7 +26,7 @@ use rayon::prelude::*;
 
 use device::broadcasts::{broadcasts, waits};
 use device::hlsl;
-use device::kernels::{generated_sources, sources_after_proofs, Params, Source};
+use device::kernels::{generated_sources, sources_after_proofs, Source};
 use openvm_wgpu_testing::workloads::WorkloadKind;
 
 /// Metal's argument table has 31 buffers; wgpu-hal keeps two for vertex data.
@@ -166,11 +166,8 @@ impl Kernel<'_> {
             })?;
         }
         let names: Vec<_> = members.iter().filter_map(|member| member.name.as_deref()).collect();
-        let agree = match self.source.params {
-            Params::Named(params) => names == params,
-            Params::Count(count) => names.len() == count,
-        };
-        ensure(agree, || format!("parameters {names:?}, {:?} declared", self.source.params))
+        let declared = self.source.params;
+        ensure(names == declared, || format!("parameters {names:?}, {declared:?} declared"))
     }
 
     /// What holds for all kernels so that they run on every device, and that naga does not know.
@@ -238,7 +235,7 @@ impl Kernel<'_> {
         let writable: Vec<bool> = self.source.bindings.iter().map(|access| *access == Access::ReadWrite).collect();
         let interface = Interface {
             writable: &writable,
-            has_params: self.source.params.count() > 0,
+            has_params: !self.source.params.is_empty(),
             immediates: self.device.immediates,
         };
         let slots = Slots::of(&interface);
@@ -267,7 +264,7 @@ impl Kernel<'_> {
     }
 
     fn to_hlsl(&self, module: (&Module, &ModuleInfo), model: ShaderModel, checked: bool) -> Check<String> {
-        let params = (self.source.params.count() > 0).then_some(self.device.immediates);
+        let params = (!self.source.params.is_empty()).then_some(self.device.immediates);
         hlsl::to_hlsl(module, &hlsl::options(&self.source.bindings, params, model, checked))
     }
 
@@ -454,7 +451,7 @@ fn shader(source: &Source) -> Check<device::radv::Shader> {
     let flags = source.variant.flags.iter().map(|flag| format!(" {flag}")).collect::<String>();
     let overrides = source.variant.overrides.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
     let name = format!("{}{flags}{overrides}", source.name);
-    Ok(device::radv::Shader { name, words, bindings: source.bindings.len(), params: source.params.count() })
+    Ok(device::radv::Shader { name, words, bindings: source.bindings.len(), params: source.params.len() })
 }
 
 /// Every kernel and the generated ones compile for five families and spill no register but where a comment says so; prints the table of

@@ -12,8 +12,8 @@
 //!   clear `acc[1]`;
 //! - *preload* `[register, constant, 0, 0]`: a public value to put into a register first.
 //!
-//! A chunk has two records, `[preloads, instrs, terms, outputs]` and `[end, 0, 0, 0]`: where its records of each kind begin, all in
-//! one table and in this order, and where the last end.
+//! The table of a program begins with two records for each chunk, `[preloads, instrs, terms, outputs]` and `[end, 0, 0, 0]`: where in the
+//! table its records of each kind begin, one kind behind the other, and where the last end.
 //!
 //! An operand is `kind << 30 | index`: kind 0 a register, 1 a tile column, 2 the record's immediate, a word of F in Montgomery
 //! form. (So constants cost no load, and an instruction has at most one: lowering folds the others.)
@@ -40,10 +40,8 @@ const IMMEDIATE: u32 = 2 << KIND_SHIFT;
 /// A program in device form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedProgram {
-    /// Records of all chunks: for each its preloads, instructions, terms, outputs.
+    /// Two records for each chunk, then the records of all chunks: for each its preloads, instructions, terms, outputs.
     pub records: Vec<[u32; RECORD_WORDS]>,
-    /// Two records for each chunk.
-    pub chunks: Vec<[u32; RECORD_WORDS]>,
 }
 
 impl EncodedProgram {
@@ -52,11 +50,12 @@ impl EncodedProgram {
     /// # Panics
     /// If `layout` lacks a column that the program reads.
     pub fn new(program: &Program, layout: &TileLayout, extension: bool) -> Self {
-        let mut encoded = Self { records: vec![], chunks: vec![] };
+        let mut encoded = Self { records: vec![[0; RECORD_WORDS]; 2 * program.chunks.len()] };
         let place = |&column| layout.index(column).unwrap_or_else(|| panic!("the tile layout lacks {column:?}"));
         let columns: Vec<u32> = program.columns.iter().map(place).collect();
-        for chunk in &program.chunks {
-            ChunkEncoder { program, columns: &columns, extension, chunk }.encode(&mut encoded);
+        for (c, chunk) in program.chunks.iter().enumerate() {
+            let head = ChunkEncoder { program, columns: &columns, extension, chunk }.encode(&mut encoded.records);
+            encoded.records[2 * c..2 * c + 2].copy_from_slice(&head);
         }
         encoded
     }
@@ -71,15 +70,16 @@ struct ChunkEncoder<'a> {
 }
 
 impl ChunkEncoder<'_> {
-    fn encode(&self, encoded: &mut EncodedProgram) {
-        let [preloads, instrs, terms, outputs] = self.starts(encoded.records.len());
+    /// Appends the chunk's records; returns the two that tell where they are.
+    fn encode(&self, records: &mut Vec<Record>) -> [Record; 2] {
+        let [preloads, instrs, terms, outputs] = self.starts(records.len());
         let public_values = (self.chunk.registers..).zip(&self.chunk.public_values);
         let constant = |i: u32| self.program.constants.len() as u32 + i;
-        encoded.records.extend(public_values.map(|(register, &i)| [register, constant(i), 0, 0]));
+        records.extend(public_values.map(|(register, &i)| [register, constant(i), 0, 0]));
 
         let (mut term_records, mut output_records) = (vec![], vec![]);
         for &instr in &self.chunk.instrs {
-            let end = encoded.records.len() as u32;
+            let end = records.len() as u32;
             match instr {
                 Instr::Accumulate { acc, weight, value } => {
                     let [operand, immediate] = self.operand(value);
@@ -90,18 +90,17 @@ impl ChunkEncoder<'_> {
                     output_records.push([terms + term_records.len() as u32, end, output, 0]);
                     output_records.push([operand, immediate, 0, 0]);
                 }
-                Instr::Binary { op, dst, a, b } => encoded.records.push(self.binary(op, dst, a, b)),
+                Instr::Binary { op, dst, a, b } => records.push(self.binary(op, dst, a, b)),
                 Instr::Neg { dst, a } => {
                     // an operand that equals the first is not read again
                     let [a, immediate] = self.operand(a);
-                    encoded.records.push([OP_NEG | dst << DST_SHIFT, a, a, immediate]);
+                    records.push([OP_NEG | dst << DST_SHIFT, a, a, immediate]);
                 }
             }
         }
-        encoded.records.extend(term_records);
-        encoded.records.extend(output_records);
-        let end = encoded.records.len() as u32;
-        encoded.chunks.extend([[preloads, instrs, terms, outputs], [end, 0, 0, 0]]);
+        records.extend(term_records);
+        records.extend(output_records);
+        [[preloads, instrs, terms, outputs], [records.len() as u32, 0, 0, 0]]
     }
 
     /// Where the preloads, instructions, terms and outputs begin.

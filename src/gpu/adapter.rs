@@ -215,7 +215,7 @@ fn no_adapter(wanted: Option<&str>, found: &[AdapterSummary]) -> Error {
 /// What an adapter must have: each kernel stays within (`tests/translation.rs` checks them all).
 pub mod required {
     /// Storage buffers that a kernel binds.
-    pub const STORAGE_BUFFERS: u32 = 12;
+    pub const STORAGE_BUFFERS: u32 = 8;
     /// Bytes of workgroup memory.
     pub const WORKGROUP_BYTES: u32 = 32 << 10;
     /// Threads of a workgroup.
@@ -299,8 +299,8 @@ mod tests {
             ..Limits::default()
         };
         assert_eq!(missing(&info, &enough), None);
-        let few = Limits { max_storage_buffers_per_shader_stage: 8, ..enough.clone() };
-        assert!(missing(&info, &few).unwrap().contains("8 storage buffers"));
+        let few = Limits { max_storage_buffers_per_shader_stage: 7, ..enough.clone() };
+        assert!(missing(&info, &few).unwrap().contains("7 storage buffers"));
         let small = Limits { max_compute_workgroup_storage_size: 16 << 10, ..enough };
         assert!(missing(&info, &small).unwrap().contains("16384 bytes of workgroup memory"));
         info.backend = Backend::Gl;

@@ -24,12 +24,20 @@ fn sysctl() -> Option<u64> {
 /// The same with the files of Linux below `root`.
 fn usable_below(root: &Path) -> Option<u64> {
     let limits = control_groups(root).into_iter().chain(address_space(root));
-    physical(root).into_iter().chain(limits).min()
+    meminfo(root, "MemTotal:").into_iter().chain(limits).min()
 }
 
-fn physical(root: &Path) -> Option<u64> {
+/// Bytes that the host has left, within what this process may have, where that is easy to know.
+#[cfg(feature = "openvm")]
+pub(crate) fn available() -> Option<u64> {
+    let root = Path::new("/");
+    meminfo(root, "MemAvailable:").into_iter().chain(usable_below(root)).min()
+}
+
+/// Bytes that a line of `/proc/meminfo` says.
+fn meminfo(root: &Path, line: &str) -> Option<u64> {
     let meminfo = fs::read_to_string(root.join("proc/meminfo")).ok()?;
-    let line = meminfo.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let line = meminfo.lines().find(|found| found.starts_with(line))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib << 10)
 }

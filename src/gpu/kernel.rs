@@ -1,5 +1,7 @@
 //! How a kernel is declared: once, as a struct of named bindings and parameters.
 
+use std::borrow::Cow;
+
 use super::{
     buffer::{DeviceBuffer, RawBuffer},
     element::Element,
@@ -11,15 +13,99 @@ use super::{
 pub struct KernelDecl {
     /// Path of the WGSL file below `wgsl/`, also the kernel's name in errors and labels.
     pub path: &'static str,
-    /// The unlinked WGSL.
+    /// The file as it is; [`KernelDecl::wgsl`] is what gets linked.
     pub source: &'static str,
-    /// Names and access of `@group(0) @binding(0..)`, in order.
-    pub bindings: &'static [(&'static str, Access)],
+    /// `@group(0) @binding(0..)`, in order.
+    pub bindings: &'static [BindingDecl],
     /// Names of the `u32` members of `struct Params`, in order.
     pub params: &'static [&'static str],
     /// Threads per workgroup (`@workgroup_size`).
     pub workgroup: u32,
+    /// What kernels generated into the file have, where it takes such.
+    pub generated: Option<GeneratedForm>,
 }
+
+/// A storage buffer of a kernel.
+#[derive(Debug)]
+pub struct BindingDecl {
+    /// Name of the variable.
+    pub name: &'static str,
+    /// How the kernel uses it.
+    pub access: Access,
+    /// WGSL type of its elements.
+    pub element: &'static str,
+}
+
+/// How kernels generated into a file differ from the file's own.
+#[derive(Debug)]
+pub struct GeneratedForm {
+    /// How many of the bindings they have, the first ones.
+    pub bindings: usize,
+    /// Threads per workgroup.
+    pub workgroup: u32,
+}
+
+/// The line of a file that the interface takes the place of.
+const INTERFACE: &str = "#interface\n";
+
+/// The line of a file that generated text takes the place of.
+const GENERATED: &str = "#generated\n";
+
+impl KernelDecl {
+    /// The unlinked WGSL of the file's own kernel.
+    pub fn wgsl(&self) -> Cow<'static, str> {
+        self.with_interface(self.bindings)
+    }
+
+    /// The unlinked WGSL of a kernel with `text` generated into the file.
+    ///
+    /// # Panics
+    ///
+    /// If the file takes no generated text.
+    pub(super) fn generated_wgsl(&self, text: &str) -> String {
+        assert_eq!(self.source.matches(GENERATED).count(), 1, "{} takes generated text", self.path);
+        self.with_interface(self.generated_bindings()).replace(GENERATED, text)
+    }
+
+    /// The bindings of generated kernels.
+    pub fn generated_bindings(&self) -> &'static [BindingDecl] {
+        let form = self.generated.as_ref().unwrap_or_else(|| panic!("{} takes no generated text", self.path));
+        &self.bindings[..form.bindings]
+    }
+
+    fn with_interface(&self, bindings: &[BindingDecl]) -> Cow<'static, str> {
+        match self.source.contains(INTERFACE) {
+            true => self.source.replace(INTERFACE, &interface(bindings, self.params)).into(),
+            false => self.source.into(),
+        }
+    }
+}
+
+/// WGSL of bindings and parameters.
+fn interface(bindings: &[BindingDecl], params: &[&str]) -> String {
+    let mut text = String::new();
+    for (i, BindingDecl { name, access, element }) in bindings.iter().enumerate() {
+        let access = if *access == Access::Read { "read" } else { "read_write" };
+        text += &format!("@group(0) @binding({i}) var<storage, {access}> {name}: array<{element}>;\n");
+    }
+    let members: String = params.iter().map(|name| format!("    {name}: u32,\n")).collect();
+    if !params.is_empty() {
+        text += &format!("struct Params {{\n{members}}}\nvar<immediate> params: Params;\n");
+    }
+    text
+}
+
+/// WGSL type of an element of so many words.
+pub const fn element_type(words: usize) -> &'static str {
+    if words == 1 {
+        "u32"
+    } else {
+        "vec4<u32>"
+    }
+}
+
+/// Storage buffers that a kernel may bind: what every device has.
+pub const MAX_BINDINGS: usize = super::adapter::required::STORAGE_BUFFERS as usize;
 
 /// What of a kernel differs from one pipeline to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,11 +190,19 @@ pub fn raw<T: Element>(buffer: &DeviceBuffer<T>) -> &RawBuffer {
 ///
 /// The WGSL file declares the bindings in the same order from `@binding(0)`, and, when there are parameters,
 /// `struct Params { len: u32 }` and `var<immediate> params: Params;`. `write` is `var<storage, read_write>`.
+/// A file that several kernels are made from says `#interface` instead, and gets these lines from here. Elements are then `u32` or `vec4<u32>` by
+/// their size, or what follows `as`: `read tile: F as Tile`, an alias of the file.
+///
+/// A file that takes text generated at run time has a line `#generated` for it. Its declaration says so behind the name, with the threads of a workgroup of
+/// such kernels, `generated(workgroup = 256)`; what generated kernels do not bind stands under `own { .. }` behind the buffers.
 macro_rules! kernel {
     (
         $(#[$meta:meta])*
-        $vis:vis struct $name:ident($path:literal, workgroup = $workgroup:expr) {
-            buffers { $( $(#[$bmeta:meta])* $access:ident $binding:ident : $ty:ty ),* $(,)? }
+        $vis:vis struct $name:ident($path:literal $(= $source:expr)?, workgroup = $workgroup:expr)
+        $( generated(workgroup = $generated:expr) )?
+        {
+            buffers { $( $(#[$bmeta:meta])* $access:ident $binding:ident : $ty:ty $( as $view:ty )? ),* $(,)? }
+            $( own { $( $(#[$wmeta:meta])* $own_access:ident $own:ident : $own_ty:ty $( as $own_view:ty )? ),* $(,)? } )?
             $( params { $( $(#[$pmeta:meta])* $param:ident ),* $(,)? } )?
             $( overrides { $( $(#[$ometa:meta])* $over:ident ),* $(,)? } )?
             $( flags { $( $(#[$fmeta:meta])* $flag:ident ),* $(,)? } )?
@@ -118,6 +212,7 @@ macro_rules! kernel {
         #[allow(non_snake_case)]
         $vis struct $name<'a> {
             $( $(#[$bmeta])* pub $binding: &'a $crate::gpu::DeviceBuffer<$ty>, )*
+            $( $( $(#[$wmeta])* pub $own: &'a $crate::gpu::DeviceBuffer<$own_ty>, )* )?
             $( $( $(#[$pmeta])* pub $param: u32, )* )?
             $( $( $(#[$ometa])* pub $over: u32, )* )?
             $( $( $(#[$fmeta])* pub $flag: bool, )* )?
@@ -126,14 +221,18 @@ macro_rules! kernel {
         impl $crate::gpu::Kernel for $name<'_> {
             const DECL: &'static $crate::gpu::KernelDecl = &$crate::gpu::KernelDecl {
                 path: $path,
-                source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $path)),
-                bindings: &[ $( (stringify!($binding), $crate::kernel!(@access $access)) ),* ],
+                source: $crate::kernel!(@source $path $($source)?),
+                bindings: &[
+                    $( $crate::kernel!(@binding $access $binding $ty $( as $view )?), )*
+                    $( $( $crate::kernel!(@binding $own_access $own $own_ty $( as $own_view )?), )* )?
+                ],
                 params: &[ $( $( stringify!($param) ),* )? ],
                 workgroup: $workgroup,
+                generated: $crate::kernel!(@generated [ $( stringify!($binding) ),* ] $( $generated )?),
             };
 
             fn bindings(&self) -> Vec<&$crate::gpu::RawBuffer> {
-                vec![ $( $crate::gpu::raw(self.$binding) ),* ]
+                vec![ $( $crate::gpu::raw(self.$binding), )* $( $( $crate::gpu::raw(self.$own), )* )? ]
             }
 
             fn params(&self) -> Vec<u32> {
@@ -147,6 +246,31 @@ macro_rules! kernel {
                 $crate::gpu::Variant { overrides: vec![ $( $( (stringify!($over), self.$over) ),* )? ], flags }
             }
         }
+
+        const _: () = assert!(
+            <$name<'_> as $crate::gpu::Kernel>::DECL.bindings.len() <= $crate::gpu::MAX_BINDINGS,
+            "more storage buffers than every device has",
+        );
+    };
+    (@source $path:literal) => { include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/wgsl/", $path)) };
+    (@source $path:literal $source:expr) => { $source };
+    (@generated $bindings:tt) => { None };
+    (@generated $bindings:tt $workgroup:expr) => {
+        Some($crate::gpu::GeneratedForm { bindings: $bindings.len(), workgroup: $workgroup })
+    };
+    (@binding $access:ident $binding:ident $ty:ty) => {
+        $crate::gpu::BindingDecl {
+            name: stringify!($binding),
+            access: $crate::kernel!(@access $access),
+            element: $crate::gpu::element_type(<$ty as $crate::gpu::Element>::WORDS),
+        }
+    };
+    (@binding $access:ident $binding:ident $ty:ty as $view:ty) => {
+        $crate::gpu::BindingDecl {
+            name: stringify!($binding),
+            access: $crate::kernel!(@access $access),
+            element: stringify!($view),
+        }
     };
     (@access read) => { $crate::gpu::Access::Read };
     (@access write) => { $crate::gpu::Access::ReadWrite };
@@ -156,7 +280,42 @@ pub(crate) use kernel;
 
 #[cfg(test)]
 mod tests {
+    use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
+
     use super::*;
+
+    kernel! {
+        #[allow(dead_code)]
+        /// Declared for [`interfaces_come_from_declarations`].
+        struct Framed("test" = "alias Pair = vec2<u32>;\n#interface\n#generated\n", workgroup = 64)
+        generated(workgroup = 128)
+        {
+            buffers { read pairs: u32 as Pair, write sums: EF }
+            own { read table: F }
+            params { len, first }
+        }
+    }
+
+    #[test]
+    fn interfaces_come_from_declarations() {
+        let decl = Framed::DECL;
+        let text = decl.generated_wgsl("fn f() {}\n");
+        let lines = [
+            "alias Pair = vec2<u32>;",
+            "@group(0) @binding(0) var<storage, read> pairs: array<Pair>;",
+            "@group(0) @binding(1) var<storage, read_write> sums: array<vec4<u32>>;",
+            "struct Params {",
+            "    len: u32,",
+            "    first: u32,",
+            "}",
+            "var<immediate> params: Params;",
+            "fn f() {}",
+        ];
+        assert!(text.lines().eq(lines), "{text}");
+        let own = "@group(0) @binding(2) var<storage, read> table: array<u32>;\n";
+        assert!(decl.wgsl().contains(own) && decl.wgsl().ends_with("#generated\n"));
+        assert_eq!((decl.bindings.len(), decl.generated_bindings().len()), (3, 2));
+    }
 
     #[test]
     fn grids_fold_into_two_dimensions() {

@@ -34,6 +34,8 @@ const MODULES: &[(&str, &str)] = &[
     ("rap/round_sum", include_str!("../../wgsl/rap/round_sum.wgsl")),
     ("constraints/base_values", include_str!("../../wgsl/constraints/base_values.wgsl")),
     ("constraints/scalar_values", include_str!("../../wgsl/constraints/scalar_values.wgsl")),
+    ("constraints/line_values", include_str!("../../wgsl/constraints/line_values.wgsl")),
+    ("constraints/one", include_str!("../../wgsl/constraints/one.wgsl")),
     ("constraints/list", include_str!("../../wgsl/constraints/list.wgsl")),
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
     ("transcript/tape", include_str!("../../wgsl/transcript/tape.wgsl")),

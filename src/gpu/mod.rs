@@ -46,9 +46,11 @@ pub use buffer::{DeviceBuffer, RawBuffer};
 pub use device::{DeviceMetrics, Gpu};
 pub use element::{as_words, as_words_mut, from_words, to_words, Element};
 pub use executor::Access;
+#[cfg(feature = "openvm")]
+pub(crate) use host_memory::available as available_host_memory;
 pub use keep_warm::KeepWarm;
 pub(crate) use kernel::kernel;
-pub use kernel::{raw, Grid, Kernel, KernelDecl, Variant};
+pub use kernel::{element_type, raw, BindingDecl, GeneratedForm, Grid, Kernel, KernelDecl, Variant, MAX_BINDINGS};
 pub use matrix::{DeviceMatrix, Segment};
 pub use memory::Allocation;
 pub use pipeline::{CompiledKernel, GeneratedKernel};

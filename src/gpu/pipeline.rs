@@ -7,34 +7,39 @@ use std::{
 };
 
 use super::{
-    executor::{Access, Executor, LinkedKernel, Pipeline},
+    executor::{Executor, LinkedKernel, Pipeline},
     kernel::{KernelDecl, Variant},
     profile::Capabilities,
 };
 use crate::error::{fault, Error, Result};
 
-/// A kernel given as generated text rather than as a file.
+/// A kernel with text that was generated at run time, in the file of a declared one.
 #[derive(Clone, Debug)]
 pub struct GeneratedKernel {
     /// Name in errors and labels; with the text it identifies the pipeline.
     pub name: String,
-    /// WGSL (imports are linked) with entry point `main`, parameters (if any) as `var<immediate>`.
+    /// Unlinked WGSL.
     pub wgsl: String,
-    /// Bindings in order.
-    pub bindings: Vec<Access>,
-    /// Number of parameter words.
-    pub params: usize,
-    /// Threads per workgroup.
-    pub workgroup: u32,
+    /// The kernel whose file it is in.
+    pub decl: &'static KernelDecl,
+}
+
+impl GeneratedKernel {
+    /// `text` in the file of `decl`.
+    ///
+    /// # Panics
+    ///
+    /// If the file takes no generated text.
+    pub fn new(name: String, decl: &'static KernelDecl, text: &str) -> Self {
+        Self { name, wgsl: decl.generated_wgsl(text), decl }
+    }
 }
 
 /// A compiled [`GeneratedKernel`].
 #[derive(Clone)]
 pub struct CompiledKernel {
     pub(super) pipeline: Pipeline,
-    pub(super) params: usize,
-    pub(super) workgroup: u32,
-    pub(super) bindings: usize,
+    pub(super) decl: &'static KernelDecl,
 }
 
 type Key = (&'static str, Variant);
@@ -114,29 +119,30 @@ impl Kernels {
     ///
     /// What the shader compiler reports.
     pub(super) fn compile_generated(&self, kernel: &GeneratedKernel) -> Result<CompiledKernel> {
+        let GeneratedKernel { name, wgsl, decl } = kernel.clone();
+        let form = decl.generated.as_ref().expect("takes generated text");
         let pipeline = self.link(
             LinkedKernel {
-                name: kernel.name.clone(),
-                wgsl: kernel.wgsl.clone(),
+                name,
+                wgsl,
                 overrides: vec![],
-                bindings: kernel.bindings.clone(),
-                params: kernel.params,
-                workgroup: kernel.workgroup,
+                bindings: decl.generated_bindings().iter().map(|binding| binding.access).collect(),
+                params: decl.params.len(),
+                workgroup: form.workgroup,
                 runtime_checks: self.capabilities.runtime_checks,
             },
             &[],
         )?;
-        let (params, workgroup, bindings) = (kernel.params, kernel.workgroup, kernel.bindings.len());
-        Ok(CompiledKernel { pipeline, params, workgroup, bindings })
+        Ok(CompiledKernel { pipeline, decl })
     }
 
     fn compile(&self, decl: &KernelDecl, variant: Variant) -> Result<Pipeline> {
         self.link(
             LinkedKernel {
                 name: decl.path.into(),
-                wgsl: decl.source.into(),
+                wgsl: decl.wgsl().into_owned(),
                 overrides: variant.overrides,
-                bindings: decl.bindings.iter().map(|(_, access)| *access).collect(),
+                bindings: decl.bindings.iter().map(|binding| binding.access).collect(),
                 params: decl.params.len(),
                 workgroup: decl.workgroup,
                 runtime_checks: self.capabilities.runtime_checks,

@@ -7,7 +7,7 @@ use super::{
     device::Gpu,
     element::{self, Element},
     executor::{Binding, Command, KernelId, Part, Pipeline, Place, Readback},
-    kernel::{Grid, Kernel, KernelDecl, Variant},
+    kernel::{GeneratedForm, Grid, Kernel, KernelDecl, Variant},
     pipeline::CompiledKernel,
 };
 use crate::{
@@ -159,24 +159,18 @@ impl Recorder {
         self.record(compiled.unwrap_or(UNCOMPILED), &kernel.bindings(), kernel.params(), size);
     }
 
-    /// Records a generated kernel with its buffers in binding order.
+    /// Records a generated kernel with the arguments of `kernel`, whose file it is in.
     ///
     /// # Panics
     ///
-    /// When the number of buffers or parameters is not what the kernel was compiled for.
-    pub fn dispatch_generated(
-        &mut self,
-        kernel: &CompiledKernel,
-        bindings: &[DeviceBuffer<u32>],
-        params: &[u32],
-        grid: Grid,
-    ) {
-        assert_eq!(bindings.len(), kernel.bindings, "bindings of a generated kernel");
-        assert_eq!(params.len(), kernel.params, "parameters of a generated kernel");
-        if let Some(size) = grid.dispatch(kernel.workgroup) {
-            let buffers: Vec<_> = bindings.iter().map(DeviceBuffer::raw).collect();
-            self.kernels.push(kernel.pipeline.clone());
-            self.record(kernel.pipeline.id(), &buffers, params.to_vec(), size);
+    /// When it is in another file.
+    pub fn dispatch_generated<K: Kernel>(&mut self, compiled: &CompiledKernel, kernel: &K, grid: Grid) {
+        let CompiledKernel { pipeline, decl } = compiled;
+        assert_eq!(decl.path, K::DECL.path, "file of a generated kernel");
+        let GeneratedForm { bindings, workgroup } = decl.generated.as_ref().expect("takes generated text");
+        if let Some(size) = grid.dispatch(*workgroup) {
+            self.kernels.push(pipeline.clone());
+            self.record(pipeline.id(), &kernel.bindings()[..*bindings], kernel.params(), size);
         }
     }
 

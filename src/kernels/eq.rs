@@ -87,7 +87,7 @@ pub(crate) struct SplitTable<'a> {
 
 impl SplitTable<'_> {
     /// Records it.
-    pub fn record(self, rec: &mut Recorder) {
+    pub(crate) fn record(self, rec: &mut Recorder) {
         let Self { coordinates, range, low_bits, factors, out, at } = self;
         let n = range.len();
         let len = split_len(n, low_bits);
@@ -130,7 +130,7 @@ impl EqHeaps<'_> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn record(self, rec: &mut Recorder) -> Result<DeviceBuffer<EF>> {
+    pub(crate) fn record(self, rec: &mut Recorder) -> Result<DeviceBuffer<EF>> {
         let Self { coordinates, first, low_vars, high_vars, of } = self;
         assert!(first + low_vars + high_vars <= coordinates.len(), "a coordinate per dimension");
         let len = (2 << low_vars) + (2 << high_vars);
@@ -158,7 +158,7 @@ pub(crate) struct Squarings<'a> {
 
 impl Squarings<'_> {
     /// Records it.
-    pub fn record(&self, rec: &mut Recorder) {
+    pub(crate) fn record(&self, rec: &mut Recorder) {
         let Self { x, len, out, at } = *self;
         assert!(at + len <= out.len(), "squarings past the end");
         let kernel = SquaringsKernel { tape: x.tape(), out, word: x.word(), len: len as u32, at: at as u32 };

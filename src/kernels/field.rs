@@ -6,46 +6,51 @@ use p3_field::{BasedVectorSpace, Field, PrimeCharacteristicRing, PrimeField32};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
 use crate::{
-    gpu::{testing, Access, Element, GeneratedKernel, Grid},
+    gpu::{element_type, testing, Element, GeneratedKernel, Grid, Kernel},
+    kernel,
     kernels::poseidon2::round_constants,
 };
+
+kernel! {
+    /// What [`map`] runs.
+    struct Map("kernels::field" = MAP, workgroup = 64) generated(workgroup = 64) {
+        buffers { read a: u32 as A, read b: u32 as B, write out: u32 as O, read round_constants: u32 as vec4<u32> }
+        params { len }
+    }
+}
+
+const MAP: &str = "
+#interface
+#generated
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < params.len {
+        evaluate(id.x);
+    }
+}
+";
 
 /// Runs `body` (a WGSL statement list over `i`, `a[i]`, `b[i]`, `out[i]`) for each of the inputs.
 fn map<A: Element, B: Element, O: Element>(imports: &str, body: &str, a: &[A], b: &[B]) -> Vec<O> {
     let gpu = testing::gpu();
-    let ty = |words| if words == 1 { "u32" } else { "vec4<u32>" };
-    let wgsl = format!(
+    let [a_type, b_type, out_type] = [A::WORDS, B::WORDS, O::WORDS].map(element_type);
+    let text = format!(
         "{imports}
-         struct Params {{ len: u32 }}
-         @group(0) @binding(0) var<storage, read> a: array<{}>;
-         @group(0) @binding(1) var<storage, read> b: array<{}>;
-         @group(0) @binding(2) var<storage, read_write> out: array<{}>;
-         @group(0) @binding(3) var<storage, read> round_constants: array<vec4<u32>>;
-         var<immediate> params: Params;
-         @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
-            let i = id.x;
-            if i >= params.len {{ return; }}
-            {body}
-         }}",
-        ty(A::WORDS),
-        ty(B::WORDS),
-        ty(O::WORDS)
+         alias A = {a_type};
+         alias B = {b_type};
+         alias O = {out_type};
+         fn evaluate(i: u32) {{
+             {body}
+         }}
+        "
     );
-    let kernel = gpu
-        .compile_generated(&GeneratedKernel {
-            name: "field test".into(),
-            wgsl,
-            bindings: vec![Access::Read, Access::Read, Access::ReadWrite, Access::Read],
-            params: 1,
-            workgroup: 64,
-        })
-        .unwrap();
+    let kernel = gpu.compile_generated(&GeneratedKernel::new("field test".into(), Map::DECL, &text)).unwrap();
+    let (len, out) = (a.len(), gpu.alloc::<O>(a.len(), "out").unwrap());
     let (a, b) = (gpu.upload(a, "a").unwrap(), gpu.upload(b, "b").unwrap());
-    let out = gpu.alloc::<O>(a.len(), "out").unwrap();
     let constants = round_constants(&gpu).unwrap();
+    let map = Map { a: &a.cast(), b: &b.cast(), out: &out.cast(), round_constants: &constants.cast(), len: len as u32 };
     let mut rec = gpu.recorder("test");
-    let bindings = [a.cast(), b.cast(), out.cast(), constants.cast()];
-    rec.dispatch_generated(&kernel, &bindings, &[a.len() as u32], Grid::threads(a.len()));
+    rec.dispatch_generated(&kernel, &map, Grid::threads(len));
     let ticket = rec.download(&out);
     rec.wait().unwrap().take(ticket).unwrap()
 }

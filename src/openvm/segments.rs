@@ -3,7 +3,7 @@
 use openvm_circuit::arch::{execution_mode::metered::segment_ctx::DEFAULT_MAX_MEMORY, SystemConfig};
 
 use super::pipeline::Threads;
-use crate::gpu::Gpu;
+use crate::gpu::{available_host_memory, Gpu};
 
 /// Part of the budget that is left to what stays between proofs: constraint programs, the committed program, lookup tables, the pool's
 /// rounding.
@@ -67,11 +67,8 @@ impl Options {
 
 /// Memory that the host has left, where it is easy to know.
 pub(super) fn available_memory(gpu: &Gpu) -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
-    let line = meminfo.as_ref().and_then(|text| text.lines().find(|line| line.starts_with("MemAvailable:")));
-    let available = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     // a budget by default is three quarters of what is shared, or nearly nothing is known
-    available.map(|kib| kib << 10).or_else(|| Some(gpu.memory_budget()).filter(|budget| *budget < 1 << 40))
+    available_host_memory().or_else(|| Some(gpu.memory_budget()).filter(|budget| *budget < 1 << 40))
 }
 
 #[cfg(test)]

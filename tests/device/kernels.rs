@@ -26,7 +26,7 @@ pub struct Source {
     pub wgsl: Cow<'static, str>,
     pub variant: Variant,
     pub bindings: Vec<Access>,
-    pub params: Params,
+    pub params: &'static [&'static str],
     pub workgroup: u32,
 }
 
@@ -40,46 +40,28 @@ impl Source {
     }
 }
 
-/// The parameter words of a kernel.
-#[derive(Debug)]
-pub enum Params {
-    Named(&'static [&'static str]),
-    /// Generated kernels do not say more.
-    Count(usize),
-}
-
-impl Params {
-    /// Number of words.
-    pub fn count(&self) -> usize {
-        match self {
-            Self::Named(names) => names.len(),
-            Self::Count(count) => *count,
-        }
-    }
-}
-
 impl From<(&'static KernelDecl, Variant)> for Source {
     fn from((decl, variant): (&'static KernelDecl, Variant)) -> Self {
         Self {
             name: decl.path.into(),
-            wgsl: decl.source.into(),
+            wgsl: decl.wgsl(),
             variant,
-            bindings: decl.bindings.iter().map(|(_, access)| *access).collect(),
-            params: Params::Named(decl.params),
+            bindings: decl.bindings.iter().map(|binding| binding.access).collect(),
+            params: decl.params,
             workgroup: decl.workgroup,
         }
     }
 }
 
 impl From<GeneratedKernel> for Source {
-    fn from(kernel: GeneratedKernel) -> Self {
+    fn from(GeneratedKernel { name, wgsl, decl }: GeneratedKernel) -> Self {
         Self {
-            name: kernel.name,
-            wgsl: kernel.wgsl.into(),
+            name,
+            wgsl: wgsl.into(),
             variant: Variant::default(),
-            bindings: kernel.bindings,
-            params: Params::Count(kernel.params),
-            workgroup: kernel.workgroup,
+            bindings: decl.generated_bindings().iter().map(|binding| binding.access).collect(),
+            params: decl.params,
+            workgroup: decl.generated.as_ref().expect("takes generated text").workgroup,
         }
     }
 }

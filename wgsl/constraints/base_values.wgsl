@@ -2,7 +2,7 @@
 //
 // Four adjacent rows share the decoding of an instruction and are one load of a column. A tile has room for whole blocks of 64 rows
 // (rap/tile_at.wgsl); the rows behind the last one are evaluated, but not stored.
-// The frame declares `tile` (as vectors) and `params.columns`, `params.evaluations`.
+// The frame declares `tile` (as vectors) and `weight`.
 #import field/ext
 
 alias Value = vec4<u32>;
@@ -17,15 +17,11 @@ var<private> quad_at: u32;
 var<private> acc0: array<Value, 4>;
 var<private> acc1: array<Value, 4>;
 
-#if LISTED
-#else
-/// Chooses the rows of thread `t` of a workgroup of 64; false if there are none.
-fn choose_rows(workgroup: u32, t: u32) -> bool {
-    quad = workgroup * 64u + t;
-    quad_at = (quad >> 4u) * params.columns * 16u + (quad & 15u);
-    return 4u * quad < params.evaluations;
+/// Chooses the four rows from row 4 q on of a tile of so many columns that begins at this vector.
+fn choose_quad(q: u32, tile_at: u32, columns: u32) {
+    quad = q;
+    quad_at = tile_at + (q >> 4u) * columns * 16u + (q & 15u);
 }
-#endif
 
 fn column(c: u32) -> Value {
     return tile[quad_at + c * 16u];
@@ -34,17 +30,6 @@ fn column(c: u32) -> Value {
 fn lift(word: u32) -> Value {
     return vec4<u32>(word);
 }
-
-#if LISTED
-#else
-fn constant(i: u32) -> u32 {
-    return constants[i];
-}
-
-fn weight(k: u32) -> Ext {
-    return weights[k];
-}
-#endif
 
 fn v_add(a: Value, b: Value) -> Value {
     return e_add(a, b);
@@ -87,7 +72,7 @@ fn accumulate1(k: u32, a: Value) {
     accumulate(1u, k, a);
 }
 
-/// What accumulator 1 holds for row k (k is a constant at every call).
+/// What accumulator 1 holds for row k.
 fn sum1(k: u32) -> Ext {
     return vec4<u32>(acc1[0][k], acc1[1][k], acc1[2][k], acc1[3][k]);
 }
@@ -96,12 +81,10 @@ fn sum0(k: u32) -> Ext {
     return vec4<u32>(acc0[0][k], acc0[1][k], acc0[2][k], acc0[3][k]);
 }
 
-#if LISTED
 /// What accumulator a holds for row k.
 fn row_sum(a: u32, k: u32) -> Ext {
     if a == 0u {
-        return vec4<u32>(acc0[0][k], acc0[1][k], acc0[2][k], acc0[3][k]);
+        return sum0(k);
     }
-    return vec4<u32>(acc1[0][k], acc1[1][k], acc1[2][k], acc1[3][k]);
+    return sum1(k);
 }
-#endif

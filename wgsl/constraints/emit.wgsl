@@ -13,37 +13,16 @@
 // Host reference: constraints::host::Program::eval_row.
 #import grid
 
-struct Params {
-    columns: u32,
-    evaluations: u32,
-    chunk: u32,
-    first_workgroup: u32,
-    alpha: u32,
-    first_row: u32,
-    height: u32,
-    lift: u32,
-    norm: u32,
-    window_start: u32,
-    window_len: u32,
-}
+#interface
 
 #if INTERPRETED
-@group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-#else
-@group(0) @binding(0) var<storage, read> tile: array<u32>;
-#endif
-@group(0) @binding(1) var<storage, read> constants: array<u32>;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> offsets: array<u32>;
-@group(0) @binding(4) var<storage, read_write> numerators: array<u32>;
-@group(0) @binding(5) var<storage, read_write> denominators: array<vec4<u32>>;
-var<immediate> params: Params;
-
-#if INTERPRETED
+alias Tile = vec4<u32>;
 #import constraints/base_values
 #else
+alias Tile = u32;
 #import constraints/scalar_values
 #endif
+#import constraints/one
 
 fn write_fraction(row: u32, offset: u32, numerator: u32, message: Ext) {
     if row >= params.evaluations {
@@ -70,9 +49,6 @@ fn emit(output: u32, numerator: Value) {
     acc1 = array<Value, 4>();
 }
 
-@group(0) @binding(6) var<storage, read> records: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> chunks: array<vec4<u32>>;
-@group(0) @binding(8) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
 
 @compute @workgroup_size(64)
@@ -83,7 +59,8 @@ fn main(
 ) {
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
     prepare_registers(workgroup, num_workgroups, local);
-    if choose_rows(params.first_workgroup + workgroup, local) {
+    choose_quad((params.first_workgroup + workgroup) * 64u + local, 0u, params.columns);
+    if 4u * quad < params.evaluations {
         evaluate(params.chunk + workgroup_id.z);
     }
 }
@@ -96,7 +73,7 @@ fn emit(output: u32, numerator: Value) {
     clear1();
 }
 
-// GENERATED
+#generated
 
 @compute @workgroup_size(256)
 fn main(

@@ -1,22 +1,12 @@
 // The interpreter of constraint programs: `evaluate(chunk)` runs one chunk's instructions on the values of this thread.
 //
 // Records and operand codes: src/constraints/encode.rs. All threads of a dispatch's z slice run the same code, so neither switch
-// diverges. The frame that imports this declares `record`, `chunk_record` (LISTED, else `records` and `chunks`), `constant`, `Value`, `column`, the
-// v_* arithmetic, `accumulate` and (flag EMIT) `emit`, and, with SPILL (programs
-// whose chunks need more registers than the file has), `spill`.
+// diverges. The frame that imports this declares `record`, `constant`, `Value`, `column`, the v_* arithmetic, `accumulate` and (flag EMIT)
+// `emit`, and, with SPILL (programs whose chunks need more registers than the file has), `spill`.
+
+alias Record = vec4<u32>;
 
 const REGISTERS: u32 = 32u;
-
-#if LISTED
-#else
-fn record(k: u32) -> vec4<u32> {
-    return records[k];
-}
-
-fn chunk_record(k: u32) -> vec4<u32> {
-    return chunks[k];
-}
-#endif
 
 var<private> registers: array<Value, REGISTERS>;
 
@@ -49,8 +39,6 @@ fn write_register(r: u32, value: Value) {
 }
 #endif
 
-#if LISTED
-#else
 /// Chooses where this thread's spilled registers lie.
 fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, local: u32) {
 #if SPILL
@@ -58,7 +46,6 @@ fn prepare_registers(workgroup: u32, num_workgroups: vec3<u32>, local: u32) {
     spill_threads = num_workgroups.x * num_workgroups.y * 64u;
 #endif
 }
-#endif
 
 fn operand(code: u32, immediate: u32) -> Value {
     let index = code & 0x3fffffffu;
@@ -122,8 +109,8 @@ fn run_terms(instrs: u32, first: u32, end: u32) -> u32 {
 }
 
 fn evaluate(chunk: u32) {
-    let code = chunk_record(2u * chunk);
-    let end = chunk_record(2u * chunk + 1u).x;
+    let code = record(2u * chunk);
+    let end = record(2u * chunk + 1u).x;
     for (var k = code.x; k < code.y; k++) {
         let preload = record(k);
         write_register(preload.x, lift(constant(preload.y)));

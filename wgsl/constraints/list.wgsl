@@ -1,34 +1,25 @@
 // Work lists: what a workgroup that takes an item of one evaluates, and with which tables.
 //
 // Item `slot`, list[params.items + slot]: job, chunk, first row (lines in the MLE rounds), how many.
-// Job j, two vectors from list[params.jobs + 2 j] on (kernels::constraints::list::Job): where the program's records and its table of
-// chunks begin, where the AIR's constants and logup weights do; where its tile begins, its stride (over EF elements from column to column, over F
-// columns), the weight of its first row, flags and points.
-// A kernel that imports this declares `list`, `records`, `constants`, `lambda`, `logup` and `var<immediate> params: Params`.
+// Job j, two vectors from list[params.jobs + 2 j] on (kernels::constraints::list::Job): where the program's records begin, where the AIR's
+// constants and logup weights do, where its tile does; its stride (over EF elements from column to column, over F columns), the weight of its
+// first row, flags, points. With EMIT (kernels::constraints::list_emit::EmitJob) three vectors: where the AIR's offsets begin stands for the
+// weight of the first row.
+// A kernel that imports this has the interface of kernels::constraints::list and, without EMIT, declares ITEM_VALUES, the most values that the
+// threads of an item have. THREADS is the size of its workgroups.
 #import field/ext
 
-struct Params {
-#if EMIT
-    alpha: u32,
-    window_start: u32,
-    window_len: u32,
-#else
-    slot_len: u32,
-#endif
-    items: u32,
-    jobs: u32,
-    first: u32,
-}
+const THREADS: u32 = 64u;
 
 struct Job {
     records_at: u32,
-    chunks_at: u32,
     constants_at: u32,
     weights_at: u32,
     tile_at: u32,
     stride: u32,
     eq_at: u32,
     flags: u32,
+    points: u32,
 }
 
 struct Item {
@@ -43,7 +34,6 @@ const JOB_LAMBDA: u32 = 1u;
 const JOB_LAST: u32 = 2u;
 /// The program has two accumulators.
 const JOB_TWO: u32 = 4u;
-const JOB_POINTS: u32 = 8u;
 
 var<private> job: Job;
 
@@ -62,10 +52,6 @@ fn job_is(flag: u32) -> bool {
 /// Whether accumulator a carries a result.
 fn has_accumulator(a: u32) -> bool {
     return a == 0u || job_is(JOB_TWO);
-}
-
-fn job_points() -> u32 {
-    return job.flags >> JOB_POINTS;
 }
 
 fn choose_item(slot: u32) -> Item {
@@ -95,10 +81,27 @@ fn weight(k: u32) -> Ext {
 #endif
 }
 
-fn record(k: u32) -> vec4<u32> {
+fn record(k: u32) -> Record {
     return records[job.records_at + k];
 }
 
-fn chunk_record(k: u32) -> vec4<u32> {
-    return records[job.chunks_at + k];
+#if EMIT
+#else
+/// What the threads of an item have for each point: that of point p at p, p + points, ..
+var<workgroup> item_values: array<vec4<u32>, ITEM_VALUES>;
+
+/// Adds up the first `count` values, point by point, and stores the sums as accumulator a if the program has it (a slot has room for no other).
+fn store_item(slot: u32, a: u32, local: u32, count: u32) {
+    workgroupBarrier();
+    if has_accumulator(a) {
+        for (var p = local; p < job.points; p += THREADS) {
+            var sum = E_ZERO;
+            for (var i = p; i < count; i += job.points) {
+                sum = e_add(sum, item_values[i]);
+            }
+            partials[slot * params.slot_len + a * job.points + p] = sum;
+        }
+    }
+    workgroupBarrier();
 }
+#endif

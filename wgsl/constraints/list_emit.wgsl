@@ -9,20 +9,12 @@
 // tile: F, whole traces of all AIRs, each as rap/tile_at.wgsl lays it out; numerators: F; logup, denominators: EF. Four rows a thread
 // (base_values.wgsl).
 // Host reference: constraints::host::Program::eval_row.
+#interface
 #import grid
 #import constraints/list
-
-@group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> constants: array<u32>;
-@group(0) @binding(2) var<storage, read> logup: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> offsets: array<u32>;
-@group(0) @binding(4) var<storage, read_write> numerators: array<u32>;
-@group(0) @binding(5) var<storage, read_write> denominators: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read> records: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> list: array<vec4<u32>>;
-var<immediate> params: Params;
-
 #import constraints/base_values
+
+alias Tile = vec4<u32>;
 
 fn write_fraction(row: u32, offset: u32, numerator: u32, message: Ext) {
     if row >= trace.x {
@@ -58,8 +50,7 @@ fn main(
 ) {
     let item = choose_item(params.first + linear_workgroup(workgroup_id, num_workgroups));
     if 4u * local < item.count {
-        quad = item.first / 4u + local;
-        quad_at = job.tile_at / 4u + (quad >> 4u) * job.stride * 16u + (quad & 15u);
+        choose_quad(item.first / 4u + local, job.tile_at / 4u, job.stride);
         evaluate(item.chunk);
     }
 }

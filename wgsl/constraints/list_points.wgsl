@@ -8,48 +8,25 @@
 // tile: F, those of all AIRs, each as rap/tile_at.wgsl lays it out; weights, eq, partials: EF. `slot_len` elements of partials an item.
 // Four rows a thread (base_values.wgsl); then a thread a point, points in strides, adds up what the others have.
 // Host reference: constraints::host::Program::eval_row.
+#interface
 #import grid
 #import constraints/list
-
-@group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> constants: array<u32>;
-@group(0) @binding(2) var<storage, read> lambda: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> logup: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> eq: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> partials: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read> records: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> list: array<vec4<u32>>;
-var<immediate> params: Params;
-
 #import constraints/base_values
 #import constraints/interpreter
 
-const THREADS: u32 = 64u;
-var<workgroup> shared_sums: array<vec4<u32>, 256>;
+alias Tile = vec4<u32>;
 
-/// Accumulator a for rows 4 thread .. 4 thread + 4 of the item, weighed; adds the rows of each point and stores the sums if the program
-/// has it (a slot has room for no other).
+const ITEM_VALUES: u32 = 256u;
+
+/// Stores accumulator a of an item, of which this thread has rows 4 local .. 4 local + 4.
 fn store(slot: u32, a: u32, local: u32, item: Item) {
-    let points = job_points();
-    workgroupBarrier();
     for (var k = 0u; k < 4u; k++) {
-        var value = E_ZERO;
         let e = 4u * local + k;
         if e < item.count {
-            value = e_mul(eq[job.eq_at + (item.first + e) / points], row_sum(a, k));
-        }
-        shared_sums[e] = value;
-    }
-    workgroupBarrier();
-    if has_accumulator(a) {
-        for (var p = local; p < points; p += THREADS) {
-            var sum = E_ZERO;
-            for (var e = p; e < item.count; e += points) {
-                sum = e_add(sum, shared_sums[e]);
-            }
-            partials[slot * params.slot_len + a * points + p] = sum;
+            item_values[e] = e_mul(eq[job.eq_at + (item.first + e) / job.points], row_sum(a, k));
         }
     }
+    store_item(slot, a, local, item.count);
 }
 
 @compute @workgroup_size(64)
@@ -60,9 +37,8 @@ fn main(
 ) {
     let slot = params.first + linear_workgroup(workgroup_id, num_workgroups);
     let item = choose_item(slot);
-    let first = item.first / 4u + local;
+    choose_quad(item.first / 4u + local, job.tile_at / 4u, job.stride);
     if 4u * local < item.count {
-        quad_at = job.tile_at / 4u + (first >> 4u) * job.stride * 16u + (first & 15u);
         evaluate(item.chunk);
     }
     store(slot, 0u, local, item);

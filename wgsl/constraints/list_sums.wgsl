@@ -1,9 +1,10 @@
-// sums[sums_at + v] = sum over the slots of a job of partials[slot][v], v < values: what the items of a work list left.
+// out[sums_at + v] = sum over the slots of a job of partials[slot][v], v < values: what the items of a work list left.
 //
 // EF; `slot_len` elements of partials a slot. Job z, list[params.entries + z]: first slot, slots, values, sums_at. One workgroup per (job z,
 // value x); its threads stride over the slots, then add up in workgroup memory.
 // Host reference: kernels::constraints::list::tests.
 #import field/ext
+#import reduce
 
 struct Params {
     slot_len: u32,
@@ -12,11 +13,13 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> partials: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> list: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> sums: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<u32>>;
 var<immediate> params: Params;
 
 const THREADS: u32 = 64u;
-var<workgroup> shared_sums: array<vec4<u32>, THREADS>;
+/// Values of a thread.
+const SUMS: u32 = 1u;
+var<workgroup> sums: array<vec4<u32>, THREADS>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -28,15 +31,9 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
     for (var s = local; s < slots; s += THREADS) {
         sum = e_add(sum, partials[(entry.x + s) * params.slot_len + v]);
     }
-    shared_sums[local] = sum;
-    workgroupBarrier();
-    for (var half = THREADS / 2u; half > 0u; half >>= 1u) {
-        if local < half {
-            shared_sums[local] = e_add(shared_sums[local], shared_sums[local + half]);
-        }
-        workgroupBarrier();
-    }
+    sums[local] = sum;
+    reduce(local, THREADS, 1u);
     if local == 0u && v < entry.z {
-        sums[entry.w + v] = shared_sums[local];
+        out[entry.w + v] = sums[local];
     }
 }

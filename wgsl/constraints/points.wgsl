@@ -15,32 +15,12 @@
 // Host reference: constraints::host::Program::eval_row.
 #import grid
 
-struct Params {
-    columns: u32,
-    evaluations: u32,
-    points: u32,
-    eq_offset: u32,
-    accumulators: u32,
-    chunk: u32,
-    first_workgroup: u32,
-}
+#interface
+#import constraints/one
 
 #if INTERPRETED
-@group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-#else
-@group(0) @binding(0) var<storage, read> tile: array<u32>;
-#endif
-@group(0) @binding(1) var<storage, read> constants: array<u32>;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> eq: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> partials: array<vec4<u32>>;
-var<immediate> params: Params;
-
-#if INTERPRETED
+alias Tile = vec4<u32>;
 #import constraints/base_values
-@group(0) @binding(5) var<storage, read> records: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read> chunks: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read_write> spill: array<vec4<u32>>;
 #import constraints/interpreter
 
 fn store(chunk: u32, k: u32) {
@@ -64,7 +44,8 @@ fn main(
 ) {
     let workgroup = linear_workgroup(workgroup_id, num_workgroups);
     prepare_registers(workgroup, num_workgroups, local);
-    if !choose_rows(params.first_workgroup + workgroup, local) {
+    choose_quad((params.first_workgroup + workgroup) * 64u + local, 0u, params.columns);
+    if 4u * quad >= params.evaluations {
         return;
     }
     let chunk = params.chunk + workgroup_id.z;
@@ -75,8 +56,9 @@ fn main(
     store(chunk, 3u);
 }
 #else
+alias Tile = u32;
 #import constraints/scalar_values
-// GENERATED
+#generated
 
 var<workgroup> shared_sums: array<vec4<u32>, ROWS>;
 

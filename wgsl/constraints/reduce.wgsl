@@ -1,10 +1,11 @@
-// sums[a * points + p] += sum over chunks c and rows x of partials[c][a][x * points + p].
+// out[a * points + p] += sum over chunks c and rows x of partials[c][a][x * points + p].
 //
 // EF throughout; `evaluations` = rows * points elements for each (c, a). One workgroup per (a, p); its threads stride over the
 // chunks * rows terms, then add up in workgroup memory.
 // Host reference: kernels::constraints::tests.
 #import grid
 #import field/ext
+#import reduce
 
 struct Params {
     chunks: u32,
@@ -15,11 +16,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> partials: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> sums: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
 var<immediate> params: Params;
 
 const THREADS: u32 = 128u;
-var<workgroup> shared_sums: array<vec4<u32>, THREADS>;
+/// Values of a thread.
+const SUMS: u32 = 1u;
+var<workgroup> sums: array<vec4<u32>, THREADS>;
 
 @compute @workgroup_size(128)
 fn main(
@@ -39,16 +42,10 @@ fn main(
         let x = i - c * rows;
         sum = e_add(sum, partials[(c * params.accumulators + a) * params.evaluations + x * params.points + p]);
     }
-    shared_sums[local] = sum;
-    workgroupBarrier();
-    for (var half = THREADS / 2u; half > 0u; half >>= 1u) {
-        if local < half {
-            shared_sums[local] = e_add(shared_sums[local], shared_sums[local + half]);
-        }
-        workgroupBarrier();
-    }
+    sums[local] = sum;
+    reduce(local, THREADS, 1u);
     if local == 0u && a < params.accumulators {
         let at = params.sums_offset + target_sum;
-        sums[at] = e_add(sums[at], shared_sums[local]);
+        out[at] = e_add(out[at], sums[local]);
     }
 }

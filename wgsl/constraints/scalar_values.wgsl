@@ -4,7 +4,7 @@
 // short code and many threads are what counts. Values are canonical but for what `lazy_add` and `lazy_sub` give (below 2 p), which
 // the generator (constraints/wgsl.rs) uses only as one factor of a product. Sums in the extension are kept as 64-bit sums of products
 // and reduced once, at the end; `fold` makes room. Without 64-bit integers everything is canonical at all times.
-// The frame declares `tile` and `params.columns`, `params.evaluations`; rows of a tile lie in blocks of 64 (rap/tile_at.wgsl).
+// The frame declares `tile`, `weights` and `params.columns`; rows of a tile lie in blocks of 64 (rap/tile_at.wgsl).
 #import field/ext
 
 alias Value = u32;
@@ -25,10 +25,6 @@ fn column(c: u32) -> Value {
 
 fn lift(word: u32) -> Value {
     return word;
-}
-
-fn constant(i: u32) -> u32 {
-    return constants[i];
 }
 
 fn v_add(a: Value, b: Value) -> Value {

@@ -5,22 +5,20 @@ use std::ops::Range;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::{Field, PrimeCharacteristicRing};
 
-use super::{
-    program::{Dispatch, Slice},
-    DeviceProgram, RowKind,
-};
+use super::{program::Dispatch, DeviceProgram, RowKind};
 use crate::{
     gpu::{as_words, DeviceBuffer, Recorder},
     kernel,
 };
 
 kernel! {
-    /// numerators[j] = norm * count_i(r), denominators[j] = alpha + message_i(r), interpreted on trace rows
-    struct InterpretEmit("constraints/emit.wgsl", workgroup = 64) {
+    /// numerators[j] = norm * count_i(r), denominators[j] = alpha + message_i(r), on trace rows
+    pub(super) struct EmitFractions("constraints/emit.wgsl", workgroup = 64) generated(workgroup = 256) {
         buffers {
-            read tile: F, read constants: F, read weights: EF, read offsets: u32, write numerators: u32,
-            write denominators: EF, read records: u32, read chunks: u32, write spill: u32,
+            read tile: F as Tile, read constants: F, read weights: EF, read offsets: u32, write numerators: u32,
+            write denominators: EF,
         }
+        own { read records: u32 as Record, write spill: u32 as Value }
         params {
             columns, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len,
         }
@@ -56,9 +54,6 @@ pub struct EmitEvaluation<'a> {
     pub piece_len: usize,
 }
 
-/// Parameter words of the kernel.
-pub(super) const EMIT_PARAMS: usize = 11;
-
 impl EmitEvaluation<'_> {
     fn check(&self, program: &DeviceProgram) {
         let ir = program.program();
@@ -85,23 +80,6 @@ impl EmitEvaluation<'_> {
             start < window.end && start + self.lift * self.height > window.start
         })
     }
-
-    fn params(&self, program: &DeviceProgram, piece: usize, slice: &Slice) -> [u32; EMIT_PARAMS] {
-        let norm = F::from_usize(self.lift).inverse();
-        [
-            program.layout().num_columns() as u32,
-            self.rows as u32,
-            slice.chunks.start as u32,
-            slice.workgroups.start as u32,
-            program.program().num_weights as u32,
-            self.first_row as u32,
-            self.height as u32,
-            self.lift as u32,
-            as_words(&[norm])[0],
-            (piece * self.piece_len) as u32,
-            self.piece_len as u32,
-        ]
-    }
 }
 
 impl DeviceProgram {
@@ -127,31 +105,7 @@ impl DeviceProgram {
     }
 
     fn dispatch_emit(&self, rec: &mut Recorder, args: &EmitEvaluation<'_>, piece: usize, dispatch: &Dispatch) {
-        let params = args.params(self, piece, &dispatch.slice);
-        let Some(kernel) = &dispatch.kernel else {
-            return self.interpret_emit(rec, args, piece, (&dispatch.slice, params));
-        };
-        let bindings = [
-            args.tile.cast(),
-            args.constants.cast(),
-            args.weights.cast(),
-            args.offsets.1.clone(),
-            args.numerators[piece].clone(),
-            args.denominators[piece].cast(),
-        ];
-        rec.dispatch_generated(kernel, &bindings, &params, dispatch.slice.grid());
-    }
-
-    fn interpret_emit(
-        &self,
-        rec: &mut Recorder,
-        args: &EmitEvaluation<'_>,
-        piece: usize,
-        (slice, params): (&Slice, [u32; EMIT_PARAMS]),
-    ) {
-        let [columns, evaluations, chunk, first_workgroup, alpha, first_row, height, lift, norm, window_start, window_len] =
-            params;
-        let kernel = InterpretEmit {
+        let kernel = EmitFractions {
             tile: args.tile,
             constants: args.constants,
             weights: args.weights,
@@ -159,23 +113,22 @@ impl DeviceProgram {
             numerators: &args.numerators[piece],
             denominators: &args.denominators[piece],
             records: &self.records,
-            chunks: &self.chunks,
             spill: &self.spill,
-            columns,
-            evaluations,
-            chunk,
-            first_workgroup,
-            alpha,
-            first_row,
-            height,
-            lift,
-            norm,
-            window_start,
-            window_len,
+            columns: self.layout().num_columns() as u32,
+            evaluations: args.rows as u32,
+            chunk: dispatch.slice.chunks.start as u32,
+            first_workgroup: dispatch.slice.workgroups.start as u32,
+            alpha: self.program().num_weights as u32,
+            first_row: args.first_row as u32,
+            height: args.height as u32,
+            lift: args.lift as u32,
+            norm: as_words(&[F::from_usize(args.lift).inverse()])[0],
+            window_start: (piece * args.piece_len) as u32,
+            window_len: args.piece_len as u32,
             INTERPRETED: true,
             EMIT: true,
-            SPILL: self.spills(slice.chunks.start),
+            SPILL: self.dispatch_spills(dispatch),
         };
-        rec.dispatch(&kernel, slice.grid());
+        dispatch.record(rec, &kernel);
     }
 }

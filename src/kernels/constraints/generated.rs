@@ -9,11 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{program::Source, EvaluatorPolicy, RowKind};
+use super::{
+    emit::EmitFractions,
+    program::Source,
+    sums::{SumLines, SumPoints},
+    EvaluatorPolicy, RowKind,
+};
 use crate::{
     constraints::{wgsl::chunk_body, Chunk, Program, MAX_CHUNK_COST},
     error::{Error, Result},
-    gpu::{Access, Background, CompiledKernel, GeneratedKernel, Gpu},
+    gpu::{Background, CompiledKernel, GeneratedKernel, Gpu, Kernel},
 };
 
 /// Instructions beyond which a chunk is not compiled, nor its program: compile time grows faster than linearly (5,000 statements: 23 s
@@ -248,31 +253,14 @@ fn compiler_threads() -> &'static rayon::ThreadPool {
     })
 }
 
-/// Kernel `k`: the frame of its row kind around the statements of its chunks.
+/// Kernel `k`: the statements of its chunks in the file of its row kind.
 fn kernel_text(source: &Source, k: usize, chunks: Range<usize>) -> GeneratedKernel {
-    use Access::{Read, ReadWrite};
-    let (frame, bindings, params, workgroup) = match source.kind {
-        RowKind::Points => (
-            include_str!("../../../wgsl/constraints/points.wgsl"),
-            vec![Read, Read, Read, Read, ReadWrite],
-            super::sums::POINTS_PARAMS,
-            256,
-        ),
-        RowKind::Lines => (
-            include_str!("../../../wgsl/constraints/lines.wgsl"),
-            vec![Read, Read, Read, Read, ReadWrite],
-            super::sums::LINES_PARAMS,
-            64,
-        ),
-        RowKind::Emit => (
-            include_str!("../../../wgsl/constraints/emit.wgsl"),
-            vec![Read, Read, Read, Read, ReadWrite, ReadWrite],
-            super::emit::EMIT_PARAMS,
-            256,
-        ),
+    let decl = match source.kind {
+        RowKind::Points => SumPoints::DECL,
+        RowKind::Lines => SumLines::DECL,
+        RowKind::Emit => EmitFractions::DECL,
     };
-    let wgsl = frame.replace("// GENERATED\n", &evaluate_text(source, chunks));
-    GeneratedKernel { name: format!("{} kernel {k}", source.name), wgsl, bindings, params, workgroup }
+    GeneratedKernel::new(format!("{} kernel {k}", source.name), decl, &evaluate_text(source, chunks))
 }
 
 /// `evaluate(z)`, which runs the `z`-th of these chunks: a function each, so that no workgroup fetches another one's code.

@@ -10,7 +10,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use super::{listed::Form, program::MAX_DISPATCH_COST, RowKind};
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
+    gpu::{DeviceBuffer, Gpu, Grid, Kernel, Recorder},
     kernel,
 };
 
@@ -19,10 +19,10 @@ kernel! {
     struct ListLines("constraints/list_lines.wgsl", workgroup = 64) {
         buffers {
             read tile: EF, read constants: F, read lambda: EF, read logup: EF, read eq: EF, write partials: EF,
-            read records: u32, read list: u32,
+            read records: u32 as Record, read list: u32 as vec4<u32>,
         }
         params { slot_len, items, jobs, first }
-        flags { LISTED, EXTENSION }
+        flags { EXTENSION }
     }
 }
 
@@ -30,18 +30,17 @@ kernel! {
     /// partials[slot][a * points + p] = sum over the item's rows of eq * acc_a
     struct ListPoints("constraints/list_points.wgsl", workgroup = 64) {
         buffers {
-            read tile: F, read constants: F, read lambda: EF, read logup: EF, read eq: EF, write partials: EF,
-            read records: u32, read list: u32,
+            read tile: F as Tile, read constants: F, read lambda: EF, read logup: EF, read eq: EF, write partials: EF,
+            read records: u32 as Record, read list: u32 as vec4<u32>,
         }
         params { slot_len, items, jobs, first }
-        flags { LISTED }
     }
 }
 
 kernel! {
-    /// sums[sums_at + v] = sum over a job's slots of partials[slot][v]
+    /// out[sums_at + v] = sum over a job's slots of partials[slot][v]
     struct ListSums("constraints/list_sums.wgsl", workgroup = 64) {
-        buffers { read partials: EF, read list: u32, write sums: EF }
+        buffers { read partials: EF, read list: u32, write out: EF }
         params { slot_len, entries }
     }
 }
@@ -61,7 +60,6 @@ const MAX_DISPATCH_ITEMS: usize = 65_535;
 const LAMBDA: u32 = 1;
 const LAST: u32 = 2;
 const TWO: u32 = 4;
-const POINTS_SHIFT: u32 = 8;
 
 /// A program to evaluate on the rows of a tile.
 #[derive(Clone)]
@@ -112,11 +110,10 @@ impl Job<'_> {
     fn words(&self) -> [u32; 8] {
         let flags = [(self.lambda, LAMBDA), (self.last, LAST), (self.form.accumulators == 2, TWO)];
         let flags: u32 = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
-        let [records_at, chunks_at] = self.form.places();
-        let words = [self.constants_at, self.weights_at, self.tile_at, self.stride, self.eq_at];
-        let [constants_at, weights_at, tile_at, stride, eq_at] = words.map(|word| word as u32);
-        let flags = flags | (self.points as u32) << POINTS_SHIFT;
-        [records_at, chunks_at, constants_at, weights_at, tile_at, stride, eq_at, flags]
+        let form = self.form.records_at();
+        let words = [form, self.constants_at, self.weights_at, self.tile_at, self.stride, self.eq_at];
+        let [records_at, constants_at, weights_at, tile_at, stride, eq_at] = words.map(|word| word as u32);
+        [records_at, constants_at, weights_at, tile_at, stride, eq_at, flags, self.points as u32]
     }
 
     /// Rows (lines, or evaluations in round 0) of one pass of a workgroup, and all of them.
@@ -256,6 +253,27 @@ pub(super) fn dispatches(costs: &[u64]) -> Vec<Range<usize>> {
     dispatches
 }
 
+/// The kernel of a list's items from `first` on: both have the same interface but for the tile.
+macro_rules! items {
+    ($kernel:ident { $($flag:ident: $set:expr)? }, $lists:expr, $list:expr, $tile:expr, $tables:expr, $first:expr) => {
+        $kernel {
+            tile: $tile,
+            constants: $tables.constants,
+            lambda: $tables.lambda,
+            logup: $tables.logup,
+            eq: $tables.eq,
+            partials: &$lists.partials,
+            records: $tables.records,
+            list: &$lists.list,
+            slot_len: $list.slot_len as u32,
+            items: $list.items_at as u32,
+            jobs: $list.jobs_at as u32,
+            first: $first,
+            $($flag: $set,)?
+        }
+    };
+}
+
 impl DeviceLists {
     /// Evaluates the jobs of an MLE round, whose tiles lie in `tile`; stores their sums.
     ///
@@ -271,26 +289,7 @@ impl DeviceLists {
         sums: &DeviceBuffer<EF>,
     ) {
         assert_eq!(list.kind, RowKind::Lines, "rows of a list");
-        for items in &list.dispatches {
-            let kernel = ListLines {
-                tile,
-                constants: tables.constants,
-                lambda: tables.lambda,
-                logup: tables.logup,
-                eq: tables.eq,
-                partials: &self.partials,
-                records: tables.records,
-                list: &self.list,
-                slot_len: list.slot_len as u32,
-                items: list.items_at as u32,
-                jobs: list.jobs_at as u32,
-                first: items.start as u32,
-                LISTED: true,
-                EXTENSION: true,
-            };
-            rec.dispatch(&kernel, Grid::workgroups(items.len()));
-        }
-        self.add_up(rec, list, sums);
+        self.evaluate(rec, list, sums, |first| items!(ListLines { EXTENSION: true }, self, list, tile, tables, first));
     }
 
     /// The same for round 0.
@@ -307,36 +306,28 @@ impl DeviceLists {
         sums: &DeviceBuffer<EF>,
     ) {
         assert_eq!(list.kind, RowKind::Points, "rows of a list");
-        for items in &list.dispatches {
-            let kernel = ListPoints {
-                tile,
-                constants: tables.constants,
-                lambda: tables.lambda,
-                logup: tables.logup,
-                eq: tables.eq,
-                partials: &self.partials,
-                records: tables.records,
-                list: &self.list,
-                slot_len: list.slot_len as u32,
-                items: list.items_at as u32,
-                jobs: list.jobs_at as u32,
-                first: items.start as u32,
-                LISTED: true,
-            };
-            rec.dispatch(&kernel, Grid::workgroups(items.len()));
-        }
-        self.add_up(rec, list, sums);
+        self.evaluate(rec, list, sums, |first| items!(ListPoints {}, self, list, tile, tables, first));
     }
 
-    fn add_up(&self, rec: &mut Recorder, list: &WorkList, sums: &DeviceBuffer<EF>) {
+    /// Records `kernel` from the first item of each dispatch on, and adds up what the items leave.
+    fn evaluate<K: Kernel>(
+        &self,
+        rec: &mut Recorder,
+        list: &WorkList,
+        sums: &DeviceBuffer<EF>,
+        kernel: impl Fn(u32) -> K,
+    ) {
         assert!(sums.len() >= list.sums_end, "sums too short");
-        let kernel = ListSums {
+        for items in &list.dispatches {
+            rec.dispatch(&kernel(items.start as u32), Grid::workgroups(items.len()));
+        }
+        let add_up = ListSums {
             partials: &self.partials,
             list: &self.list,
-            sums,
+            out: sums,
             slot_len: list.slot_len as u32,
             entries: list.entries_at as u32,
         };
-        rec.dispatch(&kernel, Grid::workgroups(list.values).batched(list.jobs));
+        rec.dispatch(&add_up, Grid::workgroups(list.values).batched(list.jobs));
     }
 }

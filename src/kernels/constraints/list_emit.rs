@@ -17,11 +17,11 @@ kernel! {
     /// numerators[j] = norm * count_i(r), denominators[j] = alpha + message_i(r), interpreted on trace rows
     struct ListEmit("constraints/list_emit.wgsl", workgroup = 64) {
         buffers {
-            read tile: F, read constants: F, read logup: EF, read offsets: u32, write numerators: u32,
-            write denominators: EF, read records: u32, read list: u32,
+            read tile: F as Tile, read constants: F, read logup: EF, read offsets: u32, write numerators: u32,
+            write denominators: EF, read records: u32 as Record, read list: u32 as vec4<u32>,
         }
         params { alpha, window_start, window_len, items, jobs, first }
-        flags { LISTED, EMIT }
+        flags { EMIT }
     }
 }
 
@@ -52,12 +52,12 @@ pub struct EmitJob<'a> {
 
 impl EmitJob<'_> {
     fn words(&self) -> [[u32; 4]; 3] {
-        let [records_at, chunks_at] = self.form.places();
         let norm = as_words(&[F::from_usize(self.lift).inverse()])[0];
-        let [constants_at, weights_at, tile_at, columns, offsets_at, height, lift] =
-            [self.constants_at, self.weights_at, self.tile_at, self.columns, self.offsets_at, self.height, self.lift]
-                .map(|word| word as u32);
-        [[records_at, chunks_at, constants_at, weights_at], [tile_at, columns, offsets_at, 0], [height, lift, norm, 0]]
+        let words =
+            [self.form.records_at(), self.constants_at, self.weights_at, self.tile_at, self.columns, self.offsets_at];
+        let [records_at, constants_at, weights_at, tile_at, columns, offsets_at] = words.map(|word| word as u32);
+        let trace = [self.height as u32, self.lift as u32, norm, 0];
+        [[records_at, constants_at, weights_at, tile_at], [columns, offsets_at, 0, 0], trace]
     }
 
     /// The positions that are written, and what is between them.
@@ -152,7 +152,6 @@ impl EmitList {
                     items: self.items_at as u32,
                     jobs: 0,
                     first: items.start as u32,
-                    LISTED: true,
                     EMIT: true,
                 };
                 rec.dispatch(&kernel, Grid::workgroups(items.len()));

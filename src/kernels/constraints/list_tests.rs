@@ -4,7 +4,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::{ExtensionField, Field, PrimeCharacteristicRing};
 use rand::{rngs::StdRng, SeedableRng};
 
-use super::*;
+use super::{oracle::Domain, *};
 use crate::{
     constraints::{
         compile,
@@ -33,124 +33,144 @@ impl TestAir {
         let logup = TestChallenges::sample(rng, dag.interactions.len()).logup_weights(&programs.logup_weights);
         Self { programs, evaluator, public_values, logup }
     }
+
+    /// Logup and zerocheck on the device and on the host, and whether powers of lambda weigh.
+    fn programs<'a>(&self, listed: &'a ListedAir, kind: RowKind) -> [(&'a ListedProgram, &Program, bool); 2] {
+        let [logup, zerocheck] = match kind {
+            RowKind::Lines => [&listed.mle_logup, &listed.mle_zerocheck],
+            _ => [&listed.round0_logup, &listed.round0_zerocheck],
+        };
+        [(logup, &self.programs.logup, false), (zerocheck, &self.programs.zerocheck, true)]
+    }
 }
 
-/// One tile and the evaluations of it.
+/// A tile of one AIR.
 struct Case {
     air: usize,
-    rows: usize,
-    points: usize,
-    last: bool,
+    domain: Domain,
 }
 
-/// Checks the jobs of `cases` in one list.
+/// What the jobs of a list read and what their sums are by definition, in the making: tables begin with something that no job reads.
+struct Tables<V> {
+    constants: Vec<F>,
+    logup: Vec<EF>,
+    lambda: Vec<EF>,
+    tile: Vec<V>,
+    eq: Vec<EF>,
+    /// First constant and logup weight of each AIR.
+    starts: Vec<(usize, usize)>,
+    expected: Vec<EF>,
+}
+
+impl<V> Tables<V>
+where
+    V: Element + ExtensionField<F>,
+    EF: ExtensionField<V>,
+{
+    fn new(airs: &[TestAir], rng: &mut StdRng) -> Self {
+        let (mut constants, mut logup, mut starts) = (vec![F::TWO], vec![EF::TWO], vec![]);
+        for air in airs {
+            starts.push((constants.len(), logup.len()));
+            constants.extend(air.evaluator.constant_values(&air.public_values));
+            logup.extend(&air.logup);
+        }
+        let most = airs.iter().map(|air| air.evaluator.num_constraints()).max().unwrap();
+        let lambda = random_ext(rng).powers().take(most).collect();
+        let (tile, eq, expected) = (vec![V::ONE; 4], vec![EF::TWO], vec![EF::ONE]);
+        Self { constants, logup, lambda, tile, eq, starts, expected }
+    }
+
+    /// Appends a tile: columns of `stride` elements, over F in blocks of 64 rows. Returns where it begins.
+    fn add_tile(&mut self, columns: &[Vec<V>], stride: usize) -> usize {
+        let tile_at = self.tile.len();
+        let block = if V::WORDS == 4 { stride } else { 64 };
+        for start in (0..stride).step_by(block) {
+            for column in columns {
+                self.tile.extend((start..start + block).map(|row| column.get(row).copied().unwrap_or(V::ONE)));
+            }
+        }
+        self.tile.resize(self.tile.len().next_multiple_of(4), V::ONE);
+        tile_at
+    }
+
+    /// Appends a tile of random values, and its jobs: logup and zerocheck, each in both forms.
+    fn add<'a>(
+        &mut self,
+        (case, air, listed): (&Case, &TestAir, &'a ListedAir),
+        rng: &mut StdRng,
+        sample: fn(&mut StdRng) -> V,
+    ) -> Vec<Job<'a>> {
+        let Domain { kind, rows, points, last } = case.domain;
+        let lines = kind == RowKind::Lines;
+        let layout = if lines { air.evaluator.mle_layout() } else { air.evaluator.round0_layout() };
+        let tile_rows = case.domain.tile_rows();
+        let columns: Vec<Vec<V>> =
+            (0..layout.num_columns()).map(|_| (0..tile_rows).map(|_| sample(rng)).collect()).collect();
+        let weights: Vec<EF> = (0..rows).map(|_| random_ext(rng)).collect();
+        let stride = if lines { tile_rows } else { tile_stride(tile_rows) };
+        let tile_at = self.add_tile(&columns, stride);
+        let (constants_at, weights_at) = self.starts[case.air];
+        let mut jobs = vec![];
+        for (listed, program, lambda) in
+            air.programs(listed, kind).into_iter().filter(|(listed, ..)| !listed.is_empty())
+        {
+            let weights_of = if lambda { &self.lambda } else { &air.logup };
+            let tables = RowTables { public_values: &air.public_values, weights: weights_of };
+            let sums = case.domain.sums((program, layout), tables, &columns, &weights);
+            for form in listed.forms() {
+                let stride = if lines { stride } else { layout.num_columns() };
+                let (eq_at, sums_at) = (self.eq.len(), self.expected.len());
+                jobs.push(Job {
+                    form,
+                    lambda,
+                    rows,
+                    points,
+                    last,
+                    constants_at,
+                    weights_at,
+                    tile_at,
+                    stride,
+                    eq_at,
+                    sums_at,
+                });
+                self.expected.extend(&sums);
+            }
+        }
+        self.eq.extend(weights);
+        jobs
+    }
+}
+
+/// Checks the jobs of `cases` in one list, behind an empty one.
 fn check<V>(kind: RowKind, airs: &[TestAir], cases: &[Case], rng: &mut StdRng, sample: fn(&mut StdRng) -> V)
 where
     V: Element + ExtensionField<F>,
     EF: ExtensionField<V>,
 {
     let gpu = gpu();
-    let lines = kind == RowKind::Lines;
     let table = ProgramTable::new(&gpu, airs.iter().map(|air| &air.evaluator)).unwrap();
     assert!((0..airs.len()).all(|a| table.air(a).is_listable()));
-    let (mut constants, mut logup, mut starts) = (vec![F::TWO], vec![EF::TWO], vec![]);
-    for air in airs {
-        starts.push((constants.len(), logup.len()));
-        constants.extend(air.evaluator.constant_values(&air.public_values));
-        logup.extend(&air.logup);
-    }
-    let most = airs.iter().map(|air| air.evaluator.num_constraints()).max().unwrap();
-    let lambda: Vec<EF> = random_ext(rng).powers().take(most).collect();
-    let (mut tile, mut eq, mut jobs) = (vec![V::ONE; 4], vec![EF::TWO], vec![]);
-    let mut expected = vec![EF::ONE];
-    for case in cases {
-        let (air, listed) = (&airs[case.air], table.air(case.air));
-        let layout = if lines { air.evaluator.mle_layout() } else { air.evaluator.round0_layout() };
-        let tile_rows = match (lines, case.last) {
-            (true, true) => 1,
-            (true, false) => 2 * case.rows,
-            (false, _) => case.rows * case.points,
-        };
-        let columns: Vec<Vec<V>> =
-            (0..layout.num_columns()).map(|_| (0..tile_rows).map(|_| sample(rng)).collect()).collect();
-        let weights: Vec<EF> = (0..case.rows).map(|_| random_ext(rng)).collect();
-        let tile_at = tile.len();
-        let stride = if lines { tile_rows } else { tile_stride(tile_rows) };
-        let block = if lines { stride } else { 64 };
-        for start in (0..stride).step_by(block) {
-            for column in &columns {
-                tile.extend((start..start + block).map(|row| column.get(row).copied().unwrap_or(V::ONE)));
-            }
-        }
-        tile.resize(tile.len().next_multiple_of(4), V::ONE);
-        let programs: [(&ListedProgram, &Program, bool); 2] = match lines {
-            true => [
-                (&listed.mle_logup, &air.programs.logup, false),
-                (&listed.mle_zerocheck, &air.programs.zerocheck, true),
-            ],
-            false => [
-                (&listed.round0_logup, &air.programs.logup, false),
-                (&listed.round0_zerocheck, &air.programs.zerocheck, true),
-            ],
-        };
-        for (listed, program, zerocheck) in programs.into_iter().filter(|(listed, ..)| !listed.is_empty()) {
-            let accumulators = program.num_accumulators as usize;
-            let mut sums = vec![EF::ZERO; accumulators * case.points];
-            let weights_of = if zerocheck { &lambda } else { &air.logup };
-            for (x, weight) in weights.iter().enumerate() {
-                for p in 0..case.points {
-                    let value = |column: &Vec<V>| match (lines, case.last) {
-                        (false, _) => column[x * case.points + p],
-                        (true, true) => column[0],
-                        (true, false) => column[2 * x] + (column[2 * x + 1] - column[2 * x]) * V::from_usize(p + 1),
-                    };
-                    let row: Vec<V> = columns.iter().map(value).collect();
-                    let tables = RowTables { public_values: &air.public_values, weights: weights_of };
-                    let found = program.eval_row(|column| row[layout.index(column).unwrap() as usize], tables);
-                    for (a, sum) in sums.chunks_mut(case.points).enumerate() {
-                        sum[p] += *weight * found.acc[a];
-                    }
-                }
-            }
-            for form in listed.forms() {
-                jobs.push(Job {
-                    form,
-                    lambda: zerocheck,
-                    rows: case.rows,
-                    points: case.points,
-                    last: case.last,
-                    constants_at: starts[case.air].0,
-                    weights_at: starts[case.air].1,
-                    tile_at,
-                    stride: if lines { stride } else { layout.num_columns() },
-                    eq_at: eq.len(),
-                    sums_at: expected.len(),
-                });
-                expected.extend(&sums);
-            }
-        }
-        eq.extend(weights);
-    }
+    let mut tables = Tables::new(airs, rng);
+    let of_case = |case: &Case| tables.add((case, &airs[case.air], table.air(case.air)), rng, sample);
+    let jobs: Vec<Job<'_>> = cases.iter().flat_map(of_case).collect();
     let mut lists = WorkLists::default();
-    let other = lists.add(kind, &[]);
-    let list = lists.add(kind, &jobs);
+    let lists_of = [lists.add(kind, &[]), lists.add(kind, &jobs)];
     let device = lists.finish(&gpu).unwrap();
     let upload = |values: &[EF]| gpu.upload(values, "test").unwrap();
-    let (constants, logup, lambda, eq) =
-        (gpu.upload(&constants, "test").unwrap(), upload(&logup), upload(&lambda), upload(&eq));
-    let tables =
-        ListTables { constants: &constants, lambda: &lambda, logup: &logup, eq: &eq, records: table.records() };
-    let tile = gpu.upload(&tile, "tile").unwrap();
-    let sums = upload(&vec![EF::ONE; expected.len()]);
+    let constants = gpu.upload(&tables.constants, "test").unwrap();
+    let [logup, lambda, eq] = [&tables.logup, &tables.lambda, &tables.eq].map(|table| upload(table));
+    let read = ListTables { constants: &constants, lambda: &lambda, logup: &logup, eq: &eq, records: table.records() };
+    let tile = gpu.upload(&tables.tile, "tile").unwrap();
+    let sums = upload(&vec![EF::ONE; tables.expected.len()]);
     let mut rec = gpu.recorder("test");
-    for list in [&other, &list] {
-        match lines {
-            true => device.lines(&mut rec, list, &tile.cast(), tables, &sums),
-            false => device.points(&mut rec, list, &tile.cast(), tables, &sums),
+    for list in &lists_of {
+        match kind {
+            RowKind::Lines => device.lines(&mut rec, list, &tile.cast(), read, &sums),
+            _ => device.points(&mut rec, list, &tile.cast(), read, &sums),
         }
     }
     rec.submit().unwrap();
-    assert_eq!(gpu.download(&sums).unwrap(), expected);
+    assert_eq!(gpu.download(&sums).unwrap(), tables.expected);
 }
 
 fn airs(rng: &mut StdRng) -> Vec<TestAir> {
@@ -168,11 +188,12 @@ fn lines_of_many_airs() {
     let mut rng = StdRng::seed_from_u64(21);
     let airs = airs(&mut rng);
     for points in [1, 3, 4, 7, 64] {
-        let case = |air, rows, last| Case { air, rows, points, last };
-        let cases = [case(1, 64, false), case(0, 23, false), case(2, 2, false), case(0, 1, false), case(1, 1, true)];
+        let case = |air, rows| Case { air, domain: Domain::lines(rows, points) };
+        let one_row = Case { air: 1, domain: Domain::one_row(points) };
+        let cases = [case(1, 64), case(0, 23), case(2, 2), case(0, 1), one_row];
         check::<EF>(RowKind::Lines, &airs, &cases, &mut rng, random_ext);
         // one accumulator in all of the list
-        check::<EF>(RowKind::Lines, &airs, &[case(2, 70, false), case(2, 3, false)], &mut rng, random_ext);
+        check::<EF>(RowKind::Lines, &airs, &[case(2, 70), case(2, 3)], &mut rng, random_ext);
     }
 }
 
@@ -180,7 +201,7 @@ fn lines_of_many_airs() {
 fn points_of_many_airs() {
     let mut rng = StdRng::seed_from_u64(22);
     let airs = airs(&mut rng);
-    let case = |air, rows, points| Case { air, rows, points, last: false };
+    let case = |air, rows, points| Case { air, domain: Domain::points(rows, points) };
     let cases = [
         case(1, 9, 48),
         case(0, 1, 1),

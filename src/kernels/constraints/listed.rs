@@ -20,8 +20,8 @@ pub struct Form {
     costs: Vec<usize>,
     /// Number of accumulators that carry a result.
     pub accumulators: usize,
+    /// Where its records begin in [`ProgramTable`].
     records_at: usize,
-    chunks_at: usize,
 }
 
 impl Form {
@@ -36,7 +36,6 @@ impl Form {
             costs: program.chunks.iter().map(|chunk| chunk.instrs.len()).collect(),
             accumulators: program.num_accumulators as usize,
             records_at: 0,
-            chunks_at: 0,
         }
     }
 
@@ -45,9 +44,8 @@ impl Form {
         &self.costs
     }
 
-    /// Where records and chunks begin in [`ProgramTable`].
-    pub(super) fn places(&self) -> [u32; 2] {
-        [self.records_at as u32, self.chunks_at as u32]
+    pub(super) fn records_at(&self) -> usize {
+        self.records_at
     }
 }
 
@@ -146,8 +144,6 @@ impl ProgramTable {
         let mut airs: Vec<ListedAir> = airs.map(|air| air.listed().clone()).collect();
         let mut records = vec![];
         for form in airs.iter_mut().flat_map(ListedAir::forms) {
-            form.chunks_at = records.len();
-            records.extend_from_slice(&form.encoded.chunks);
             form.records_at = records.len();
             records.extend_from_slice(&form.encoded.records);
         }

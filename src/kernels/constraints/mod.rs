@@ -12,6 +12,8 @@ mod list_emit;
 #[cfg(test)]
 mod list_tests;
 mod listed;
+#[cfg(test)]
+mod oracle;
 mod program;
 mod reduce;
 mod sums;

@@ -6,7 +6,7 @@ use super::generated::Generated;
 use crate::{
     constraints::{encode::EncodedProgram, Chunk, Instr, Program, TileLayout},
     error::Result,
-    gpu::{CompiledKernel, DeviceBuffer, GeneratedKernel, Gpu, Grid},
+    gpu::{CompiledKernel, DeviceBuffer, GeneratedKernel, Gpu, Grid, Kernel, Recorder},
 };
 
 /// Which evaluator runs constraint programs.
@@ -113,7 +113,6 @@ pub struct ProgramForms<'a> {
 pub struct DeviceProgram {
     pub(super) source: Arc<Source>,
     pub(super) records: DeviceBuffer<u32>,
-    pub(super) chunks: DeviceBuffer<u32>,
     pub(super) generated: Arc<Generated>,
     pub(super) policy: EvaluatorPolicy,
     /// Where the interpreter keeps registers beyond its file; one word if no chunk has any.
@@ -133,6 +132,16 @@ pub(super) struct Slice {
 pub(super) struct Dispatch {
     pub(super) kernel: Option<CompiledKernel>,
     pub(super) slice: Slice,
+}
+
+impl Dispatch {
+    /// Records the generated kernel with the arguments of the interpreter, or that.
+    pub(super) fn record<K: Kernel>(&self, rec: &mut Recorder, interpreter: &K) {
+        match &self.kernel {
+            Some(generated) => rec.dispatch_generated(generated, interpreter, self.slice.grid()),
+            None => rec.dispatch(interpreter, self.slice.grid()),
+        }
+    }
 }
 
 impl DeviceProgram {
@@ -168,7 +177,6 @@ impl DeviceProgram {
         let spilled = program.chunks.iter().map(Chunk::spilled_registers).max().unwrap_or(0);
         Ok(Self {
             records: gpu.upload(encoded.records.as_flattened(), "constraint program")?,
-            chunks: gpu.upload(encoded.chunks.as_flattened(), "constraint program")?,
             generated,
             policy,
             spill: spill_buffer(gpu, spilled)?,
@@ -300,6 +308,11 @@ impl DeviceProgram {
             && !self.spills(chunks.start)
             && chunks.len() < MAX_BATCH
             && longer <= MAX_DISPATCH_COST
+    }
+
+    /// Whether a dispatch keeps registers in [`Self::spill`].
+    pub(super) fn dispatch_spills(&self, dispatch: &Dispatch) -> bool {
+        dispatch.kernel.is_none() && self.spills(dispatch.slice.chunks.start)
     }
 
     /// Whether the interpreter runs chunk `c` with registers in [`Self::spill`]; its dispatches hold no other chunk.

@@ -18,9 +18,9 @@ kernel! {
 }
 
 kernel! {
-    /// sums[a * points + p] += sum over c, x of partials[c][a][x * points + p]
+    /// out[a * points + p] += sum over c, x of partials[c][a][x * points + p]
     struct Reduce("constraints/reduce.wgsl", workgroup = 128) {
-        buffers { read partials: EF, write sums: EF }
+        buffers { read partials: EF, write out: EF }
         params { chunks, accumulators, evaluations, points, sums_offset }
     }
 }
@@ -56,7 +56,7 @@ pub(super) fn add_partials<T: Element>(
     }
     let reduce = Reduce {
         partials,
-        sums: args.sums,
+        out: args.sums,
         chunks: chunks as u32,
         accumulators: accumulators as u32,
         evaluations: rows as u32,

@@ -2,42 +2,35 @@
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
-use super::{
-    program::{Dispatch, Slice},
-    reduce, DeviceProgram, RowKind,
-};
+use super::{program::Dispatch, reduce, DeviceProgram, RowKind};
 use crate::{
     gpu::{DeviceBuffer, Element, Recorder},
     kernel,
 };
 
 kernel! {
-    /// partials[c][a][x * points + p] = eq[x] * acc_a, interpreted on base-field rows
-    struct InterpretPoints("constraints/points.wgsl", workgroup = 64) {
+    /// partials[c][a][x * points + p] = eq[x] * acc_a, on base-field rows
+    pub(super) struct SumPoints("constraints/points.wgsl", workgroup = 64) generated(workgroup = 256) {
         buffers {
-            read tile: F, read constants: F, read weights: EF, read eq: EF, write partials: EF,
-            read records: u32, read chunks: u32, write spill: u32,
+            read tile: F as Tile, read constants: F, read weights: EF, read eq: EF, write partials: EF,
         }
+        own { read records: u32 as Record, write spill: u32 as Value }
         params { columns, evaluations, points, eq_offset, accumulators, chunk, first_workgroup }
         flags { INTERPRETED, SPILL }
     }
 }
 
 kernel! {
-    /// partials[c][a][y * points + X - 1] = eq[y] * acc_a, interpreted on lines over the extension
-    struct InterpretLines("constraints/lines.wgsl", workgroup = 64) {
+    /// partials[c][a][y * points + X - 1] = eq[y] * acc_a, on lines over the extension
+    pub(super) struct SumLines("constraints/lines.wgsl", workgroup = 64) generated(workgroup = 64) {
         buffers {
             read tile: EF, read constants: F, read weights: EF, read eq: EF, write partials: EF,
-            read records: u32, read chunks: u32, write spill: u32,
         }
+        own { read records: u32 as Record, write spill: u32 as Value }
         params { stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, last }
         flags { INTERPRETED, EXTENSION, SPILL }
     }
 }
-
-/// Parameter words of the kernels.
-pub(super) const POINTS_PARAMS: usize = 7;
-pub(super) const LINES_PARAMS: usize = 8;
 
 /// The rows that a tile over F needs room for: whole blocks of 64 (`wgsl/rap/tile_at.wgsl`).
 pub fn tile_stride(rows: usize) -> usize {
@@ -107,20 +100,6 @@ impl<T: Element> SumEvaluation<'_, T> {
         let sums = ir.num_accumulators as usize * self.points;
         assert!(self.sums.len() >= self.sums_offset + sums, "sums too short");
     }
-
-    fn params(&self, program: &DeviceProgram, slice: &Slice) -> [u32; LINES_PARAMS] {
-        let columns = program.layout().num_columns();
-        [
-            if program.source.kind == RowKind::Points { columns } else { self.stride } as u32,
-            self.evaluations() as u32,
-            self.points as u32,
-            self.eq_offset as u32,
-            program.program().num_accumulators,
-            slice.chunks.start as u32,
-            slice.workgroups.start as u32,
-            self.last.into(),
-        ]
-    }
 }
 
 impl DeviceProgram {
@@ -147,82 +126,63 @@ impl DeviceProgram {
     }
 
     fn dispatch_sums<T: Element>(&self, rec: &mut Recorder, args: &SumEvaluation<'_, T>, dispatch: &Dispatch) {
-        let params = args.params(self, &dispatch.slice);
-        let lines = self.source.kind == RowKind::Lines;
-        match &dispatch.kernel {
-            Some(kernel) => {
-                let bindings = [
-                    args.tile.cast(),
-                    args.constants.cast(),
-                    args.weights.cast(),
-                    args.eq.cast(),
-                    args.partials.cast(),
-                ];
-                let used = if lines { LINES_PARAMS } else { POINTS_PARAMS };
-                rec.dispatch_generated(kernel, &bindings, &params[..used], dispatch.slice.grid());
-            }
-            None if lines => self.interpret_lines(rec, args, &dispatch.slice, params),
-            None => self.interpret_points(rec, args, &dispatch.slice, params),
+        match self.source.kind {
+            RowKind::Lines => dispatch.record(rec, &self.sum_lines(args, &args.tile.cast(), dispatch)),
+            _ => dispatch.record(rec, &self.sum_points(args, &args.tile.cast(), dispatch)),
         }
     }
 
-    fn interpret_points<T: Element>(
-        &self,
-        rec: &mut Recorder,
-        args: &SumEvaluation<'_, T>,
-        slice: &Slice,
-        [columns, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, _]: [u32; LINES_PARAMS],
-    ) {
-        let kernel = InterpretPoints {
-            tile: &args.tile.cast(),
+    fn sum_points<'a, T: Element>(
+        &'a self,
+        args: &SumEvaluation<'a, T>,
+        tile: &'a DeviceBuffer<F>,
+        dispatch: &Dispatch,
+    ) -> SumPoints<'a> {
+        SumPoints {
+            tile,
             constants: args.constants,
             weights: args.weights,
             eq: args.eq,
             partials: args.partials,
             records: &self.records,
-            chunks: &self.chunks,
             spill: &self.spill,
-            columns,
-            evaluations,
-            points,
-            eq_offset,
-            accumulators,
-            chunk,
-            first_workgroup,
+            columns: self.layout().num_columns() as u32,
+            evaluations: args.evaluations() as u32,
+            points: args.points as u32,
+            eq_offset: args.eq_offset as u32,
+            accumulators: self.program().num_accumulators,
+            chunk: dispatch.slice.chunks.start as u32,
+            first_workgroup: dispatch.slice.workgroups.start as u32,
             INTERPRETED: true,
-            SPILL: self.spills(slice.chunks.start),
-        };
-        rec.dispatch(&kernel, slice.grid());
+            SPILL: self.dispatch_spills(dispatch),
+        }
     }
 
-    fn interpret_lines<T: Element>(
-        &self,
-        rec: &mut Recorder,
-        args: &SumEvaluation<'_, T>,
-        slice: &Slice,
-        [stride, evaluations, points, eq_offset, accumulators, chunk, first_workgroup, last]: [u32; LINES_PARAMS],
-    ) {
-        let kernel = InterpretLines {
-            tile: &args.tile.cast(),
+    fn sum_lines<'a, T: Element>(
+        &'a self,
+        args: &SumEvaluation<'a, T>,
+        tile: &'a DeviceBuffer<EF>,
+        dispatch: &Dispatch,
+    ) -> SumLines<'a> {
+        SumLines {
+            tile,
             constants: args.constants,
             weights: args.weights,
             eq: args.eq,
             partials: args.partials,
             records: &self.records,
-            chunks: &self.chunks,
             spill: &self.spill,
-            stride,
-            evaluations,
-            points,
-            eq_offset,
-            accumulators,
-            chunk,
-            first_workgroup,
-            last,
+            stride: args.stride as u32,
+            evaluations: args.evaluations() as u32,
+            points: args.points as u32,
+            eq_offset: args.eq_offset as u32,
+            accumulators: self.program().num_accumulators,
+            chunk: dispatch.slice.chunks.start as u32,
+            first_workgroup: dispatch.slice.workgroups.start as u32,
+            last: args.last.into(),
             INTERPRETED: true,
             EXTENSION: true,
-            SPILL: self.spills(slice.chunks.start),
-        };
-        rec.dispatch(&kernel, slice.grid());
+            SPILL: self.dispatch_spills(dispatch),
+        }
     }
 }

@@ -5,7 +5,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::{ExtensionField, Field, PrimeCharacteristicRing};
 use rand::{rngs::StdRng, SeedableRng};
 
-use super::*;
+use super::{oracle::Domain, *};
 use crate::{
     constraints::{
         compile,
@@ -85,6 +85,15 @@ impl Fixture {
         program.eval_row(|column| row[layout.index(column).unwrap() as usize], tables)
     }
 
+    fn program(&self, kind: RowKind, logup: bool) -> &DeviceProgram {
+        match (kind, logup) {
+            (RowKind::Lines, false) => &self.evaluator.mle_zerocheck,
+            (RowKind::Lines, true) => &self.evaluator.mle_logup,
+            (_, false) => &self.evaluator.round0_zerocheck,
+            (_, true) => &self.evaluator.round0_logup,
+        }
+    }
+
     /// Weights of the zerocheck or (filled by the kernel) of the summed logup.
     fn weights(&self, logup: bool) -> (Vec<EF>, DeviceBuffer<EF>) {
         if !logup {
@@ -111,106 +120,94 @@ impl Fixture {
     }
 }
 
-/// Checks a summing program on `rows * points` evaluations, in two tiles where there are two rows.
-fn check_sums<V>(
-    fixture: &mut Fixture,
+/// A summing program on random values, with what its sums are by definition.
+struct SumCase<V> {
+    domain: Domain,
     logup: bool,
-    (rows, points, last): (usize, usize, bool),
-    sample: fn(&mut StdRng) -> V,
-) where
+    tile: Tile<V>,
+    /// Row weights.
+    eq: Vec<EF>,
+    /// The program's weights.
+    weights: DeviceBuffer<EF>,
+    expected: Vec<EF>,
+}
+
+impl<V> SumCase<V>
+where
     V: Element + ExtensionField<F>,
     EF: ExtensionField<V>,
 {
-    let lines = V::WORDS == 4;
-    let tile_rows = if last {
-        1
-    } else if lines {
-        2 * rows
-    } else {
-        rows * points
-    };
-    let per_row = tile_rows / rows;
-    let layout = if lines { fixture.evaluator.mle_layout() } else { fixture.evaluator.round0_layout() }.clone();
-    let tile = Tile::random(&mut fixture.rng, &layout, tile_rows, sample);
-    let eq: Vec<EF> = (0..rows).map(|_| random_ext(&mut fixture.rng)).collect();
-    let (weights, device_weights) = fixture.weights(logup);
-    let program = match (lines, logup) {
-        (false, false) => &fixture.evaluator.round0_zerocheck,
-        (false, true) => &fixture.evaluator.round0_logup,
-        (true, false) => &fixture.evaluator.mle_zerocheck,
-        (true, true) => &fixture.evaluator.mle_logup,
-    };
+    fn draw(fixture: &mut Fixture, domain: Domain, logup: bool, sample: fn(&mut StdRng) -> V) -> Self {
+        let layout = fixture.program(domain.kind, logup).layout().clone();
+        let tile = Tile::random(&mut fixture.rng, &layout, domain.tile_rows(), sample);
+        let eq: Vec<EF> = (0..domain.rows).map(|_| random_ext(&mut fixture.rng)).collect();
+        let (host_weights, weights) = fixture.weights(logup);
+        let program = fixture.program(domain.kind, logup).program();
+        let tables = RowTables { public_values: &fixture.public_values, weights: &host_weights };
+        let expected = domain.sums((program, &layout), tables, &tile.columns, &eq);
+        Self { domain, logup, tile, eq, weights, expected }
+    }
 
-    let mut expected = vec![EF::ZERO; if logup { 2 * points } else { points }];
-    for (x, &eq_x) in eq.iter().enumerate() {
-        for p in 0..points {
-            let value = |column: &Vec<V>| match (lines, last) {
-                (false, _) => column[x * points + p],
-                (true, true) => column[0],
-                (true, false) => {
-                    let (t_0, t_1) = (column[2 * x], column[2 * x + 1]);
-                    t_0 + (t_1 - t_0) * V::from_usize(p + 1)
-                }
+    /// Adds up the rows in two tiles where there are two, behind a value of the sums that is not to be touched; sums begin as 1.
+    fn on_device(&self, fixture: &Fixture) -> Vec<EF> {
+        let Domain { kind, rows, points, last } = self.domain;
+        let (gpu, program) = (&fixture.gpu, fixture.program(kind, self.logup));
+        let constants = fixture.constants();
+        let padded = [vec![EF::TWO; 2], self.eq.clone()].concat();
+        let eq = gpu.upload(&padded, "eq").unwrap();
+        let sums = gpu.upload(&vec![EF::ONE; self.expected.len() + 1], "sums").unwrap();
+        let per_row = self.domain.tile_rows() / rows;
+        let mut rec = gpu.recorder("test");
+        for range in [0..rows / 3, rows / 3..rows] {
+            let tile_rows = range.len() * per_row;
+            let stride = if kind == RowKind::Lines { tile_rows + 3 } else { tile_stride(tile_rows) };
+            let evaluation = SumEvaluation {
+                tile: &self.tile.upload(gpu, range.start * per_row..range.end * per_row, stride),
+                stride,
+                rows: range.len(),
+                points,
+                last,
+                constants: &constants,
+                weights: &self.weights,
+                eq: &eq,
+                eq_offset: 2 + range.start,
+                partials: &gpu.alloc(program.partials_len(range.len() * points, points), "partials").unwrap(),
+                sums: &sums,
+                sums_offset: 1,
             };
-            let row: Vec<V> = tile.columns.iter().map(value).collect();
-            let sums = fixture.host_row(program.program(), &layout, &weights, &row);
-            for (a, sum) in expected.chunks_mut(points).enumerate() {
-                sum[p] += eq_x * sums.acc[a];
-            }
+            program.add_sums(&mut rec, &evaluation);
         }
+        let ticket = rec.download(&sums);
+        rec.wait().unwrap().take(ticket).unwrap()
     }
 
-    let gpu = &fixture.gpu;
-    let constants = fixture.constants();
-    let padded: Vec<EF> = [EF::TWO, EF::TWO].into_iter().chain(eq).collect();
-    let eq = gpu.upload(&padded, "eq").unwrap();
-    let start = vec![EF::ONE; expected.len() + 1];
-    let sums = gpu.upload(&start, "sums").unwrap();
-    let mut rec = gpu.recorder("test");
-    let cut = rows / 3;
-    for tile_range in [0..cut, cut..rows] {
-        let tile_rows = tile_range.len() * per_row;
-        let stride = if lines { tile_rows + 3 } else { tile_stride(tile_rows) };
-        let columns = tile.upload(gpu, tile_range.start * per_row..tile_range.end * per_row, stride);
-        let partials = gpu.alloc(program.partials_len(tile_range.len() * points, points), "partials").unwrap();
-        let evaluation = SumEvaluation {
-            tile: &columns,
-            stride,
-            rows: tile_range.len(),
-            points,
-            last,
-            constants: &constants,
-            weights: &device_weights,
-            eq: &eq,
-            eq_offset: 2 + tile_range.start,
-            partials: &partials,
-            sums: &sums,
-            sums_offset: 1,
-        };
-        program.add_sums(&mut rec, &evaluation);
-    }
-    let ticket = rec.download(&sums);
-    let found: Vec<EF> = rec.wait().unwrap().take(ticket).unwrap();
-    assert_eq!(found[0], EF::ONE);
-    let expected: Vec<EF> = expected.iter().map(|&sum| sum + EF::ONE).collect();
-    assert_eq!(found[1..], expected, "logup {logup}, {rows} rows, {points} points");
-}
-
-fn check_points(fixture: &mut Fixture, shapes: &[(usize, usize)]) {
-    for &(rows, points) in shapes {
-        for logup in [false, true] {
-            check_sums::<F>(fixture, logup, (rows, points, false), random_base);
-        }
+    fn check(&self, fixture: &Fixture) {
+        let expected: Vec<EF> = [EF::ZERO].iter().chain(&self.expected).map(|&sum| sum + EF::ONE).collect();
+        assert_eq!(self.on_device(fixture), expected, "logup {}, {:?}", self.logup, self.domain);
     }
 }
 
-fn check_lines(fixture: &mut Fixture, shapes: &[(usize, usize)]) {
-    for logup in [false, true] {
-        for &(rows, points) in shapes {
-            check_sums::<EF>(fixture, logup, (rows, points, false), random_ext);
-        }
-        check_sums::<EF>(fixture, logup, (1, 1, true), random_ext);
-        check_sums::<EF>(fixture, logup, (1, 3, true), random_ext);
+fn check_points(fixture: &mut Fixture, logup: bool, (rows, points): (usize, usize)) {
+    SumCase::<F>::draw(fixture, Domain::points(rows, points), logup, random_base).check(fixture);
+}
+
+fn check_lines(fixture: &mut Fixture, logup: bool, domain: Domain) {
+    SumCase::<EF>::draw(fixture, domain, logup, random_ext).check(fixture);
+}
+
+/// Zerocheck and logup on hypercube points times points of the cosets.
+fn check_all_points(fixture: &mut Fixture, shapes: &[(usize, usize)]) {
+    for (&shape, logup) in shapes.iter().flat_map(|shape| [(shape, false), (shape, true)]) {
+        check_points(fixture, logup, shape);
+    }
+}
+
+/// Zerocheck and logup on lines times points, and on a tile of one row.
+fn check_all_lines(fixture: &mut Fixture, shapes: &[(usize, usize)]) {
+    let lines = shapes.iter().map(|&(rows, points)| Domain::lines(rows, points));
+    for domain in lines.chain([Domain::one_row(1), Domain::one_row(3)]) {
+        check_lines(fixture, false, domain);
+        check_lines(fixture, true, domain);
     }
 }
 
@@ -282,13 +279,13 @@ fn large() -> DagShape {
 fn interpreted_points() {
     let mut fixture = Fixture::sample(&large(), EvaluatorPolicy::Interpreter);
     assert!(fixture.programs.zerocheck.chunks.len() > 2);
-    check_points(&mut fixture, &[(1, 1), (2, 2), (3, 5), (7, 32), (70, 16), (129, 6)]);
+    check_all_points(&mut fixture, &[(1, 1), (2, 2), (3, 5), (7, 32), (70, 16), (129, 6)]);
 }
 
 #[test]
 fn interpreted_lines() {
     let mut fixture = Fixture::sample(&large(), EvaluatorPolicy::Interpreter);
-    check_lines(&mut fixture, &[(1, 1), (2, 3), (5, 4), (43, 3)]);
+    check_all_lines(&mut fixture, &[(1, 1), (2, 3), (5, 4), (43, 3)]);
 }
 
 #[test]
@@ -307,8 +304,8 @@ fn generated_kernels_equal_the_interpreter() {
     let shape = DagShape { operations: 250, constraints: 20, ..DagShape::small() };
     let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Generated);
     assert!(fixture.evaluator.programs().into_iter().all(DeviceProgram::is_generated));
-    check_points(&mut fixture, &[(1, 1), (7, 32), (129, 6), (65, 8), (3, 512)]);
-    check_lines(&mut fixture, &[(1, 1), (43, 3)]);
+    check_all_points(&mut fixture, &[(1, 1), (7, 32), (129, 6), (65, 8), (3, 512)]);
+    check_all_lines(&mut fixture, &[(1, 1), (43, 3)]);
     check_emit(&mut fixture, (1, 1, 4), 8);
     check_emit(&mut fixture, (512, 300, 2), 4096);
 }
@@ -332,15 +329,15 @@ fn chunks_share_a_kernel() {
     };
     fixture.evaluator.round0_zerocheck = generated(&programs.zerocheck, &programs.small_zerocheck);
     fixture.evaluator.round0_logup = generated(&programs.logup, &programs.small_logup);
-    check_points(&mut fixture, &[(1, 1), (129, 6), (65, 8)]);
+    check_all_points(&mut fixture, &[(1, 1), (129, 6), (65, 8)]);
 }
 
 #[test]
 fn an_air_without_constraints_or_interactions_adds_nothing() {
     let shape = DagShape { constraints: 0, interactions: 0, ..DagShape::small() };
     let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Auto);
-    check_points(&mut fixture, &[(2, 3)]);
-    check_lines(&mut fixture, &[(2, 3)]);
+    check_all_points(&mut fixture, &[(2, 3)]);
+    check_all_lines(&mut fixture, &[(2, 3)]);
     check_emit(&mut fixture, (4, 4, 1), 16);
 }
 
@@ -350,8 +347,8 @@ fn registers_beyond_the_file_are_spilled() {
     for live in [40, 3000] {
         let mut fixture = Fixture::new(&many_live_values(live), &shape, EvaluatorPolicy::Interpreter);
         assert!(fixture.evaluator.round0_zerocheck.spills(0));
-        check_points(&mut fixture, &[(3, 2), (129, 20)]);
-        check_lines(&mut fixture, &[(3, 2), (300, 2)]);
+        check_all_points(&mut fixture, &[(3, 2), (129, 20)]);
+        check_all_lines(&mut fixture, &[(3, 2), (300, 2)]);
         check_emit(&mut fixture, (5, 5, 1), 32);
         check_emit(&mut fixture, (2048, 2000, 1), 8192);
     }
@@ -379,8 +376,8 @@ fn keccak_interpreted() {
     let (dag, programs) = keccak();
     let shape = DagShape { widths: programs.widths.clone(), public_values: 0, ..DagShape::small() };
     let mut fixture = Fixture::new(&dag, &shape, EvaluatorPolicy::Interpreter);
-    check_sums::<F>(&mut fixture, false, (2, 32, false), random_base);
-    check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
+    check_points(&mut fixture, false, (2, 32));
+    check_lines(&mut fixture, false, Domain::lines(2, 3));
 }
 
 /// keccak with every `step`-th of its constraints, and generated kernels.
@@ -397,7 +394,7 @@ fn keccak_round_0_generated() {
     let mut fixture = keccak_generated(if testing::on_machine() { 1 } else { 60 });
     fixture.evaluator.round0_zerocheck.wait_for_kernels().unwrap();
     assert!(fixture.evaluator.round0_zerocheck.is_generated());
-    check_sums::<F>(&mut fixture, false, (2, 32, false), random_base);
+    check_points(&mut fixture, false, (2, 32));
 }
 
 /// The MLE rounds have kernels for small AIRs only.
@@ -406,7 +403,7 @@ fn a_part_of_keccak_generated_on_lines() {
     let mut fixture = keccak_generated(60);
     fixture.evaluator.mle_zerocheck.wait_for_kernels().unwrap();
     assert!(fixture.evaluator.mle_zerocheck.is_generated());
-    check_sums::<EF>(&mut fixture, false, (2, 3, false), random_ext);
+    check_lines(&mut fixture, false, Domain::lines(2, 3));
 }
 
 /// A software adapter starts compiling after 2^20 rows, a GPU at once; before and after, the sums are the interpreter's.

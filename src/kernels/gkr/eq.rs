@@ -30,7 +30,7 @@ impl EqTables {
     /// # Errors
     ///
     /// As [`crate::gpu::Gpu::alloc`].
-    pub fn build(rec: &mut Recorder, state: &GkrState, layer: usize) -> Result<Self> {
+    pub(crate) fn build(rec: &mut Recorder, state: &GkrState, layer: usize) -> Result<Self> {
         let low_vars = layer / 2;
         let high_vars = layer - low_vars;
         let (coordinates, first) = (&state.buffer, GkrState::point(layer));
@@ -39,7 +39,7 @@ impl EqTables {
     }
 
     /// The tables of the variables from `first` on.
-    pub fn suffix(&self, first: usize) -> EqSuffix {
+    pub(crate) fn suffix(&self, first: usize) -> EqSuffix {
         let low_vars = self.low_vars.saturating_sub(first);
         let high_vars = self.high_vars.min(self.low_vars + self.high_vars - first);
         EqSuffix { low_vars, low_at: 1 << low_vars, high_at: (2 << self.low_vars) + (1 << high_vars) }

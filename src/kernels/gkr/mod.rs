@@ -137,7 +137,7 @@ pub(crate) struct GkrState {
 
 impl GkrState {
     /// Layers that fit.
-    pub const MAX_VARS: usize = 32;
+    pub(crate) const MAX_VARS: usize = 32;
 
     /// Where the denominators of padding are.
     const PADDING: usize = 4 + 2 * Self::MAX_VARS;
@@ -149,7 +149,7 @@ impl GkrState {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn alloc(gpu: &Gpu, levels: usize) -> Result<Self> {
+    pub(crate) fn alloc(gpu: &Gpu, levels: usize) -> Result<Self> {
         assert!(levels <= Self::MAX_VARS, "a tree of {levels} levels");
         Ok(Self { buffer: gpu.alloc(Self::LEN, "GKR challenges")?, levels, padded: false })
     }
@@ -159,7 +159,7 @@ impl GkrState {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn padded(rec: &mut Recorder, levels: usize, alpha: &Challenge) -> Result<Self> {
+    pub(crate) fn padded(rec: &mut Recorder, levels: usize, alpha: &Challenge) -> Result<Self> {
         let state = Self { padded: true, ..Self::alloc(rec.gpu(), levels)? };
         let len = levels as u32 + 1;
         let powers = PaddingPowers { tape: alpha.tape(), state: &state.buffer, len, alpha_at: alpha.word() };
@@ -173,7 +173,7 @@ impl GkrState {
     }
 
     /// Where the point of layer `layer` begins.
-    pub fn point(layer: usize) -> usize {
+    pub(crate) fn point(layer: usize) -> usize {
         4 + Self::MAX_VARS * (layer % 2)
     }
 }

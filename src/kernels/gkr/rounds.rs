@@ -53,17 +53,17 @@ struct Invocation<'a> {
 
 impl Rounds {
     /// Variables up to which a whole layer is proved from the heap.
-    pub const SMALL_LAYER: usize = 8;
+    pub(crate) const SMALL_LAYER: usize = 8;
 
     /// Variables of a table up to which [`Rounds::tail`] takes it.
-    pub const TAIL: usize = 10;
+    pub(crate) const TAIL: usize = 10;
 
     /// Builds the heap, observes the root's denominator and layer 1's claims, and proves the layers 1 ..= `last_layer`.
     ///
     /// # Errors
     ///
     /// As [`round_constants`].
-    pub fn start(&self, rec: &mut Recorder, last_layer: usize, sponge: &KernelSponge) -> Result<()> {
+    pub(crate) fn start(&self, rec: &mut Recorder, last_layer: usize, sponge: &KernelSponge) -> Result<()> {
         assert!(last_layer <= Self::SMALL_LAYER && last_layer < self.heap.top(), "layer {last_layer} not in the heap");
         let table = &self.heap.level;
         let start = Invocation { task: Task::Start, sums: None, table, first: 0, vars: 0, layer: 0, last_layer };
@@ -75,7 +75,7 @@ impl Rounds {
     /// # Errors
     ///
     /// As [`round_constants`].
-    pub fn window(
+    pub(crate) fn window(
         &self,
         rec: &mut Recorder,
         (layer, first): (usize, usize),
@@ -93,7 +93,7 @@ impl Rounds {
     /// # Errors
     ///
     /// As [`round_constants`].
-    pub fn tail(
+    pub(crate) fn tail(
         &self,
         rec: &mut Recorder,
         (layer, first): (usize, usize),

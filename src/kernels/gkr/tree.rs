@@ -32,21 +32,21 @@ pub(crate) struct Heap {
 
 impl Heap {
     /// The element that will be the root's numerator.
-    pub const ROOT_NUMERATOR: usize = 2;
+    pub(crate) const ROOT_NUMERATOR: usize = 2;
 
     /// The levels 0 ..= `top` above `source`, which is at most three levels below.
     ///
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn above(rec: &mut Recorder, source: &Fractions, top: usize, state: &GkrState) -> Result<Self> {
+    pub(crate) fn above(rec: &mut Recorder, source: &Fractions, top: usize, state: &GkrState) -> Result<Self> {
         let level = Fractions::in_pieces(rec.gpu(), (top, 1 << top), 1 << top, false)?;
         Raise { source, rise: source.log_len - top, target: &level, state }.record(rec);
         Ok(Self { level, nodes: rec.gpu().alloc(4 << top, "upper fractions")? })
     }
 
     /// The lowest level's number.
-    pub fn top(&self) -> usize {
+    pub(crate) fn top(&self) -> usize {
         self.level.log_len
     }
 }

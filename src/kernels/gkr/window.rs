@@ -47,7 +47,7 @@ pub(crate) struct LayerTable {
 
 impl LayerTable {
     /// Variables of the hypercube.
-    pub fn vars(&self) -> usize {
+    pub(crate) fn vars(&self) -> usize {
         self.fractions.log_len - self.rise - 1
     }
 
@@ -85,7 +85,7 @@ impl SumPass<'_> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn sum(self, rec: &mut Recorder) -> Result<PartialSums> {
+    pub(crate) fn sum(self, rec: &mut Recorder) -> Result<PartialSums> {
         Pass { sums: self, target: None }.record(rec)
     }
 
@@ -95,7 +95,7 @@ impl SumPass<'_> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn fold_and_sum(self, rec: &mut Recorder) -> Result<(LayerTable, PartialSums)> {
+    pub(crate) fn fold_and_sum(self, rec: &mut Recorder) -> Result<(LayerTable, PartialSums)> {
         let real_len = 2 * self.table.real_points().div_ceil(16) * 4;
         let target = folded_table(rec.gpu(), (self.table.vars() - 1, real_len))?;
         let sums = Pass { sums: self, target: Some(&target) }.record(rec)?;

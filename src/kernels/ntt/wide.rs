@@ -29,13 +29,13 @@ kernel! {
 }
 
 /// log2 of the rows of a pass.
-pub const LOG_ROWS: usize = 10;
+pub(super) const LOG_ROWS: usize = 10;
 
 /// log2 of the words of a workgroup's tile.
 const LOG_TILE: usize = 13;
 
 /// The table of roots has 16 entries for each value of the DFTs before the pass: 1 MB at most.
-pub const MAX_LOG_L: usize = 14;
+pub(super) const MAX_LOG_L: usize = 14;
 
 /// A workgroup repeats its tile in several columns to load the next while it transforms one, and to compute its roots once, but not so many
 /// that fewer workgroups than this remain: four on each multiprocessor of the largest card, which holds one at a time.
@@ -44,7 +44,7 @@ const MAX_REPEAT: usize = 16;
 
 /// Where a pass stands in a transform: the constants of these names in `wgsl/ntt/wide.wgsl`, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// The first of two: reads coefficients.
     First {
         /// log2 of the rows of the last pass, with its folded ones.
@@ -70,7 +70,7 @@ impl Place {
 }
 
 /// A pass over columns of 2^log_n words.
-pub struct WidePass<'a> {
+pub(super) struct WidePass<'a> {
     /// Input: 2^(LOG_ROWS + fold + log_m) words a column in the first pass, else 2^log_n.
     pub src: &'a DeviceBuffer<u32>,
     /// Output.
@@ -101,7 +101,7 @@ impl WidePass<'_> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`] for the tables of roots.
-    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
+    pub(super) fn record(&self, rec: &mut Recorder) -> Result<()> {
         let log_l = self.log_l();
         let tiles = 1 << (self.log_n - LOG_TILE);
         let repeat = (self.columns * tiles / ENOUGH_WORKGROUPS).clamp(1, MAX_REPEAT);

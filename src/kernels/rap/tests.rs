@@ -27,6 +27,8 @@ use crate::{
     },
 };
 
+mod batching;
+
 fn base(rng: &mut StdRng) -> F {
     F::from_u32(rng.random())
 }
@@ -351,126 +353,6 @@ fn tables() {
         let q = gpu.download(&q).unwrap();
         assert_eq!((&q[..12], q[12]), (&xi[..12], xi[5]));
     });
-}
-
-/// One round of upstream's `prove_zerocheck_and_logup`, from the evaluations of each AIR on.
-struct HostRounds {
-    eq: EF,
-    eq_sharp: EF,
-    tilde: Vec<EF>,
-    claim: EF,
-}
-
-impl HostRounds {
-    /// `sums[a] = [numerator, denominator, zerocheck]`; returns the coefficients of `s`.
-    fn round(&mut self, round: usize, xi: EF, mu: EF, lifts: &[[u32; 2]], sums: &[[Vec<EF>; 3]]) -> UnivariatePoly<EF> {
-        let airs = lifts.len();
-        let mu: Vec<EF> = mu.powers().take(3 * airs).collect();
-        let degree = sums[0][0].len();
-        let mut head = vec![EF::ZERO; degree + 1];
-        let mut tail = EF::ZERO;
-        for (a, ([n, shift], [p, q, zerocheck])) in lifts.iter().zip(sums).enumerate() {
-            let norm = F::from_usize(1 << shift).inverse();
-            let at = |x: usize| {
-                self.eq * mu[2 * airs + a] * zerocheck[x]
-                    + self.eq_sharp * (mu[2 * a] * p[x] * norm + mu[2 * a + 1] * q[x])
-            };
-            if *n as usize >= round {
-                (0..degree).for_each(|x| head[x + 1] += at(x));
-            } else {
-                if *n as usize + 1 == round {
-                    self.tilde[a] = at(0);
-                }
-                tail += self.tilde[a];
-            }
-        }
-        head[0] = (self.claim - xi * head[1] - tail) * (EF::ONE - xi).inverse();
-        let points: Vec<F> = (0..=degree).map(F::from_usize).collect();
-        let mut coeffs = UnivariatePoly::lagrange_interpolate(&points, &head).into_coeffs();
-        coeffs.push(EF::ZERO);
-        for i in (0..=degree).rev() {
-            coeffs[i + 1] = (xi.double() - EF::ONE) * coeffs[i] + (EF::ONE - xi) * coeffs[i + 1];
-        }
-        coeffs[0] *= EF::ONE - xi;
-        coeffs[1] += tail;
-        UnivariatePoly::new(coeffs)
-    }
-
-    fn advance(&mut self, xi: EF, r: EF, s: &UnivariatePoly<EF>) {
-        let eq_r: EF = eval_eq_mle(&[xi], &[r]);
-        self.eq *= eq_r;
-        self.eq_sharp *= eq_r;
-        self.tilde.iter_mut().for_each(|t| *t *= r);
-        self.claim = s.eval_at_point(r);
-    }
-}
-
-#[test]
-fn batching_rounds() {
-    let mut rng = StdRng::seed_from_u64(6);
-    for (airs, degree, l_skip, rounds) in [(1, 1, 0, 2), (3, 3, 2, 4), (130, 4, 4, 3), (5, 7, 3, 3)] {
-        let n_max = rounds as u32;
-        let lifts: Vec<[u32; 2]> = (0..airs)
-            .map(|a| if a == 0 { [n_max, 0] } else { [rng.random_range(0..=n_max), rng.random_range(0..3)] })
-            .collect();
-        let xi = exts(&mut rng, l_skip + rounds + 1);
-        let s_0 = exts(&mut rng, (degree + 1) * ((1 << l_skip) - 1) + 1);
-        let sums: Vec<Vec<[Vec<EF>; 3]>> =
-            (0..rounds).map(|_| (0..airs).map(|_| std::array::from_fn(|_| exts(&mut rng, degree))).collect()).collect();
-        // mu, r_0, r_1, ..
-        let challenges = exts(&mut rng, rounds + 2);
-        let found = with_challenges(&challenges, |gpu, rec, tape, at| {
-            let device = gpu.upload(&xi, "xi").unwrap();
-            let flat: Vec<EF> = sums.iter().flatten().flatten().flatten().copied().collect();
-            let state = gpu.upload(&[F::ZERO; 16], "sponge").unwrap();
-            let mut sponge = DeviceSponge { state, absorb_index: 0, sample_index: 0 };
-            // behind the challenges, and where extension elements begin
-            let first_word = 4 * challenges.len();
-            let mut tape_at = first_word;
-            let mu = powers(rec, &at[0], 3 * airs).unwrap();
-            let lagrange = lagrange_basis(rec, &at[1], l_skip).unwrap();
-            let s_0 = gpu.upload(&s_0, "s_0").unwrap();
-            let begin = BeginRounds { l_skip, xi: &device, lagrange: &lagrange, s_0: &s_0, r_0: &at[1], degree };
-            let state = begin_rounds(rec, &begin).unwrap();
-            for (round, r) in (1..=rounds).zip(&at[1..]) {
-                let batch = BatchRound {
-                    xi: &device,
-                    mu: &mu,
-                    lifts: &Lifts::new(gpu, &lifts, degree).unwrap(),
-                    sums: &gpu.upload(&flat, "sums").unwrap(),
-                    sums_offset: (round - 1) * 3 * airs * degree,
-                    degree,
-                    round,
-                    xi_index: l_skip + round - 1,
-                    r_before: (round > 1).then_some(r),
-                    sponge: &sponge.in_kernel(tape, tape_at),
-                };
-                batch.record(rec, &state).unwrap();
-                sponge.advance(4 * (degree + 1), 4);
-                tape_at += 4 * (degree + 2);
-            }
-            rec.submit().unwrap();
-            from_words::<EF>(&gpu.download(tape).unwrap()[first_word..tape_at])
-        });
-        let omega_pows: Vec<F> = F::two_adic_generator(l_skip).powers().take(1 << l_skip).collect();
-        let mut host = HostRounds {
-            eq: eval_eq_uni(l_skip, xi[0], challenges[1]),
-            eq_sharp: eval_eq_sharp_uni(&omega_pows, &xi[..l_skip], challenges[1]),
-            tilde: vec![EF::ZERO; airs],
-            claim: horner_eval(&s_0, challenges[1]),
-        };
-        let mut sponge = default_duplex_sponge();
-        for round in 1..=rounds {
-            let xi_cur = xi[l_skip + round - 1];
-            let s = host.round(round, xi_cur, challenges[0], &lifts, &sums[round - 1]);
-            let evals: Vec<EF> = (1..=degree + 1).map(|x| s.eval_at_point(EF::from_usize(x))).collect();
-            let written = &found[(round - 1) * (degree + 2)..][..degree + 2];
-            evals.iter().for_each(|value| FiatShamirTranscript::<SC>::observe_ext(&mut sponge, *value));
-            let challenge: EF = FiatShamirTranscript::<SC>::sample_ext(&mut sponge);
-            assert_eq!(written, [evals, vec![challenge]].concat(), "round {round} of {airs} AIRs");
-            host.advance(xi_cur, challenges[round + 1], &s);
-        }
-    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl<T> Default for JobTable<T> {
 
 impl<T: Element> JobTable<T> {
     /// Begins a dispatch that reads `source`.
-    pub fn begin(&mut self, source: DeviceBuffer<T>) {
+    pub(super) fn begin(&mut self, source: DeviceBuffer<T>) {
         self.dispatches.push(Jobs { source, first: self.words.len(), workgroups: 0 });
     }
 
@@ -38,7 +38,7 @@ impl<T: Element> JobTable<T> {
     /// # Panics
     ///
     /// When none was.
-    pub fn source(&self) -> &DeviceBuffer<T> {
+    pub(super) fn source(&self) -> &DeviceBuffer<T> {
         &self.dispatches.last().expect("a dispatch").source
     }
 
@@ -47,7 +47,7 @@ impl<T: Element> JobTable<T> {
     /// # Panics
     ///
     /// For more words than there is room for.
-    pub fn add(&mut self, words: &[usize], workgroups: usize) {
+    pub(super) fn add(&mut self, words: &[usize], workgroups: usize) {
         let dispatch = self.dispatches.last_mut().expect("a dispatch");
         let mut job = [0; JOB_WORDS];
         job[0] = dispatch.workgroups as u32;
@@ -61,7 +61,7 @@ impl<T: Element> JobTable<T> {
     /// # Errors
     ///
     /// As [`crate::gpu::Gpu::alloc`].
-    pub fn record(
+    pub(super) fn record(
         &self,
         rec: &mut Recorder,
         dispatch: impl Fn(&mut Recorder, &DeviceBuffer<T>, &DeviceBuffer<u32>, (u32, u32), Grid),

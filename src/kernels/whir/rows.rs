@@ -113,7 +113,7 @@ impl PointRows<'_> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn record(&self, rec: &mut Recorder) -> Result<Points> {
+    pub(crate) fn record(&self, rec: &mut Recorder) -> Result<Points> {
         let Self { new, points, last, table } = *self;
         let k = table.log_row;
         let log_domain = new.codeword.len().ilog2() as usize;
@@ -157,12 +157,12 @@ impl Points {
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn none(rec: &Recorder) -> Result<Self> {
+    pub(crate) fn none(rec: &Recorder) -> Result<Self> {
         Ok(Self { exponents: rec.gpu().alloc(0, "query points")? })
     }
 
     /// How many.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.exponents.len()
     }
 }

@@ -43,12 +43,12 @@ pub struct FractionalSumcheckProof {
 
 impl LayerProof {
     /// Rounds without the claims.
-    pub fn rounds(steps: &KernelSteps) -> Self {
+    pub(super) fn rounds(steps: &KernelSteps) -> Self {
         Self { polys: steps.observed.clone(), rho: steps.sampled.iter().map(|s| s[0].clone()).collect(), claims: None }
     }
 
     /// A range of steps of which the last is the claims'.
-    pub fn new(steps: &KernelSteps, range: Range<usize>) -> Self {
+    pub(super) fn new(steps: &KernelSteps, range: Range<usize>) -> Self {
         let last = range.end - 1;
         Self {
             polys: steps.observed[range.start..last].to_vec(),
@@ -58,7 +58,7 @@ impl LayerProof {
     }
 
     /// Adds what follows.
-    pub fn append(&mut self, rest: LayerProof) {
+    pub(super) fn append(&mut self, rest: LayerProof) {
         self.polys.extend(rest.polys);
         self.rho.extend(rest.rho);
         self.claims = rest.claims;

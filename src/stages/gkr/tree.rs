@@ -24,7 +24,7 @@ pub(super) struct FractionTree {
 
 impl FractionTree {
     /// Builds the stored levels and the heap's lowest one; the rest of the heap is built by the kernel that reads it.
-    pub fn build(rec: &mut Recorder, leaves: Fractions, state: &GkrState) -> Result<Self> {
+    pub(super) fn build(rec: &mut Recorder, leaves: Fractions, state: &GkrState) -> Result<Self> {
         let mut stored: Vec<Fractions> = vec![];
         if leaves.log_len > HEAP_LEVEL + 1 + SKIPPED {
             stored.push(raise(rec, &leaves, SKIPPED + 1, state)?);
@@ -39,7 +39,7 @@ impl FractionTree {
     }
 
     /// The table of a level below the heap. Levels are taken from the root towards the leaves, each once.
-    pub fn take_level(&mut self, level: usize) -> LayerTable {
+    pub(super) fn take_level(&mut self, level: usize) -> LayerTable {
         if let Some(fractions) = self.stored.pop_if(|stored| stored.log_len == level) {
             return LayerTable { fractions, rise: 0, raw: true, level };
         }

@@ -26,19 +26,19 @@ pub(super) struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     /// Panels as wide as serves the device best.
-    pub fn new(gpu: &Gpu, stacked: &'a StackedMatrix, log_blowup: usize) -> Self {
+    pub(super) fn new(gpu: &Gpu, stacked: &'a StackedMatrix, log_blowup: usize) -> Self {
         Self::with_panels(panel_width(gpu, stacked.height() << log_blowup), stacked, log_blowup)
     }
 
     /// Panels of at most `panel_width` columns.
-    pub fn with_panels(panel_width: usize, stacked: &'a StackedMatrix, log_blowup: usize) -> Self {
+    pub(super) fn with_panels(panel_width: usize, stacked: &'a StackedMatrix, log_blowup: usize) -> Self {
         let l_skip = stacked.layout().l_skip();
         let panel_width = panel_width.min(stacked.width());
         Self { stacked, l_skip, log_blowup, panel_width, work: Default::default() }
     }
 
     /// Bytes of a panel.
-    pub fn panel_bytes(&self) -> u64 {
+    pub(super) fn panel_bytes(&self) -> u64 {
         4 * self.panel_words() as u64
     }
 
@@ -55,24 +55,24 @@ impl<'a> Encoder<'a> {
     }
 
     /// Columns of all panels but the last.
-    pub fn panel_width(&self) -> usize {
+    pub(super) fn panel_width(&self) -> usize {
         self.panel_width
     }
 
     /// The panels' columns from column `first` on, in order.
-    pub fn panels(&self, first: usize) -> impl Iterator<Item = Range<usize>> {
+    pub(super) fn panels(&self, first: usize) -> impl Iterator<Item = Range<usize>> {
         let (width, panel_width) = (self.stacked.width(), self.panel_width);
         (first..width).step_by(panel_width).map(move |start| start..(start + panel_width).min(width))
     }
 
     /// The codewords of columns `columns`, in memory that the next panel reuses.
-    pub fn encode(&self, rec: &mut Recorder, columns: Range<usize>) -> Result<DeviceBuffer<F>> {
+    pub(super) fn encode(&self, rec: &mut Recorder, columns: Range<usize>) -> Result<DeviceBuffer<F>> {
         let gpu = rec.gpu().clone();
         self.encode_in(rec, columns, [self.work(&gpu, 0)?, self.work(&gpu, 1)?])
     }
 
     /// The codewords of columns `columns`, in memory of their own.
-    pub fn encode_kept(&self, rec: &mut Recorder, columns: Range<usize>) -> Result<DeviceBuffer<F>> {
+    pub(super) fn encode_kept(&self, rec: &mut Recorder, columns: Range<usize>) -> Result<DeviceBuffer<F>> {
         let words = columns.len() * (self.stacked.height() << self.log_blowup);
         let gpu = rec.gpu().clone();
         let kept = gpu.alloc(words, "codeword matrix")?;

@@ -204,7 +204,7 @@ impl StackedMatrix {
 }
 
 /// Columns of `height` words that a panel holds.
-pub fn panel_width(gpu: &Gpu, height: usize) -> usize {
+pub(super) fn panel_width(gpu: &Gpu, height: usize) -> usize {
     let column_bytes = (height * 4) as u64;
     let capabilities = gpu.capabilities();
     let target = PANEL_BYTES.min(capabilities.max_segment_bytes) / column_bytes;

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 /// The polynomial of degree `< cosets * 2^l_skip` with the given values on `g^1 D, .., g^cosets D`, value `i` of coset `j` at
 /// `j * 2^l_skip + i`. Coefficients; none for no cosets.
-pub fn interpolate_cosets(l_skip: usize, values: &[EF], cosets: usize) -> Vec<EF> {
+pub(super) fn interpolate_cosets(l_skip: usize, values: &[EF], cosets: usize) -> Vec<EF> {
     let n = 1 << l_skip;
     assert_eq!(values.len(), cosets * n, "values on {cosets} cosets");
     let rows = (0..n).flat_map(|i| (0..cosets).map(move |j| values[j * n + i])).collect();
@@ -21,7 +21,7 @@ pub fn interpolate_cosets(l_skip: usize, values: &[EF], cosets: usize) -> Vec<EF
 
 /// The zerocheck's `s'_0`, which vanishes on D, from the values of `sum_x eq(xi, x) sum_k lambda^k C_k` on the cosets: interpolates its quotient
 /// by the zerofier `Z^(2^l_skip) - 1` and multiplies back.
-pub fn zerocheck_poly(l_skip: usize, values: &[EF], cosets: usize) -> Vec<EF> {
+pub(super) fn zerocheck_poly(l_skip: usize, values: &[EF], cosets: usize) -> Vec<EF> {
     let n = 1 << l_skip;
     let shifts = F::GENERATOR.powers().skip(1).take(cosets);
     let inverses = shifts.map(|shift| (shift.exp_power_of_2(l_skip) - F::ONE).inverse());
@@ -38,7 +38,7 @@ pub fn zerocheck_poly(l_skip: usize, values: &[EF], cosets: usize) -> Vec<EF> {
 
 /// `s'_0` of one AIR, coefficients; empty where it is zero.
 #[derive(Clone, Debug, Default)]
-pub struct Round0Polys {
+pub(super) struct Round0Polys {
     /// Numerator, normalised by the lift.
     pub numerator: Vec<EF>,
     /// Denominator without alpha.
@@ -51,7 +51,7 @@ pub struct Round0Polys {
 const PARALLEL_PRODUCTS: usize = 1 << 15;
 
 /// Round 0 before batching by mu.
-pub struct Round0Batch {
+pub(super) struct Round0Batch {
     /// `sum_D eq_sharp * numerator` per AIR.
     pub numerator_claims: Vec<EF>,
     /// `sum_D eq_sharp * denominator` per AIR.
@@ -67,7 +67,7 @@ impl Round0Batch {
     /// Multiplies the AIRs' polynomials by their eq factors and sums logup's over D.
     ///
     /// `degree` is the largest of constraints and interactions, `xi` the logup challenges from the univariate ones on.
-    pub fn new(l_skip: usize, degree: usize, xi: &[EF], airs: &[Round0Polys]) -> Self {
+    pub(super) fn new(l_skip: usize, degree: usize, xi: &[EF], airs: &[Round0Polys]) -> Self {
         let len = sumcheck_round0_deg(l_skip, degree + 1) + 1;
         let kept = sumcheck_round0_deg(l_skip, degree) + 1;
         let eq_sharp = eq_sharp_uni_poly(&xi[..l_skip]).into_coeffs();

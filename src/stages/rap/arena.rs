@@ -31,7 +31,7 @@ struct Member {
 }
 
 /// AIRs of an arena, by descending height.
-pub struct ArenaPlan {
+pub(super) struct ArenaPlan {
     members: Vec<Member>,
     /// Rounds that are over when the arena begins.
     joins: usize,
@@ -50,17 +50,17 @@ impl ArenaPlan {
     }
 
     /// Rounds that are over when the arena begins.
-    pub fn joins(&self) -> usize {
+    pub(super) fn joins(&self) -> usize {
         self.joins
     }
 
     /// Its AIRs.
-    pub fn airs(&self) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn airs(&self) -> impl Iterator<Item = usize> + '_ {
         self.members.iter().map(|member| member.air)
     }
 
     /// The jobs of a round; `sums_offset` is where the round's sums begin.
-    pub fn jobs<'a>(
+    pub(super) fn jobs<'a>(
         &self,
         gpu: &Gpu,
         (input, listing, weights): (&RapInput<'_>, &'a Listing, &Weights),
@@ -103,7 +103,7 @@ impl ArenaPlan {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn begin(self, gpu: &Gpu) -> Result<Arena> {
+    pub(super) fn begin(self, gpu: &Gpu) -> Result<Arena> {
         let (first, second) = (gpu.alloc(self.len, "folded columns")?, gpu.alloc(self.len / 2, "folded columns")?);
         Ok(Arena { plan: self, buffers: [first, second] })
     }
@@ -111,7 +111,7 @@ impl ArenaPlan {
 
 /// Which AIRs lie in arenas: what fits one from the start, smallest first, and the others together from the round on in which they fit
 /// another. AIRs whose rounds generated kernels evaluate faster join when they have shrunk.
-pub fn plan_arenas(
+pub(super) fn plan_arenas(
     gpu: &Gpu,
     (input, listing): (&RapInput<'_>, &Listing),
     columns: impl Fn(usize) -> usize,
@@ -155,19 +155,19 @@ pub fn plan_arenas(
 }
 
 /// The columns of an arena's AIRs.
-pub struct Arena {
+pub(super) struct Arena {
     plan: ArenaPlan,
     buffers: [DeviceBuffer<EF>; 2],
 }
 
 impl Arena {
     /// Its AIRs.
-    pub fn plan(&self) -> &ArenaPlan {
+    pub(super) fn plan(&self) -> &ArenaPlan {
         &self.plan
     }
 
     /// The columns in a round.
-    pub fn columns(&self, round: usize) -> &DeviceBuffer<EF> {
+    pub(super) fn columns(&self, round: usize) -> &DeviceBuffer<EF> {
         &self.buffers[(round - 1 - self.plan.joins) & 1]
     }
 
@@ -176,7 +176,7 @@ impl Arena {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn fold_ple(
+    pub(super) fn fold_ple(
         &self,
         rec: &mut Recorder,
         sources: &[TileSource],
@@ -196,13 +196,13 @@ impl Arena {
     /// # Panics
     ///
     /// When the AIR is not in it.
-    pub fn place(&self, air: usize) -> (&DeviceBuffer<EF>, usize) {
+    pub(super) fn place(&self, air: usize) -> (&DeviceBuffer<EF>, usize) {
         let member = self.plan.members.iter().find(|member| member.air == air).expect("an AIR of the arena");
         (&self.buffers[0], member.at)
     }
 
     /// Folds the variable of a round; returns the bytes that were read.
-    pub fn fold(&self, rec: &mut Recorder, (round, r): (usize, &Challenge)) -> usize {
+    pub(super) fn fold(&self, rec: &mut Recorder, (round, r): (usize, &Challenge)) -> usize {
         let folds = round - 1 - self.plan.joins;
         // the first AIR of one row, or what was left there when it shrank
         let end = self.plan.members.iter().find(|member| member.log_rows <= folds).map_or(self.plan.len, |m| m.at);
@@ -227,7 +227,7 @@ impl Arena {
     }
 
     /// The row to which an AIR has shrunk, if it is in this arena: a column an element, from one on.
-    pub fn last_row(&self, air: usize) -> Option<(&DeviceBuffer<EF>, usize)> {
+    pub(super) fn last_row(&self, air: usize) -> Option<(&DeviceBuffer<EF>, usize)> {
         let member = self.plan.members.iter().find(|member| member.air == air)?;
         Some((&self.buffers[member.log_rows & 1], member.at >> member.log_rows))
     }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What the leaves depend on.
-pub struct LeafArgs<'a> {
+pub(super) struct LeafArgs<'a> {
     /// The AIRs.
     pub input: &'a RapInput<'a>,
     /// Columns that the interactions read, by AIR.
@@ -34,7 +34,7 @@ pub struct LeafArgs<'a> {
 }
 
 /// Bytes of the leaves and a tile of trace rows, at most.
-pub fn peak_bytes(shape: &ProofShape) -> u64 {
+pub(super) fn peak_bytes(shape: &ProofShape) -> u64 {
     leaf_bytes(shape) + (TILE_BYTES as u64).min(4 * shape.tile_cells())
 }
 
@@ -44,7 +44,7 @@ pub fn peak_bytes(shape: &ProofShape) -> u64 {
 /// # Errors
 ///
 /// As [`crate::gpu::Gpu::alloc`].
-pub fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fractions> {
+pub(super) fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Result<Fractions> {
     let input = args.input;
     let gpu = rec.gpu().clone();
     let leaves = Fractions::alloc_leaves(&gpu, input.l_skip + input.n_logup, input.num_leaves)?;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// AIRs in batches, as many as a tile holds.
-pub struct ListedLeaves {
+pub(super) struct ListedLeaves {
     batches: Vec<(Batch, EmitList)>,
     /// Weights of all AIRs: their layout, one behind the other.
     weights: LogupWeights,
@@ -37,7 +37,7 @@ impl ListedLeaves {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn plan(gpu: &Gpu, args: &LeafArgs<'_>, fit: impl Fn(usize) -> bool) -> Result<Self> {
+    pub(super) fn plan(gpu: &Gpu, args: &LeafArgs<'_>, fit: impl Fn(usize) -> bool) -> Result<Self> {
         let airs = &args.input.airs;
         let most = TILE_BYTES.min(gpu.capabilities().max_segment_bytes as usize) / size_of::<F>();
         let mut batches: Vec<Batch> = vec![];
@@ -69,12 +69,12 @@ impl ListedLeaves {
     }
 
     /// Whether an AIR is among them.
-    pub fn has(&self, air: usize) -> bool {
+    pub(super) fn has(&self, air: usize) -> bool {
         self.batches.iter().flat_map(|(batch, _)| &batch.tiles).any(|(a, _)| *a == air)
     }
 
     /// Words of the largest batch's tiles.
-    pub fn tile_len(&self) -> usize {
+    pub(super) fn tile_len(&self) -> usize {
         self.batches.iter().map(|(batch, _)| batch.tile_len).max().unwrap_or(0)
     }
 
@@ -83,7 +83,7 @@ impl ListedLeaves {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn emit(
+    pub(super) fn emit(
         &self,
         rec: &mut Recorder,
         args: &LeafArgs<'_>,

@@ -24,7 +24,7 @@ const MAX_AIR_COST: usize = 1 << 28;
 const MAX_BATCH_COST: usize = 1 << 31;
 
 /// AIRs in batches, as many as a tile holds and partial sums of bounded size belong to.
-pub struct ListedRound0 {
+pub(super) struct ListedRound0 {
     batches: Vec<(Batch, WorkList)>,
     lists: DeviceLists,
 }
@@ -57,7 +57,7 @@ impl ListedRound0 {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn plan(
+    pub(super) fn plan(
         gpu: &Gpu,
         (input, listing, weights): (&RapInput<'_>, &Listing, &Weights),
         shapes: &[CosetTiling],
@@ -90,12 +90,12 @@ impl ListedRound0 {
     }
 
     /// Whether an AIR is among them.
-    pub fn has(&self, air: usize) -> bool {
+    pub(super) fn has(&self, air: usize) -> bool {
         self.batches.iter().flat_map(|(batch, _)| &batch.tiles).any(|(a, _)| *a == air)
     }
 
     /// Words of the largest batch's tiles.
-    pub fn tile_len(&self) -> usize {
+    pub(super) fn tile_len(&self) -> usize {
         self.batches.iter().map(|(batch, _)| batch.tile_len).max().unwrap_or(0)
     }
 
@@ -104,7 +104,7 @@ impl ListedRound0 {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn add(
+    pub(super) fn add(
         &self,
         rec: &mut Recorder,
         (input, sources): (&RapInput<'_>, &[TileSource]),

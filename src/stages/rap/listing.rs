@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Programs and constants of the AIRs that are present, in one buffer each.
-pub struct Listing {
+pub(super) struct Listing {
     table: Arc<ProgramTable>,
     /// Place of each AIR in the table.
     places: Vec<usize>,
@@ -29,7 +29,7 @@ impl Listing {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn new(gpu: &Gpu, input: &RapInput<'_>) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, input: &RapInput<'_>) -> Result<Self> {
         let (table, places) = match Self::shared(input) {
             Some(shared) => shared,
             None => {
@@ -55,12 +55,12 @@ impl Listing {
     }
 
     /// The programs of the `a`-th AIR.
-    pub fn air(&self, a: usize) -> &ListedAir {
+    pub(super) fn air(&self, a: usize) -> &ListedAir {
         self.table.air(self.places[a])
     }
 
     /// First constant of the `a`-th AIR.
-    pub fn constants_at(&self, a: usize) -> usize {
+    pub(super) fn constants_at(&self, a: usize) -> usize {
         self.constants_at[a]
     }
 
@@ -69,7 +69,7 @@ impl Listing {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn constants_of(&self, gpu: &Gpu, input: &RapInput<'_>, a: usize) -> Result<&DeviceBuffer<F>> {
+    pub(super) fn constants_of(&self, gpu: &Gpu, input: &RapInput<'_>, a: usize) -> Result<&DeviceBuffer<F>> {
         if let Some(constants) = self.own_constants[a].get() {
             return Ok(constants);
         }
@@ -78,17 +78,17 @@ impl Listing {
     }
 
     /// Constants and public values of all AIRs.
-    pub fn constants(&self) -> &DeviceBuffer<F> {
+    pub(super) fn constants(&self) -> &DeviceBuffer<F> {
         &self.constants
     }
 
     /// Records of all programs.
-    pub fn records(&self) -> &DeviceBuffer<u32> {
+    pub(super) fn records(&self) -> &DeviceBuffer<u32> {
         self.table.records()
     }
 
     /// What lists bind.
-    pub fn tables<'a>(&'a self, weights: &'a Weights) -> ListTables<'a> {
+    pub(super) fn tables<'a>(&'a self, weights: &'a Weights) -> ListTables<'a> {
         let eq: &DeviceBuffer<EF> = weights.eq_xi.values().next().expect("an AIR is present").buffer();
         ListTables {
             constants: &self.constants,

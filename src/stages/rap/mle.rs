@@ -27,14 +27,14 @@ use crate::{
 
 /// Bytes that the MLE rounds hold at most: trees of `eq`, all columns over the extension, 1.5 times while they are folded, and partial
 /// sums.
-pub fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
+pub(super) fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
     let columns = (16 * shape.tile_cells()) >> params.l_skip;
     let partials = all_partials_bytes(params, shape) >> params.l_skip;
     eq_bytes(params) + columns / 2 * 3 + (TILE_BYTES as u64).min(partials)
 }
 
 /// The columns of one AIR over the extension, `2^log_rows` rows in blocks of `2^log_block`, each column-major.
-pub struct MleTile {
+pub(super) struct MleTile {
     columns: usize,
     log_rows: usize,
     log_block: usize,
@@ -54,7 +54,7 @@ impl MleTile {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn fold_ple(
+    pub(super) fn fold_ple(
         rec: &mut Recorder,
         (source, evaluator): (&TileSource, &AirEvaluator),
         (l_skip, n_lift): (usize, usize),
@@ -129,7 +129,7 @@ impl MleTile {
     /// # Panics
     ///
     /// When there are more rows.
-    pub fn last_row(&self) -> &DeviceBuffer<EF> {
+    pub(super) fn last_row(&self) -> &DeviceBuffer<EF> {
         assert_eq!(self.log_rows, 0, "variables left");
         &self.blocks[0]
     }
@@ -137,7 +137,7 @@ impl MleTile {
 
 /// What the MLE rounds read.
 #[derive(Clone, Copy)]
-pub struct MleArgs<'a> {
+pub(super) struct MleArgs<'a> {
     /// The AIRs.
     pub input: &'a RapInput<'a>,
     /// Programs and constants of all AIRs.
@@ -154,7 +154,7 @@ pub struct MleArgs<'a> {
 
 /// The MLE rounds of all AIRs: most lie in arenas, which a round evaluates and folds at once; those that are too large have tiles of their
 /// own until they have shrunk.
-pub struct MleRounds<'a> {
+pub(super) struct MleRounds<'a> {
     args: MleArgs<'a>,
     /// The columns of AIRs that are in no arena.
     tiles: Vec<Option<MleTile>>,
@@ -167,7 +167,7 @@ pub struct MleRounds<'a> {
 }
 
 /// What the MLE rounds leave: places on the transcript's tape.
-pub struct RoundsProof {
+pub(super) struct RoundsProof {
     /// For each round `s(1), .., s(degree + 1)`.
     pub polys: Vec<Observed<EF>>,
     /// The challenge of each round.
@@ -180,7 +180,7 @@ impl<'a> MleRounds<'a> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn begin(rec: &mut Recorder, args: MleArgs<'a>, lagrange: &DeviceBuffer<EF>) -> Result<Self> {
+    pub(super) fn begin(rec: &mut Recorder, args: MleArgs<'a>, lagrange: &DeviceBuffer<EF>) -> Result<Self> {
         let MleArgs { input, listing, sources, .. } = args;
         let (gpu, l_skip, degree) = (rec.gpu().clone(), input.l_skip, input.max_constraint_degree);
         let mut plans = plan_arenas(&gpu, (input, listing), |a| sources[a].columns());
@@ -205,7 +205,12 @@ impl<'a> MleRounds<'a> {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn prove(&mut self, tx: &mut Transcript<'_>, rec: &mut Recorder, state: &RoundState) -> Result<RoundsProof> {
+    pub(super) fn prove(
+        &mut self,
+        tx: &mut Transcript<'_>,
+        rec: &mut Recorder,
+        state: &RoundState,
+    ) -> Result<RoundsProof> {
         let MleArgs { input, xi, mu, .. } = self.args;
         let degree = input.max_constraint_degree;
         let mut proof = RoundsProof { polys: vec![], r: vec![] };
@@ -346,7 +351,7 @@ impl<'a> MleRounds<'a> {
     /// # Panics
     ///
     /// When there are variables left.
-    pub fn last_row(&self, air: usize) -> (&DeviceBuffer<EF>, usize) {
+    pub(super) fn last_row(&self, air: usize) -> (&DeviceBuffer<EF>, usize) {
         let in_arena = self.arenas.iter().find_map(|arena| arena.last_row(air));
         in_arena.unwrap_or_else(|| (self.tiles[air].as_ref().expect("in no arena").last_row(), 0))
     }

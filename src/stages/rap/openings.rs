@@ -36,7 +36,11 @@ fn parts_in_proof_order(widths: &PartWidths) -> Vec<TilePart> {
 /// # Errors
 ///
 /// As [`crate::gpu::Gpu::alloc`].
-pub fn column_openings(rec: &mut Recorder, input: &RapInput<'_>, rounds: &MleRounds<'_>) -> Result<DeviceBuffer<EF>> {
+pub(super) fn column_openings(
+    rec: &mut Recorder,
+    input: &RapInput<'_>,
+    rounds: &MleRounds<'_>,
+) -> Result<DeviceBuffer<EF>> {
     let mut lists = vec![];
     for others in [false, true] {
         for (a, air) in input.airs.iter().enumerate() {
@@ -57,7 +61,7 @@ pub fn column_openings(rec: &mut Recorder, input: &RapInput<'_>, rounds: &MleRou
 }
 
 /// The proof's openings `[air][part][column (and its rotation)]` from the values that were observed.
-pub fn proof_openings(input: &RapInput<'_>, observed: &[EF]) -> Vec<Vec<Vec<EF>>> {
+pub(super) fn proof_openings(input: &RapInput<'_>, observed: &[EF]) -> Vec<Vec<Vec<EF>>> {
     let mut pairs = observed.chunks_exact(2);
     let mut part = |part: &TilePart, need_rot: bool| -> Vec<EF> {
         pairs

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Weights that round 0 and the MLE rounds share.
-pub struct Weights {
+pub(super) struct Weights {
     /// Powers of lambda: the weights of constraints.
     pub lambda: DeviceBuffer<EF>,
     /// `eq_3b` times powers of beta: the weights of the interactions of all AIRs.
@@ -45,7 +45,7 @@ pub struct Weights {
 }
 
 /// The challenges that [`Weights`] depend on.
-pub struct WeightArgs<'a> {
+pub(super) struct WeightArgs<'a> {
     /// The AIRs.
     pub input: &'a RapInput<'a>,
     /// The point of the logup claim, `l_skip + n_global` coordinates.
@@ -62,7 +62,7 @@ impl Weights {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn new(rec: &mut Recorder, args: WeightArgs<'_>) -> Result<Self> {
+    pub(super) fn new(rec: &mut Recorder, args: WeightArgs<'_>) -> Result<Self> {
         let input = args.input;
         let max_constraints = input.airs.iter().map(|air| air.evaluator.num_constraints()).max().unwrap_or(0);
         let lambda = powers(rec, args.lambda, max_constraints)?;
@@ -80,7 +80,7 @@ impl Weights {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn logup_of(&self, rec: &mut Recorder, input: &RapInput<'_>, air: usize) -> Result<&DeviceBuffer<EF>> {
+    pub(super) fn logup_of(&self, rec: &mut Recorder, input: &RapInput<'_>, air: usize) -> Result<&DeviceBuffer<EF>> {
         if let Some(weights) = self.own_logup[air].get() {
             return Ok(weights);
         }
@@ -122,19 +122,19 @@ fn logup_weights(rec: &mut Recorder, args: &WeightArgs<'_>) -> Result<LogupWeigh
 }
 
 /// Bytes of the trees of `eq` over hypercubes, one for each height, at most.
-pub fn eq_bytes(params: &SystemParams) -> u64 {
+pub(super) fn eq_bytes(params: &SystemParams) -> u64 {
     (64 << params.log_stacked_height()) >> params.l_skip
 }
 
 /// Bytes that round 0 holds at most: trees of `eq`, a tile and partial sums.
-pub fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
+pub(super) fn peak_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
     let most = ROUND0_TILE_BYTES as u64;
     let tile = 4 * params.max_constraint_degree as u64 * shape.tile_cells();
     eq_bytes(params) + most.min(tile) + most.min(all_partials_bytes(params, shape))
 }
 
 /// Where the sums of round 0 lie: per AIR numerator, denominator and zerocheck, `points` values each.
-pub struct Round0Sums {
+pub(super) struct Round0Sums {
     sums: DeviceBuffer<EF>,
     offsets: Vec<usize>,
 }
@@ -144,7 +144,7 @@ pub struct Round0Sums {
 /// # Errors
 ///
 /// As [`Gpu::alloc`].
-pub fn evaluate_round0(
+pub(super) fn evaluate_round0(
     rec: &mut Recorder,
     input: &RapInput<'_>,
     (sources, listing): (&[TileSource], &Listing),
@@ -177,7 +177,7 @@ pub fn evaluate_round0(
 }
 
 /// How an AIR's evaluations are cut into tiles.
-pub struct CosetTiling {
+pub(super) struct CosetTiling {
     /// Points of the cosets.
     pub points: usize,
     /// Hypercube points per tile.
@@ -254,12 +254,12 @@ impl AirRound0<'_> {
 
 impl Round0Sums {
     /// The sums on the device.
-    pub fn buffer(&self) -> &DeviceBuffer<EF> {
+    pub(super) fn buffer(&self) -> &DeviceBuffer<EF> {
         &self.sums
     }
 
     /// The polynomials `s'_0` of all AIRs, from the values of the sums.
-    pub fn interpolate(&self, input: &RapInput<'_>, sums: &[EF]) -> Vec<Round0Polys> {
+    pub(super) fn interpolate(&self, input: &RapInput<'_>, sums: &[EF]) -> Vec<Round0Polys> {
         let l_skip = input.l_skip;
         let polys = |(air, range): (&AirInput<'_>, &[usize])| {
             let sums = &sums[range[0]..range[1]];

@@ -11,20 +11,20 @@ use crate::{
 };
 
 /// Bytes of a tile with its partial sums: a small part of the memory that the traces take.
-pub const TILE_BYTES: usize = 256 << 20;
+pub(super) const TILE_BYTES: usize = 256 << 20;
 
 /// The same in round 0: 32,768 evaluations of keccak's 2,859 columns. (An H200 evaluates 65,536 of them in 1.3 ms at once, in 1.9 ms by
 /// fours; at this time nothing of the other stages but the traces is in memory.)
-pub const ROUND0_TILE_BYTES: usize = 512 << 20;
+pub(super) const ROUND0_TILE_BYTES: usize = 512 << 20;
 
 /// How many of `total` rows, of `bytes_per_row` each in tile and partial sums, a tile takes; at least one.
-pub fn rows_per_tile(gpu: &Gpu, total: usize, bytes_per_row: usize) -> usize {
+pub(super) fn rows_per_tile(gpu: &Gpu, total: usize, bytes_per_row: usize) -> usize {
     rows_within(gpu, TILE_BYTES, total, bytes_per_row)
 }
 
 /// How many of `total` rows, of `evaluations` each, a tile over F takes, so that it fits `bytes` and a buffer of this device with
 /// `bytes_per_evaluation` in tile and partial sums; at least one. Such a tile holds whole blocks of evaluations ([`tile_stride`]).
-pub fn rows_per_base_tile(
+pub(super) fn rows_per_base_tile(
     gpu: &Gpu,
     bytes: usize,
     total: usize,
@@ -42,23 +42,23 @@ fn rows_within(gpu: &Gpu, bytes: usize, total: usize, bytes_per_row: usize) -> u
 }
 
 /// Bytes of partial sums that either program needs for `evaluations` rows at `points` points.
-pub fn partials_bytes(programs: [&DeviceProgram; 2], evaluations: usize, points: usize) -> usize {
+pub(super) fn partials_bytes(programs: [&DeviceProgram; 2], evaluations: usize, points: usize) -> usize {
     partials_len(programs, evaluations, points) * size_of::<EF>()
 }
 
 /// Elements of partial sums that either program needs for `evaluations` rows at `points` points.
-pub fn partials_len(programs: [&DeviceProgram; 2], evaluations: usize, points: usize) -> usize {
+pub(super) fn partials_len(programs: [&DeviceProgram; 2], evaluations: usize, points: usize) -> usize {
     programs.map(|program| program.partials_len(evaluations, points)).into_iter().max().unwrap_or(0)
 }
 
 /// Bytes of partial sums of all rows at once, at most: three accumulators for each chunk of a program, of which there is one for some tens
 /// of columns, at as many points as the degree.
-pub fn all_partials_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
+pub(super) fn all_partials_bytes(params: &SystemParams, shape: &ProofShape) -> u64 {
     48 * params.max_constraint_degree as u64 * (shape.rows + shape.cells() / 32)
 }
 
 /// A tile over the base field and partial sums, shared by all tiles of a recording.
-pub struct Scratch {
+pub(super) struct Scratch {
     /// The tile.
     pub tile: DeviceBuffer<F>,
     /// The partial sums.
@@ -71,7 +71,7 @@ impl Scratch {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn new(gpu: &Gpu, needs: impl Iterator<Item = (usize, usize)>) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, needs: impl Iterator<Item = (usize, usize)>) -> Result<Self> {
         let (tile, partials) = needs.fold((0, 0), |most, need| (most.0.max(need.0), most.1.max(need.1)));
         Ok(Self { tile: gpu.alloc(tile, "tile")?, partials: gpu.alloc(partials, "partial sums")? })
     }
@@ -80,7 +80,7 @@ impl Scratch {
 /// Submits a recording whenever about a tile's worth of work has come together, so that the device starts early and no submission
 /// runs for seconds.
 #[derive(Default)]
-pub struct Pace {
+pub(super) struct Pace {
     bytes: usize,
 }
 
@@ -90,7 +90,7 @@ impl Pace {
     /// # Errors
     ///
     /// As [`Recorder::submit`].
-    pub fn step(&mut self, rec: &mut Recorder, bytes: usize) -> Result<()> {
+    pub(super) fn step(&mut self, rec: &mut Recorder, bytes: usize) -> Result<()> {
         self.bytes += bytes;
         if self.bytes >= TILE_BYTES / 2 {
             self.bytes = 0;

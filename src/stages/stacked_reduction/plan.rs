@@ -83,7 +83,12 @@ impl ReductionPlan {
     /// # Errors
     ///
     /// [`Error::InvalidInput`] when layouts are not what `StackedLayout::new` makes for `l_skip` and `n_stack`.
-    pub fn new(l_skip: usize, n_stack: usize, commits: &[&StackedMatrix], need_rot: &[Vec<bool>]) -> Result<Self> {
+    pub(super) fn new(
+        l_skip: usize,
+        n_stack: usize,
+        commits: &[&StackedMatrix],
+        need_rot: &[Vec<bool>],
+    ) -> Result<Self> {
         if commits.len() != need_rot.len() {
             return Err(Error::InvalidInput(format!("{} commitments, {} rotations", commits.len(), need_rot.len())));
         }
@@ -108,33 +113,33 @@ impl ReductionPlan {
     }
 
     /// Elements of the concatenated groups before any fold.
-    pub fn cube_len(&self) -> usize {
+    pub(super) fn cube_len(&self) -> usize {
         self.groups.last().map_or(0, |g| g.cube_at + (1 << g.n_lift))
     }
 
     /// The first of the lowest groups whose vectors fit a binding of `most` elements together.
-    pub fn first_low(&self, most: usize) -> usize {
+    pub(super) fn first_low(&self, most: usize) -> usize {
         (0..self.groups.len()).find(|first| self.low_at(*first, self.groups.len()) <= most).unwrap_or(self.groups.len())
     }
 
     /// Where the vector of a group, or what follows the last one, lies among those of the groups from `first` on.
-    pub fn low_at(&self, first: usize, group: usize) -> usize {
+    pub(super) fn low_at(&self, first: usize, group: usize) -> usize {
         let at = |g: usize| self.groups.get(g).map_or(self.cube_len(), |group| group.cube_at);
         (at(group) - at(first)) << self.l_skip
     }
 
     /// The most nodes of a level.
-    pub fn max_nodes(&self) -> usize {
+    pub(super) fn max_nodes(&self) -> usize {
         self.levels.iter().map(|level| level.nodes).max().unwrap_or(0)
     }
 
     /// The most dimensions of a cube.
-    pub fn max_n_lift(&self) -> usize {
+    pub(super) fn max_n_lift(&self) -> usize {
         self.groups.first().map_or(0, |g| g.n_lift)
     }
 
     /// The runs of a group.
-    pub fn runs_of(&self, group: usize) -> &[ViewRun] {
+    pub(super) fn runs_of(&self, group: usize) -> &[ViewRun] {
         let start = self.runs.partition_point(|run| run.group < group);
         let end = self.runs.partition_point(|run| run.group <= group);
         &self.runs[start..end]

@@ -68,7 +68,7 @@ impl Tape {
     /// # Errors
     ///
     /// As [`Gpu::alloc`].
-    pub fn new(gpu: &Gpu) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu) -> Result<Self> {
         Ok(Self {
             words: gpu.alloc(TAPE_WORDS, "transcript tape")?,
             end: 0,
@@ -80,17 +80,17 @@ impl Tape {
     }
 
     /// The words on the device.
-    pub fn words(&self) -> &DeviceBuffer<F> {
+    pub(super) fn words(&self) -> &DeviceBuffer<F> {
         &self.words
     }
 
     /// Where the next word goes.
-    pub fn end(&self) -> usize {
+    pub(super) fn end(&self) -> usize {
         self.end
     }
 
     /// The place of nothing.
-    pub fn nothing<T: Element>(&self) -> Observed<T> {
+    pub(super) fn nothing<T: Element>(&self) -> Observed<T> {
         Observed::new(&self.words, self.end, 0)
     }
 
@@ -99,7 +99,7 @@ impl Tape {
     /// # Errors
     ///
     /// When the tape is full.
-    pub fn append<T: Element>(&mut self, observed: usize, sampled: usize) -> Result<(Observed<T>, Observed<F>)> {
+    pub(super) fn append<T: Element>(&mut self, observed: usize, sampled: usize) -> Result<(Observed<T>, Observed<F>)> {
         let observed_words = observed * T::WORDS;
         let word = self.reserve(observed_words + sampled)?;
         self.entries.extend((observed_words > 0).then_some(Entry::Observe(observed_words)));
@@ -112,7 +112,7 @@ impl Tape {
     /// # Errors
     ///
     /// When the tape is full.
-    pub fn append_witness(&mut self, bits: usize, sampled: usize) -> Result<(Observed<F>, Observed<F>)> {
+    pub(super) fn append_witness(&mut self, bits: usize, sampled: usize) -> Result<(Observed<F>, Observed<F>)> {
         let witness = Entry::Grind(bits);
         let word = self.reserve(witness.words() + sampled)?;
         self.entries.push(witness);
@@ -130,17 +130,17 @@ impl Tape {
     }
 
     /// Words that nobody has asked for; the caller will read them back.
-    pub fn request(&mut self) -> Range<usize> {
+    pub(super) fn request(&mut self) -> Range<usize> {
         std::mem::replace(&mut self.requested, self.end)..self.end
     }
 
     /// Takes the words of the oldest request that is open.
-    pub fn receive(&mut self, words: Vec<F>) {
+    pub(super) fn receive(&mut self, words: Vec<F>) {
         self.known.extend(words);
     }
 
     /// Whether all words were read back.
-    pub fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         self.known.len() == self.end
     }
 
@@ -149,7 +149,7 @@ impl Tape {
     /// # Errors
     ///
     /// [`Error::TranscriptMismatch`] when it samples something else.
-    pub fn replay(&mut self, host: &mut dyn Replay) -> Result<()> {
+    pub(super) fn replay(&mut self, host: &mut dyn Replay) -> Result<()> {
         let mut count = 0;
         for entry in &self.entries {
             let end = self.replayed + entry.words();
@@ -167,13 +167,13 @@ impl Tape {
     }
 
     /// A challenge's value; panics when it was not read back.
-    pub fn challenge(&self, challenge: &Challenge) -> EF {
+    pub(super) fn challenge(&self, challenge: &Challenge) -> EF {
         let word = self.own(challenge.tape(), challenge.word());
         EF::from_basis_coefficients_slice(&self.known[word..word + D_EF]).expect("four words")
     }
 
     /// Observed values; panics when they were not read back.
-    pub fn values<T: Element>(&self, observed: &Observed<T>) -> Vec<T> {
+    pub(super) fn values<T: Element>(&self, observed: &Observed<T>) -> Vec<T> {
         let word = self.own(observed.tape(), observed.word());
         crate::gpu::from_words(&self.known[word..word + observed.len() * T::WORDS])
     }

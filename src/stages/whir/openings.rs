@@ -34,7 +34,7 @@ impl Openings {
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn initial(rec: &mut Recorder, commits: &[&PcsData], queries: &Observed<F>) -> Result<Self> {
+    pub(super) fn initial(rec: &mut Recorder, commits: &[&PcsData], queries: &Observed<F>) -> Result<Self> {
         let open = |commit: &&PcsData| {
             let rows = commit.open_rows(rec, queries)?;
             let paths = commit.tree.open_paths(rec, queries)?;
@@ -53,7 +53,7 @@ impl Openings {
     /// # Errors
     ///
     /// As [`Gpu::alloc`](crate::gpu::Gpu::alloc).
-    pub fn later(rec: &mut Recorder, oracle: &Oracle, queries: &Observed<F>) -> Result<Self> {
+    pub(super) fn later(rec: &mut Recorder, oracle: &Oracle, queries: &Observed<F>) -> Result<Self> {
         let values = oracle.tree.open_ext_rows(rec, &oracle.codeword, queries)?;
         let paths = oracle.tree.open_paths(rec, queries)?;
         Ok(Self::Later { queries: queries.len(), values: rec.download(&values), paths: rec.download(&paths) })
@@ -64,7 +64,7 @@ impl Openings {
     /// # Errors
     ///
     /// What the device reports.
-    pub fn write(self, done: &Completed, proof: &mut WhirProof<SC>) -> Result<()> {
+    pub(super) fn write(self, done: &Completed, proof: &mut WhirProof<SC>) -> Result<()> {
         match self {
             Self::Initial(commits) => {
                 for opening in commits {

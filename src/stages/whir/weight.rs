@@ -36,7 +36,7 @@ pub(super) struct Weight {
 
 impl Weight {
     /// The weight whose moments are `eq(u_cube, .)`, with its table.
-    pub fn initial(
+    pub(super) fn initial(
         rec: &mut Recorder,
         u_cube: &DeviceBuffer<EF>,
         f: &DeviceBuffer<EF>,
@@ -54,12 +54,17 @@ impl Weight {
     }
 
     /// Variables folded in a WHIR round.
-    pub fn k(&self) -> usize {
+    pub(super) fn k(&self) -> usize {
         self.k
     }
 
     /// Goes on to `g`, the folded f, and adds the out-of-domain point at `z_0`. Returns `g(pow(z_0))`.
-    pub fn add_point(&mut self, rec: &mut Recorder, z_0: &Challenge, g: &DeviceBuffer<EF>) -> Result<DeviceBuffer<EF>> {
+    pub(super) fn add_point(
+        &mut self,
+        rec: &mut Recorder,
+        z_0: &Challenge,
+        g: &DeviceBuffer<EF>,
+    ) -> Result<DeviceBuffer<EF>> {
         let (k, m) = (self.k, self.m);
         self.folded += k;
         let at = self.dense * m + self.folded;
@@ -73,7 +78,7 @@ impl Weight {
 
     /// Adds the queried points and makes the table for the next `k` rounds of sumcheck, on the polynomial of the last
     /// [`Weight::add_point`], whose codeword this is. The low `bits` bits of the sampled `queries` are their indices.
-    pub fn next_table(
+    pub(super) fn next_table(
         &mut self,
         rec: &mut Recorder,
         last: LastRound<'_>,

@@ -11,7 +11,7 @@ type Words = [__m256i; 2];
 
 /// The permutation.
 #[target_feature(enable = "avx2")]
-pub fn permute(state: &mut State, constants: &Constants) {
+pub(super) fn permute(state: &mut State, constants: &Constants) {
     let (first, last) = constants.external.split_at(4);
     let mut words = external_matrix(bytemuck::cast(*state), [_mm256_setzero_si256(); 2]);
     words = external_rounds(words, first);
