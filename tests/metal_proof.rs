@@ -60,8 +60,8 @@ fn interactions() {
     assert_eq!(engine.device().metrics().host_waits, HOST_WAITS);
 }
 
-/// Dispatches of a proof of 42 AIRs, of low traces all: nearly all of them are for all AIRs at once. (It takes 377.)
-const MANY_DISPATCHES: usize = 385;
+/// Dispatches of a proof of 42 AIRs, of low traces all: nearly all of them are for all AIRs at once. (It takes 364.)
+const MANY_DISPATCHES: usize = 370;
 
 #[test]
 fn many_airs_in_few_dispatches() {

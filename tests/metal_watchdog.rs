@@ -1,4 +1,4 @@
-//! Estimates of the dispatches that keccak 10 records: none keeps a small Apple GPU busy for long, and a proof on a large one takes what
+//! Estimates of the dispatches that keccak 10 and many 17 record: none keeps a small Apple GPU busy for long, and a proof on a large one takes what
 //! `docs/performance.md` says. Prints the tables of `docs/metal.md` and `docs/performance.md`:
 //!
 //! ```sh
@@ -12,7 +12,7 @@ mod machine;
 
 use apple::{
     chip::{bound_ms, Time, M1, M2_MAX},
-    keccak_10, tables,
+    keccak_10, many_17, tables,
 };
 
 /// The longest that a dispatch may take: a screen that is drawn by the same GPU stutters, and beyond seconds the system ends it.
@@ -36,18 +36,32 @@ fn no_dispatch_of_keccak_10_takes_long_on_an_m1() {
 #[test]
 fn keccak_10_on_an_m2_max_takes_what_is_written_down() {
     let dispatches = keccak_10();
-    let stages = tables::stages(&M2_MAX, dispatches);
+    let stages = tables::stages(&M2_MAX, dispatches, ("sum", true));
     let overlapped: f64 = dispatches.iter().map(|dispatch| Time::new(&M2_MAX, dispatch).ms_overlapped()).sum();
     println!("{}\n{stages}\n{}", M2_MAX.name, tables::kernels(&M2_MAX, dispatches));
     println!("{overlapped:.0} ms if the pipelines overlap wholly");
-    let predicted = sum(&stages).expect("the table has a sum");
-    let written = sum(include_str!("../docs/performance.md")).expect("the table is in docs/performance.md");
+    assert_written(&stages, "sum");
+}
+
+#[test]
+fn many_17_on_an_m2_max_takes_what_is_written_down() {
+    const NAME: &str = "sum of many 17";
+    let dispatches = &many_17();
+    let stages = tables::stages(&M2_MAX, dispatches, (NAME, false));
+    println!("{}\n{stages}\n{}", M2_MAX.name, tables::kernels(&M2_MAX, dispatches));
+    assert_written(&stages, NAME);
+}
+
+/// The prediction is what docs/performance.md says.
+fn assert_written(stages: &str, name: &str) {
+    let predicted = sum(stages, name).expect("the table has a sum");
+    let written = sum(include_str!("../docs/performance.md"), name).expect("the table is in docs/performance.md");
     let difference = (predicted / written - 1.0).abs();
     assert!(difference < TOLERANCE, "predicted {predicted} ms, docs/performance.md says {written}");
 }
 
 /// The prediction in the last row of the table of the stages.
-fn sum(text: &str) -> Option<f64> {
-    let row = text.lines().find(|line| line.starts_with("| sum |"))?;
+fn sum(text: &str, name: &str) -> Option<f64> {
+    let row = text.lines().find(|line| line.starts_with(&format!("| {name} |")))?;
     row.split('|').nth(7)?.trim().parse().ok()
 }

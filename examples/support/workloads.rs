@@ -73,13 +73,23 @@ impl Workload {
         }
     }
 
+    /// Rows of the traces.
+    pub fn heights(&self) -> Vec<usize> {
+        match self.kind {
+            WorkloadKind::Keccak => vec![(p3_keccak_air::NUM_ROUNDS << self.log_n).next_power_of_two()],
+            WorkloadKind::Dummy => vec![1 << self.log_n; 2],
+            WorkloadKind::Vm => vec![1 << self.log_n, 1 << 16],
+            WorkloadKind::Many => (0..many_airs().count()).map(|air| 1 << many_log_height(air, self.log_n)).collect(),
+        }
+    }
+
     /// One trace per AIR. Each seed gives other random inputs.
     pub fn traces(&self, seed: u64) -> Vec<ColMajorMatrix<F>> {
         let row_major = match self.kind {
             WorkloadKind::Keccak => keccak_traces(self.log_n, seed),
             WorkloadKind::Dummy => dummy_traces(self.log_n, seed),
             WorkloadKind::Vm => vm_traces(self.log_n, seed),
-            WorkloadKind::Many => many_traces(self.log_n, seed),
+            WorkloadKind::Many => many_traces(&self.heights(), seed),
         };
         // one after the other, each freed before the next is transposed
         row_major.into_iter().map(|trace| ColMajorMatrix::from_row_major(&trace)).collect()
@@ -356,10 +366,10 @@ fn many_log_height(air: usize, log_n: usize) -> usize {
     }
 }
 
-fn many_traces(log_n: usize, seed: u64) -> Vec<RowMajorMatrix<F>> {
+fn many_traces(heights: &[usize], seed: u64) -> Vec<RowMajorMatrix<F>> {
     let trace = |(i, air): (usize, ManyAir)| {
         let mut rng = StdRng::seed_from_u64(seed_of_piece(seed, i));
-        let mut values = F::zero_vec(air.width << many_log_height(i, log_n));
+        let mut values = F::zero_vec(air.width * heights[i]);
         for row in values.chunks_mut(air.width) {
             row[1..].fill_with(|| F::from_u32(rng.random()));
         }

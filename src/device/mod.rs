@@ -80,7 +80,7 @@ impl WgpuDevice {
     }
 
     /// Waits until the kernels are compiled whose compilation in the background has begun, for measurements: proofs do not need it. With
-    /// [`EvaluatorPolicy::Auto`] a GPU's begins when a proving key is transported.
+    /// [`EvaluatorPolicy::Auto`] it begins with the first proof whose traces are large enough.
     pub fn wait_for_kernels(&self) {
         self.gpu.wait_for_kernels();
     }

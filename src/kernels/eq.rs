@@ -25,10 +25,10 @@ pub enum Factors {
 }
 
 kernel! {
-    /// Both halves of a table.
+    /// Both halves of tables.
     struct Split("eq/split.wgsl", workgroup = 64) {
         buffers { read coordinates: EF, write out: EF }
-        params { first, low_bits, high_bits, factors, at, len }
+        params { first, low_bits, high_bits, factors, at, len, step }
     }
 }
 
@@ -62,11 +62,11 @@ pub(crate) fn tensor_table(
 ) -> Result<DeviceBuffer<EF>> {
     let n = range.len();
     let table = rec.gpu().alloc(1 << n, "eq table")?;
-    SplitTable { coordinates, range, low_bits: n, factors, out: &table, at: 0 }.record(rec);
+    SplitTables { coordinates, range, low_bits: n, factors, out: &table, at: 0, count: 1, step: 0 }.record(rec);
     Ok(table)
 }
 
-/// Entries of both halves of a table over `n` coordinates, see [`SplitTable`].
+/// Entries of both halves of a table over `n` coordinates, see [`SplitTables`].
 pub(crate) fn split_len(n: usize, low_bits: usize) -> usize {
     if low_bits == n {
         return 1 << n;
@@ -74,25 +74,28 @@ pub(crate) fn split_len(n: usize, low_bits: usize) -> usize {
     (1 << low_bits) + (1 << (n - low_bits))
 }
 
-/// The halves of a table: `2^low_bits` entries over the first coordinates of `range`, then those over the others
-/// when there are others ([`split_len`] entries in all), to `out` from `at` on.
-pub(crate) struct SplitTable<'a> {
+/// The halves of tables: `2^low_bits` entries over the first coordinates of `range`, then those over the others
+/// when there are others ([`split_len`] entries in all), to `out` from `at` on. Each table's coordinates begin `step` behind those of the one
+/// before, and so do its entries behind that one's.
+pub(crate) struct SplitTables<'a> {
     pub coordinates: &'a DeviceBuffer<EF>,
     pub range: Range<usize>,
     pub low_bits: usize,
     pub factors: Factors,
     pub out: &'a DeviceBuffer<EF>,
     pub at: usize,
+    pub count: usize,
+    pub step: usize,
 }
 
-impl SplitTable<'_> {
+impl SplitTables<'_> {
     /// Records it.
     pub(crate) fn record(self, rec: &mut Recorder) {
-        let Self { coordinates, range, low_bits, factors, out, at } = self;
+        let Self { coordinates, range, low_bits, factors, out, at, count, step } = self;
         let n = range.len();
         let len = split_len(n, low_bits);
-        assert!(range.end <= coordinates.len(), "coordinates of a table");
-        assert!(at + len <= out.len(), "halves of a table past the end");
+        assert!(range.end + (count - 1) * step <= coordinates.len(), "coordinates of a table");
+        assert!(at + count * len <= out.len(), "halves of a table past the end");
         let kernel = Split {
             coordinates,
             out,
@@ -102,8 +105,9 @@ impl SplitTable<'_> {
             factors: factors as u32,
             at: at as u32,
             len: len as u32,
+            step: step as u32,
         };
-        rec.dispatch(&kernel, Grid::threads(len));
+        rec.dispatch(&kernel, Grid::threads(len).batched(count));
     }
 }
 
@@ -207,17 +211,21 @@ mod tests {
         let gpu = testing::gpu();
         let mut rng = StdRng::seed_from_u64(19);
         for (n, low_bits) in [(1, 0), (2, 1), (7, 3), (13, 6)] {
-            let x = random(&mut rng, n);
+            let (step, len) = (n + 2, split_len(n, low_bits));
+            let x = random(&mut rng, 3 * step);
             let coordinates = gpu.upload(&x, "x").unwrap();
-            let out = gpu.alloc(3 + split_len(n, low_bits), "halves").unwrap();
+            let out = gpu.alloc(3 + 3 * len, "halves").unwrap();
             let mut rec = gpu.recorder("test");
             let (coordinates, factors) = (&coordinates, Factors::Eq);
-            SplitTable { coordinates, range: 0..n, low_bits, factors, out: &out, at: 3 }.record(&mut rec);
+            let tables = SplitTables { coordinates, range: 0..n, low_bits, factors, out: &out, at: 3, count: 3, step };
+            tables.record(&mut rec);
             let ticket = rec.download(&out);
             let found = rec.wait().unwrap().take(ticket).unwrap();
-            let (low, high) = found[3..].split_at(1 << low_bits);
-            let table: Vec<EF> = high.iter().flat_map(|h| low.iter().map(|l| *h * *l)).collect();
-            assert_eq!(table, evals_eq_hypercube(&x));
+            for (halves, x) in found[3..].chunks(len).zip(x.chunks(step)) {
+                let (low, high) = halves.split_at(1 << low_bits);
+                let table: Vec<EF> = high.iter().flat_map(|h| low.iter().map(|l| *h * *l)).collect();
+                assert_eq!(table, evals_eq_hypercube(&x[..n]));
+            }
         }
     }
 

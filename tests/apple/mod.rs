@@ -1,6 +1,6 @@
-//! What the dispatches of keccak 10 would take on Apple GPUs: a model, by the instructions and the memory that their Metal text takes.
+//! What the dispatches of keccak 10 and many 17 would take on Apple GPUs: a model, by the instructions and the memory that their Metal text takes.
 //!
-//! Nothing but the transcript is computed here. The proof is of a trace of zeros, whose values are whatever memory holds, which changes no
+//! Nothing but the transcript is computed here. The proofs are of traces of zeros, whose values are whatever memory holds, which changes no
 //! dispatch: which ones there are, and how long they take, depends on the AIR, the parameters and the sizes alone. Of each dispatch
 //! some workgroups run as Metal text in price mode (see the crate metal-on-cpu).
 
@@ -33,21 +33,27 @@ use crate::device::Engine;
 /// The dispatches of a proof of 1,024 keccak-f permutations under the application's parameters.
 pub fn keccak_10() -> &'static [Sampled] {
     static DISPATCHES: OnceLock<Vec<Sampled>> = OnceLock::new();
-    DISPATCHES.get_or_init(record_keccak_10)
+    DISPATCHES.get_or_init(|| record(Workload { kind: WorkloadKind::Keccak, log_n: 10 }))
 }
 
-fn record_keccak_10() -> Vec<Sampled> {
+/// The dispatches of a proof of 42 AIRs, the highest of 2^17 rows, under the same parameters.
+pub fn many_17() -> Vec<Sampled> {
+    record(Workload { kind: WorkloadKind::Many, log_n: 17 })
+}
+
+fn record(workload: Workload) -> Vec<Sampled> {
     let machine = Arc::new(Estimator::default());
     let options = GpuOptions { machine: Some(machine.clone()), ..GpuOptions::default() };
     let gpu = Gpu::new(&options).expect("the machine opens");
     let builder = WgpuDeviceBuilder::new().evaluator(EvaluatorPolicy::Interpreter);
     let device = builder.build_on(gpu, app_params_with_100_bits_security(21)).expect("parameters in range");
     let engine = Engine::from_device(device);
-    let airs = Workload { kind: WorkloadKind::Keccak, log_n: 10 }.airs();
-    let (pk, _) = engine.keygen(&airs);
-    let (rows, columns) = (1 << 15, pk.per_air[0].vk.params.width.common_main);
-    let trace = ColMajorMatrix::new(F::zero_vec(rows * columns), columns);
-    let ctx = ProvingContext::new(vec![(0, AirProvingContext::simple_no_pis(trace))]);
+    let (pk, _) = engine.keygen(&workload.airs());
+    let trace = |(air, rows): (usize, usize)| {
+        let columns = pk.per_air[air].vk.params.width.common_main;
+        (air, AirProvingContext::simple_no_pis(ColMajorMatrix::new(F::zero_vec(rows * columns), columns)))
+    };
+    let ctx = ProvingContext::new(workload.heights().into_iter().enumerate().map(trace).collect());
     prove_on(&engine, &pk, &ctx).expect("zeros go through");
     machine.take()
 }

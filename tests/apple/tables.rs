@@ -32,8 +32,8 @@ pub fn longest(chip: &Chip, dispatches: &[Sampled]) -> String {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// What the stages take, beside the peer.
-pub fn stages(chip: &Chip, dispatches: &[Sampled]) -> String {
+/// What the stages take, beside the peer where there is one; the last row has the sum, with this name.
+pub fn stages(chip: &Chip, dispatches: &[Sampled], (name, has_peer): (&str, bool)) -> String {
     let mut out = String::from(
         "| span | dispatches | issue | memory | latency | launches | predicted, ms | peer, measured, ms |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- |\n",
@@ -41,7 +41,7 @@ pub fn stages(chip: &Chip, dispatches: &[Sampled]) -> String {
     let mut row = |name: &str, of_stage: &[&Sampled], peer: Option<f64>| {
         let (sum, ms) = total(chip, of_stage);
         let Time { issue, memory, latency, launch, .. } = sum;
-        let peer = peer.map_or("-".into(), |ms| format!("{ms:.0}"));
+        let peer = peer.filter(|_| has_peer).map_or("-".into(), |ms| format!("{ms:.0}"));
         let count = of_stage.len();
         out += &format!(
             "| {name} | {count} | {issue:.1} | {memory:.1} | {latency:.1} | {launch:.1} | {ms:.1} | {peer} |\n"
@@ -50,7 +50,7 @@ pub fn stages(chip: &Chip, dispatches: &[Sampled]) -> String {
     for (stage, of_stage) in STAGES.iter().zip(by_stage(dispatches)) {
         row(stage.name, &of_stage, stage.peer_ms);
     }
-    row("sum", &dispatches.iter().collect::<Vec<_>>(), Some(STAGES.iter().filter_map(|stage| stage.peer_ms).sum()));
+    row(name, &dispatches.iter().collect::<Vec<_>>(), Some(STAGES.iter().filter_map(|stage| stage.peer_ms).sum()));
     out
 }
 

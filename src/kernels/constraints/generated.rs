@@ -104,21 +104,18 @@ impl Generated {
     pub(super) fn begin(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>, policy: EvaluatorPolicy) {
         let base = source.kind != RowKind::Lines;
         let pays = self.groups.len() <= if base { MAX_BASE_KERNELS } else { MAX_EXTENSION_KERNELS };
-        let wanted = match policy {
-            EvaluatorPolicy::Auto => base && !gpu.capabilities().software,
-            EvaluatorPolicy::Interpreter => false,
-            EvaluatorPolicy::Generated => true,
-        };
-        if wanted && pays {
+        // `Auto` does not know yet whether there will be evaluations that are large enough
+        if policy == EvaluatorPolicy::Generated && pays {
             self.start(gpu, source, policy);
         }
     }
 
     /// Counts `evaluations` rows; the call that makes compilation pay starts it.
     pub(super) fn count(self: &Arc<Self>, gpu: &Gpu, source: &Arc<Source>, evaluations: usize) {
-        let (threshold, most) = match gpu.capabilities().software {
-            true => (COMPILE_AFTER_SOFTWARE, MAX_SOFTWARE_KERNELS),
-            false => (COMPILE_AFTER, MAX_EXTENSION_KERNELS),
+        let (threshold, most) = match (gpu.capabilities().software, source.kind) {
+            (true, _) => (COMPILE_AFTER_SOFTWARE, MAX_SOFTWARE_KERNELS),
+            (false, RowKind::Lines) => (COMPILE_AFTER, MAX_EXTENSION_KERNELS),
+            (false, RowKind::Points | RowKind::Emit) => (COMPILE_AFTER, MAX_BASE_KERNELS),
         };
         let seen = self.evaluations.fetch_add(evaluations, Ordering::Relaxed) + evaluations;
         if seen >= threshold && self.groups.len() <= most {

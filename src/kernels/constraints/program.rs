@@ -13,8 +13,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EvaluatorPolicy {
-    /// The interpreter until a program's generated kernels are compiled, which happens in the background: those of round 0 and of the
-    /// GKR input from the start, those of the MLE rounds where they are few and have run often enough for compilation to pay.
+    /// The interpreter until a program's generated kernels are compiled, which happens in the background, from when evaluations have been large
+    /// enough for compilation to pay; in the MLE rounds only where kernels are few.
     /// Software drivers compile nothing before a program of few kernels has run long.
     #[default]
     Auto,

@@ -2,7 +2,9 @@
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
-use super::tile::{scales_16, CosetTile, Group, PleFold, TileSource, TraceTile, CHUNKS_16, COLUMNS_16};
+use super::tile::{
+    scales_16, CosetTile, Group, PleFold, TileSource, TraceTile, CHUNKS_16, COLUMNS_16, VALUES_PER_DISPATCH,
+};
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, Grid, Recorder},
@@ -61,6 +63,8 @@ impl PlacedTile<'_> {
 struct Jobs {
     words: Vec<[u32; 12]>,
     workgroups: usize,
+    /// Values of the traces that are read.
+    values: usize,
 }
 
 /// What a group adds to the jobs: rows, the word of the stride, workgroups and log2 of the columns of one.
@@ -80,20 +84,25 @@ impl Jobs {
         let mut job = words.into_iter().chain(more).map(|word| word as u32);
         self.words.push(std::array::from_fn(|_| job.next().expect("twelve words")));
         self.workgroups += shape.workgroups;
+        self.values += group.entries.len() * height;
     }
 }
 
 /// The jobs of all packed groups, with the buffers that they read: cells and entries.
 type Dispatch<'a> = (&'a DeviceBuffer<F>, &'a DeviceBuffer<u32>, Jobs);
 
-/// One dispatch for each buffer of cells.
+/// One dispatch for each buffer of cells, and more where it would be long.
 fn dispatches<'a>(tiles: &[PlacedTile<'a>], shape: impl Fn(&PlacedTile<'a>, &Group) -> JobShape) -> Vec<Dispatch<'a>> {
     let mut dispatches: Vec<Dispatch<'a>> = vec![];
     for tile in tiles {
         for group in tile.source.groups_by(true) {
             let cells = &group.packed.as_ref().expect("packed").cells;
             let entries = tile.source.entries();
-            let of = |d: &Dispatch<'_>| d.0.shares_memory(cells) && d.1.shares_memory(entries);
+            let values = group.entries.len() * tile.source.height();
+            let of = |d: &Dispatch<'_>| {
+                let fits = d.2.values + values <= VALUES_PER_DISPATCH;
+                fits && d.0.shares_memory(cells) && d.1.shares_memory(entries)
+            };
             let at = dispatches.iter().position(of).unwrap_or(dispatches.len());
             if at == dispatches.len() {
                 dispatches.push((cells, entries, Jobs::default()));

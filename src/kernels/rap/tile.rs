@@ -252,7 +252,7 @@ impl TraceTile<'_> {
 }
 
 /// Trace values that one dispatch takes to the cosets: about 30 ms on an eight-core M1, so that a display stays alive.
-const VALUES_PER_DISPATCH: usize = 1 << 25;
+pub(super) const VALUES_PER_DISPATCH: usize = 1 << 25;
 
 /// Columns that one dispatch takes: a dispatch dimension counts blocks of [`COLUMNS_16`].
 const MAX_COLUMNS: usize = 1 << 19;

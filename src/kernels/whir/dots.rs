@@ -7,7 +7,7 @@ use crate::{
     gpu::{DeviceBuffer, Grid, Recorder},
     kernel,
     kernels::{
-        eq::{split_len, Factors, SplitTable},
+        eq::{split_len, Factors, SplitTables},
         sum_rows::SumRows,
         transcript::Challenge,
     },
@@ -61,9 +61,11 @@ impl ResidueDots<'_> {
         let (n, low_bits, chunks) = (m - k, chunk_bits - k, 1 << (m - chunk_bits));
         let halves_len = split_len(n, low_bits);
         let halves = rec.gpu().alloc(weights.len() * halves_len, "product weights")?;
-        for (t, weight) in weights.iter().enumerate() {
-            let (range, factors) = (weight.first..weight.first + n, weight.factors);
-            SplitTable { coordinates, range, low_bits, factors, out: &halves, at: t * halves_len }.record(rec);
+        let (mut at, out) = (0, &halves);
+        for ProductWeights { first, step, factors, count } in alike(weights) {
+            let range = first..first + n;
+            SplitTables { coordinates, range, low_bits, factors, out, at, count, step }.record(rec);
+            at += count * halves_len;
         }
         let rows = weights.len() << k;
         let partials = rec.gpu().alloc(rows * chunks, "partial inner products")?;
@@ -84,6 +86,28 @@ impl ResidueDots<'_> {
         SumRows { values: &partials, rows, len: chunks, out: &dots }.record(rec);
         Ok(dots)
     }
+}
+
+/// Weights one after the other whose coordinates begin at regular distances.
+struct ProductWeights {
+    first: usize,
+    step: usize,
+    factors: Factors,
+    count: usize,
+}
+
+fn alike(weights: &[ProductWeight]) -> Vec<ProductWeights> {
+    let mut runs: Vec<ProductWeights> = vec![];
+    for &ProductWeight { first, factors } in weights {
+        match runs.last_mut() {
+            Some(run) if run.factors == factors && run.count == 1 && first >= run.first => {
+                (run.step, run.count) = (first - run.first, 2);
+            }
+            Some(run) if run.factors == factors && first == run.first + run.count * run.step => run.count += 1,
+            _ => runs.push(ProductWeights { first, step: 0, factors, count: 1 }),
+        }
+    }
+    runs
 }
 
 /// `sum_{b < len} z^b dots[at + b]` for a challenge `z`: with the inner products of pow(z^len), the value at z.
