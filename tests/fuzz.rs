@@ -181,7 +181,7 @@ mod openvm {
     use super::*;
 
     const ELF: &[u8] = include_bytes!("../examples/guest/hash_chain.elf");
-    const TOML: &[u8] = include_bytes!("../examples/guest/openvm.toml");
+    const TOML: &[u8] = include_bytes!("../examples/guest/hash_chain.toml");
 
     /// From the file to the first instruction.
     #[test]
