@@ -212,12 +212,9 @@ where
     ///
     /// # Errors
     ///
-    /// [`ProveError::Sdk`] for what is no program, does not lie where programs do, or has more instructions than the parameters have rows;
-    /// [`ProveError::Vm`] if the program has instructions that the VM does not know.
-    ///
-    /// # Panics
-    ///
-    /// If the device cannot commit to the program: upstream's code, which does that, has no way to return the error.
+    /// [`ProveError::Sdk`] for what is no program, does not lie where programs do, or has more instructions than the parameters have rows, and
+    /// with what the device said if it cannot commit to the program; [`ProveError::Vm`] if the program has instructions that the VM does not
+    /// know.
     pub fn on_device(
         device: WgpuDevice,
         host: B,
@@ -233,7 +230,9 @@ where
         caught(|| vm.preflight_interpreter(&exe).map(|_| ()))
             .map_err(|reason| sdk_error(format!("not a program for this VM: {reason}")))?
             .map_err(VirtualMachineError::from)?;
-        let program = vm.commit_program_on_device(&exe.program);
+        // upstream's code has no way to return the device's error
+        let program = caught(|| vm.commit_program_on_device(&exe.program))
+            .map_err(|reason| sdk_error(format!("the device cannot commit to the program: {reason}")))?;
         let chips = uploads.chips().expect("a machine was built");
         let (options, pool) = (Options::default(), Pool::default());
         Ok(Self { vm, host, pk: pk_on_device, exe, program, device, options, chips, pool })
