@@ -235,7 +235,7 @@ mod tests {
         Gpu::new(&GpuOptions { keep_warm: Some(keep_warm), ..GpuOptions::default() }).unwrap()
     }
 
-    /// Waits until `holds`, for ten seconds at most.
+    /// Waits until `holds`, for a minute at most.
     fn soon(mut holds: impl FnMut() -> bool) -> bool {
         let start = Instant::now();
         while !holds() && start.elapsed() < Duration::from_secs(60) {
@@ -301,6 +301,8 @@ mod tests {
         let ended = |gpu: &Gpu| gpu.shared.warm.lock().thread.as_ref().is_some_and(|(_, thread)| thread.is_finished());
         assert!(soon(|| ended(&gpu)), "the thread goes on");
         drop(guard);
+        // the thread may have ended by an error, before the loss was reported
+        assert!(soon(|| gpu.is_lost()), "the loss is not reported");
         assert!(!gpu.keep_warm().is_on());
     }
 
