@@ -137,7 +137,7 @@ fn everywhere(name: &str, options: &GpuOptions, most: usize, job: Prove<'_>) {
     }
     rig.check().expect("the device underneath is well");
     let late = Instant::now();
-    while threads() > before && late.elapsed() < Duration::from_secs(10) {
+    while threads() > before && late.elapsed() < Duration::from_secs(60) {
         thread::sleep(Duration::from_millis(10));
     }
     assert!(threads() <= before, "{} threads, {before} before", threads());
@@ -191,7 +191,7 @@ fn proves_on(gpu: &Gpu, log: &Log, job: Prove<'_>, plan: (Site, usize, Failure),
 fn close(gpu: Gpu, log: &Arc<Log>, plan: (Site, usize, Failure)) {
     drop(gpu);
     let start = Instant::now();
-    while !log.closed() && start.elapsed() < Duration::from_secs(10) {
+    while !log.closed() && start.elapsed() < Duration::from_secs(60) {
         thread::sleep(Duration::from_millis(1));
     }
     assert!(log.closed(), "{plan:?}: something holds the device");
