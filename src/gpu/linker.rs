@@ -47,6 +47,7 @@ const MODULES: &[(&str, &str)] = &[
     ("gkr/round_poly", include_str!("../../wgsl/gkr/round_poly.wgsl")),
     ("gkr/fraction", include_str!("../../wgsl/gkr/fraction.wgsl")),
     ("gkr/numerator", include_str!("../../wgsl/gkr/numerator.wgsl")),
+    ("openvm/columns", include_str!("../../wgsl/openvm/columns.wgsl")),
     ("openvm/row", include_str!("../../wgsl/openvm/row.wgsl")),
     ("openvm/counts", include_str!("../../wgsl/openvm/counts.wgsl")),
     ("openvm/alu_adapter", include_str!("../../wgsl/openvm/alu_adapter.wgsl")),

@@ -28,7 +28,7 @@ use p3_baby_bear::Poseidon2BabyBear;
 use p3_field::PrimeCharacteristicRing;
 
 use super::{
-    machine::DeviceChips,
+    machine::{take_counts, DeviceChips},
     records::{ChipRecords, DenseRecords},
     system::{DeviceSystem, Hashes},
     HostEngine,
@@ -174,22 +174,22 @@ struct DeviceChip {
 }
 
 impl DeviceChip {
-    /// The trace that the host's chip makes; a lookup table with what the device has counted.
+    /// The trace that the host's chip makes.
     fn on_host(&self, records: MatrixRecordArena<F>) -> AirProvingContext<WgpuBackend> {
         let chip = &self.chips.chips()[self.index];
         let context = match (&self.hashes, chip.as_any().downcast_ref::<Arc<Poseidon2PeripheryChip<F>>>()) {
             (Some(hashes), Some(hasher)) => hashes.trace(hasher),
             _ => chip.generate_proving_ctx(records),
         };
-        let gpu = self.target.gpu();
-        let mut context = to_device(&gpu, context, vec![]);
-        if let (Some(table), Some(counts)) = (self.on_device.table(self.index), self.target.counts()) {
-            let trace = &context.common_main;
-            if let Err(error) = trace.check().and_then(|()| counts.add_to(&gpu, table, trace)) {
-                context.common_main = DeviceMatrix::failed(trace.height(), trace.width(), error);
-            }
-        }
-        context
+        to_device(&self.target.gpu(), context, vec![])
+    }
+
+    /// The trace of a lookup table in which the device has counted.
+    fn table(&self) -> Option<AirProvingContext<WgpuBackend>> {
+        let (table, counts) = self.on_device.table(self.index).zip(self.target.counts())?;
+        let host_counts = take_counts(self.chips.chips()[self.index].as_any(), table);
+        let common_main = counts.trace(&self.target.gpu(), table, &host_counts);
+        Some(AirProvingContext { cached_mains: vec![], common_main, public_values: vec![] })
     }
 
     fn on_device(&self, records: &DenseRecords) -> AirProvingContext<WgpuBackend> {
@@ -204,7 +204,7 @@ impl Chip<ChipRecords, WgpuBackend> for DeviceChip {
     fn generate_proving_ctx(&self, records: ChipRecords) -> AirProvingContext<WgpuBackend> {
         match records.into_parts() {
             Ok(records) => self.on_device(&records),
-            Err(matrix) => self.on_host(matrix),
+            Err(matrix) => self.table().unwrap_or_else(|| self.on_host(matrix)),
         }
     }
 

@@ -1,6 +1,12 @@
 //! Which chips of a machine have their traces made on the device, and the lookup tables that these count in.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        Arc,
+    },
+};
 
 use openvm_circuit::{
     arch::ChipInventory,
@@ -12,6 +18,7 @@ use openvm_circuit::{
 use openvm_cpu_backend::CpuBackend;
 use openvm_rv32im_circuit::Rv32MultiplicationChip;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
+use rayon::prelude::*;
 
 use crate::kernels::openvm::{Table, Tables, TraceKernel};
 
@@ -61,7 +68,7 @@ fn tables<RA>(chips: &Inventory<RA>) -> Option<(Tables, Vec<(usize, Table)>)> {
     if let Some((_, mul)) = find::<Rv32MultiplicationChip<F>, _>(chips, |_| true) {
         // there may be others for larger numbers
         let own = &mul.inner.range_tuple_chip;
-        let (at, tuples) = find(chips, |chip: &SharedRangeTupleCheckerChip<2>| std::sync::Arc::ptr_eq(chip, own))?;
+        let (at, tuples) = find(chips, |chip: &SharedRangeTupleCheckerChip<2>| Arc::ptr_eq(chip, own))?;
         tables.push((at, Table::Tuples));
         tuple_sizes = *tuples.sizes();
     }
@@ -72,6 +79,26 @@ fn tables<RA>(chips: &Inventory<RA>) -> Option<(Tables, Vec<(usize, Table)>)> {
         tuple_sizes,
     };
     Some((sizes, tables))
+}
+
+/// What a table of the host has counted, of which it has nothing more then.
+pub(super) fn take_counts(chip: &dyn Any, table: Table) -> Vec<u32> {
+    const KIND: &str = "a chip of this table";
+    let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+    match table {
+        Table::Ranges => {
+            let chip: &SharedVariableRangeCheckerChip = chip.downcast_ref().expect(KIND);
+            chip.count.par_iter().map(take).collect()
+        }
+        Table::Bitwise => {
+            let chip: &SharedBitwiseOperationLookupChip<8> = chip.downcast_ref().expect(KIND);
+            chip.count_range.par_iter().chain(&chip.count_xor).map(take).collect()
+        }
+        Table::Tuples => {
+            let chip: &SharedRangeTupleCheckerChip<2> = chip.downcast_ref().expect(KIND);
+            chip.count.par_iter().map(|count| take(count)).collect()
+        }
+    }
 }
 
 /// The first chip of a kind, with its number.

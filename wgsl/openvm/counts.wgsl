@@ -1,6 +1,6 @@
 // Counting lookups. A segment's counts lie one behind the other: those of the variable range checker (a value below 2^bits at
 // 2^bits - 1 + value), from `bitwise_at` on the ranges and then the XORs of the bitwise table (x, y at 256 x + y), from `tuples_at` on those
-// of the range tuple checker. `add_counts.wgsl` adds them to the tables' traces.
+// of the range tuple checker. `table.wgsl` makes the tables' traces of them.
 //
 // Most lookups go to few places: clocks differ by little, and high bytes are zero. Those are counted in workgroup memory first.
 

@@ -4,7 +4,7 @@
 // word of its record. A dispatch fills `rows` rows of a trace from `first_row` on. The first `used` of them have records, the others
 // pad. It writes those columns that are in the segment of the matrix that is bound, and counts with the first segment only.
 #import grid
-#import field/baby_bear
+#import openvm/columns
 
 struct Params {
     first_row: u32,
@@ -27,22 +27,6 @@ struct Params {
 var<immediate> params: Params;
 
 const THREADS: u32 = 256u;
-
-fn put(row: u32, column: u32, value: u32) {
-    let c = column - params.first_column;
-    if c < params.columns {
-        out[c * params.height + row] = value;
-    }
-}
-
-/// An integer below p.
-fn put_u32(row: u32, column: u32, x: u32) {
-    put(row, column, f_from_u32(x));
-}
-
-fn put_bool(row: u32, column: u32, x: bool) {
-    put(row, column, select(0u, F_ONE, x));
-}
 
 fn limb(word: u32, i: u32) -> u32 {
     return (word >> (8u * i)) & 0xffu;

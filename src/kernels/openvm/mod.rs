@@ -1,9 +1,8 @@
 //! Traces of RV32IM's chips out of the records of their executions (`wgsl/openvm`), a file for each chip.
 //!
 //! A chip's kernel fills the columns where the commitment reads them, a thread a row, and counts what it looks up. The counts stay on the
-//! device until they are added to the tables' traces.
+//! device, where the tables' traces are made of them.
 
-mod add_counts;
 mod auipc;
 mod base_alu;
 mod branch_equal;
@@ -18,6 +17,7 @@ mod load_store;
 mod mul;
 mod mulh;
 mod shift;
+mod tables;
 #[cfg(test)]
 mod testing;
 
@@ -26,7 +26,7 @@ use std::{any::Any, borrow::Cow};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use rayon::prelude::*;
 
-pub use self::add_counts::{Counts, Table, Tables};
+pub use self::tables::{Counts, Table, Tables};
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, DeviceMatrix, Gpu, KernelDecl, Recorder},
