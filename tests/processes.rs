@@ -201,6 +201,54 @@ fn processes_end_while_threads_prove() {
     }
 }
 
+/// A disk that is full after so many blocks of 512 bytes, as a limit on the size of files has it: the process opens its device all the same, and
+/// what lies in the cache's folder is what lay there before.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_costs_the_cache_alone() {
+    let folder = std::env::temp_dir().join(format!("openvm-wgpu-full-{}", std::process::id()));
+    let files = || {
+        let entries = std::fs::read_dir(folder.join("openvm-wgpu-backend")).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries.map(|e| (e.file_name(), std::fs::read(e.path()).unwrap())).collect();
+        files.sort();
+        files
+    };
+    let open = |blocks: u64| {
+        let binary = std::env::current_exe().unwrap();
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!(
+            "trap '' XFSZ; ulimit -f {blocks} && exec \"$0\" --exact in_a_role --nocapture --test-threads=1"
+        ));
+        command.arg(binary).env(ROLE, "open").env("XDG_CACHE_HOME", &folder).env("MESA_SHADER_CACHE_DISABLE", "1");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let text = output(command);
+        assert!(text.contains("opened "), "{text}");
+        files()
+    };
+    let mut tried = 0;
+    let empty = files();
+    assert_eq!(open(0), empty);
+    let stored = open(1 << 20);
+    for (name, content) in &stored {
+        let blocks = content.len() as u64 / 512;
+        // cut within the header, within the driver's data, and at its end; over a file, and where none is
+        for limit in [0, 1, blocks / 2, blocks].into_iter().filter(|limit| 512 * limit < content.len() as u64) {
+            for bad in [None, Some(b"damaged".to_vec())] {
+                let path = folder.join("openvm-wgpu-backend").join(name);
+                match &bad {
+                    Some(bad) => std::fs::write(&path, bad).unwrap(),
+                    None => std::fs::remove_file(&path).unwrap_or_default(),
+                }
+                let before = files();
+                assert_eq!(open(limit), before, "{limit} of {blocks} blocks");
+                tried += 1;
+            }
+        }
+    }
+    println!("{tried} full disks, for {} files", stored.len());
+    std::fs::remove_dir_all(folder).unwrap_or_default();
+}
+
 /// The address space of a process bounds its budget, as a container's memory does (whose files `gpu::host_memory` is tested with).
 #[cfg(target_os = "linux")]
 #[test]

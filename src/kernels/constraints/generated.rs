@@ -279,7 +279,12 @@ fn evaluate_text(source: &Source, chunks: Range<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::constraints::{Instr, Operand};
+    use crate::{
+        constraints::{Instr, Operand, TileLayout},
+        gpu::testing,
+    };
+    use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+    use p3_field::PrimeCharacteristicRing;
 
     /// What takes a compiler minutes stays with the interpreter.
     #[test]
@@ -287,5 +292,29 @@ mod tests {
         let instr = Instr::Accumulate { acc: 0, weight: 0, value: Operand::Register(0) };
         let chunk = |instrs| Chunk { instrs: vec![instr; instrs], registers: 1, public_values: vec![] };
         assert!(is_compilable(&chunk(MAX_GENERATED_INSTRS)) && !is_compilable(&chunk(MAX_GENERATED_INSTRS + 1)));
+    }
+
+    /// When time is up, what is left stays with the interpreter.
+    #[test]
+    fn time_that_is_up_leaves_kernels_out() {
+        let instrs = vec![Instr::Accumulate { acc: 0, weight: 0, value: Operand::Constant(0) }];
+        let chunk = Chunk { instrs, registers: 1, public_values: vec![] };
+        let program = Program {
+            chunks: vec![chunk],
+            columns: vec![],
+            constants: vec![F::ONE],
+            num_public_values: 0,
+            num_accumulators: 1,
+            num_weights: 1,
+            num_outputs: 0,
+        };
+        let generated = Generated::new(&program, RowKind::Points);
+        let (layout, kind) = (TileLayout::used([]), RowKind::Points);
+        let source = Source { program, in_kernels: None, layout, kind, name: "late".into() };
+        let gpu = testing::gpu();
+        assert!(!generated.compile(&gpu, &source, 0, Instant::now()));
+        assert!(generated.late.load(Ordering::Relaxed) && !generated.is_ready());
+        generated.wait().expect("to be late is no error");
+        assert!(generated.compile(&gpu, &source, 0, Instant::now() + COMPILE_TIME_SLOW) && generated.is_ready());
     }
 }
