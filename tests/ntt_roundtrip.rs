@@ -36,7 +36,7 @@ fn transformed<T: Element>(
     let mut rec = gpu.recorder("round trip");
     Transform { src: &from, work: [&other, &from], shape, direction }.record(&mut rec).unwrap();
     rec.submit().unwrap();
-    match shape.result_at::<T>() {
+    match shape.result_at::<T>(gpu) {
         0 => [other, from],
         _ => [from, other],
     }

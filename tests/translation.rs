@@ -61,7 +61,8 @@ fn devices() -> Vec<Capabilities> {
     let device = |bits: u32| {
         let mut device = gpu().capabilities().clone();
         device.int64 = bits & 1 != 0;
-        device.min_subgroup_size = if bits & 2 != 0 { 32 } else { 0 };
+        (device.min_subgroup_size, device.workgroup_threads) =
+            if bits & 2 != 0 { (32, 1024) } else { (0, required::WORKGROUP_THREADS) };
         device.immediates = bits & 4 != 0;
         device
     };
@@ -173,7 +174,7 @@ impl Kernel<'_> {
     /// What holds for all kernels so that they run on every device, and that naga does not know.
     fn check_rules(&self) -> Check {
         let (source, mut bytes) = (self.source, 0);
-        ensure(source.workgroup <= required::WORKGROUP_THREADS, || format!("{} threads", source.workgroup))?;
+        ensure(source.workgroup <= self.device.workgroup_threads, || format!("{} threads", source.workgroup))?;
         let bindings = source.bindings.len();
         ensure(bindings <= required::STORAGE_BUFFERS as usize, || format!("{bindings} bindings"))?;
         for (_, variable) in self.module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup) {

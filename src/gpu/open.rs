@@ -112,6 +112,7 @@ fn limits(adapter: &wgpu::Adapter, capabilities: &Capabilities) -> Limits {
     Limits {
         max_storage_buffers_per_shader_stage: capabilities.storage_buffers,
         max_compute_workgroup_storage_size: capabilities.workgroup_bytes,
+        max_compute_invocations_per_workgroup: capabilities.workgroup_threads,
         max_immediate_size: if capabilities.immediates { limits.max_immediate_size } else { 0 },
         ..limits
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::environment;
+use super::{adapter::required, environment};
 use crate::error::Result;
 
 /// A set of limits to stay within, so that any adapter can stand in for a lesser one.
@@ -19,7 +19,7 @@ pub enum LimitProfile {
     AppleM1,
     /// No 64-bit integers in shaders.
     NoInt64,
-    /// No subgroup operations.
+    /// No subgroup operations, and 256 threads a workgroup.
     NoSubgroup,
     /// No immediates, so kernel parameters travel through uniform buffers.
     NoImmediates,
@@ -96,6 +96,8 @@ pub struct Capabilities {
     pub max_segment_bytes: u64,
     /// Workgroup memory, bytes.
     pub workgroup_bytes: u32,
+    /// Threads of a workgroup.
+    pub workgroup_threads: u32,
     /// Storage buffers a kernel may bind.
     pub storage_buffers: u32,
     /// Compile shaders with bounds checks, loop bounds and zeroed workgroup memory.
@@ -118,6 +120,7 @@ impl Capabilities {
             max_buffer_bytes: 4 << 30,
             max_segment_bytes: 4 << 30,
             workgroup_bytes: 32 << 10,
+            workgroup_threads: 1024,
             storage_buffers: 29,
             runtime_checks: false,
         }
@@ -179,7 +182,10 @@ impl Capabilities {
                 self.timestamps = false;
             }
             LimitProfile::NoInt64 => self.int64 = false,
-            LimitProfile::NoSubgroup => self.min_subgroup_size = 0,
+            LimitProfile::NoSubgroup => {
+                self.min_subgroup_size = 0;
+                self.workgroup_threads = required::WORKGROUP_THREADS;
+            }
             LimitProfile::NoImmediates => self.immediates = false,
             LimitProfile::TinySegments => self.max_segment_bytes = 4 << 10,
             LimitProfile::RuntimeChecks => self.runtime_checks = true,

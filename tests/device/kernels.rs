@@ -30,13 +30,14 @@ pub struct Source {
     pub workgroup: u32,
 }
 
-/// The only kernel that some devices never get: it takes subgroups of 16 lanes.
+/// Some devices never get it: it takes subgroups of 16 lanes.
 const BY_LANES: &KernelDecl = LayersByLanes::DECL;
 
 impl Source {
     /// Whether such a device may get it.
     pub fn is_for(&self, device: &Capabilities) -> bool {
-        self.name != BY_LANES.path || device.flags().contains("SUBGROUP16")
+        self.workgroup <= device.workgroup_threads
+            && (self.name != BY_LANES.path || device.flags().contains("SUBGROUP16"))
     }
 }
 

@@ -6,12 +6,12 @@ use std::ops::RangeInclusive;
 
 use super::{
     log2_strict, log_words, roots,
-    wide::{Place, WidePass, LOG_ROWS, MAX_LOG_L},
+    wide::{self, Place, WidePass, LOG_ROWS, MAX_LOG_L},
     MAX_LOG_SIZE, TILE_WORDS,
 };
 use crate::{
     error::{Error, Result},
-    gpu::{DeviceBuffer, Element, Grid, Recorder},
+    gpu::{DeviceBuffer, Element, Gpu, Grid, Recorder},
     kernel,
 };
 
@@ -80,12 +80,13 @@ impl DftShape {
         Ok(())
     }
 
-    /// The passes for elements of `words` words.
-    fn passes(&self, words: usize) -> Vec<Pass> {
+    /// The passes for elements of type `T` on a device.
+    fn passes<T: Element>(&self, gpu: &Gpu) -> Vec<Pass> {
         if self.log_out <= LOG_SMALL {
             return vec![Pass::Narrow(self.log_out)];
         }
-        if words == 1 && WIDE_PAIRS.contains(&self.log_in) && self.log_out - LOG_ROWS <= MAX_LOG_L {
+        let has_wide = T::WORDS == 1 && wide::fits(gpu);
+        if has_wide && WIDE_PAIRS.contains(&self.log_in) && self.log_out - LOG_ROWS <= MAX_LOG_L {
             let folded = self.log_in - WIDE_PAIRS.start();
             let (fold, last_fold) = (folded > 0, folded > 1);
             let log_m = LOG_ROWS + last_fold as usize;
@@ -95,7 +96,7 @@ impl DftShape {
                 Pass::Wide { place: Place::Last { log_first_l }, fold: last_fold },
             ];
         }
-        if words == 1 && LAST_WIDE.contains(&self.log_out) {
+        if has_wide && LAST_WIDE.contains(&self.log_out) {
             let mut passes = narrow(self.log_out - LOG_ROWS);
             passes.push(Pass::Wide { place: Place::LastNatural, fold: false });
             return passes;
@@ -103,9 +104,9 @@ impl DftShape {
         narrow(self.log_out)
     }
 
-    /// Which of the two work buffers of [`Transform`] has the result.
-    pub fn result_at<T: Element>(&self) -> usize {
-        (self.passes(T::WORDS).len() - 1) % 2
+    /// Which of the two work buffers of [`Transform`] has the result on a device.
+    pub fn result_at<T: Element>(&self, gpu: &Gpu) -> usize {
+        (self.passes::<T>(gpu).len() - 1) % 2
     }
 }
 
@@ -136,7 +137,7 @@ fn narrow(log_len: usize) -> Vec<Pass> {
     (0..passes).map(|i| Pass::Narrow((log_len + passes - 1 - i) / passes)).collect()
 }
 
-/// The DFT of the columns in `src` through `work`; the result is in `work[shape.result_at::<T>()]`, in natural order.
+/// The DFT of the columns in `src` through `work`; the result is in `work[shape.result_at::<T>(gpu)]`, in natural order.
 ///
 /// The passes go `src` -> `work[0]` -> `work[1]` -> `work[0]` ..; `work[1]` may be `src` itself, which is then overwritten when there is
 /// more than one pass. Bit reversal is nowhere needed.
@@ -156,12 +157,12 @@ impl<T: Element> Transform<'_, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] beyond 2^27; as [`Gpu::alloc`](crate::gpu::Gpu::alloc) for the table of roots.
+    /// [`Error::Unsupported`] beyond 2^27; as [`Gpu::alloc`] for the table of roots.
     pub fn record(&self, rec: &mut Recorder) -> Result<()> {
         let Self { src, work, shape, direction } = *self;
         shape.check::<T>()?;
         assert!(shape.columns << shape.log_in <= src.len(), "DFT input");
-        let passes = shape.passes(T::WORDS);
+        let passes = shape.passes::<T>(rec.gpu());
         for buffer in &work[..passes.len().min(2)] {
             assert!(shape.columns << shape.log_out <= buffer.len(), "DFT output");
         }
@@ -243,7 +244,7 @@ fn small(
 ///
 /// # Errors
 ///
-/// As [`Transform::record`] and [`Gpu::alloc`](crate::gpu::Gpu::alloc).
+/// As [`Transform::record`] and [`Gpu::alloc`].
 pub fn dft<T: Element>(rec: &mut Recorder, src: &DeviceBuffer<T>, shape: DftShape) -> Result<DeviceBuffer<T>> {
     transformed(rec, src, shape, Direction::Forward)
 }
@@ -266,9 +267,9 @@ fn transformed<T: Element>(
     shape.check::<T>()?;
     let len = shape.columns << shape.log_out;
     let first = rec.gpu().alloc(len, "DFT")?;
-    let second = if shape.passes(T::WORDS).len() > 1 { rec.gpu().alloc(len, "DFT")? } else { first.clone() };
+    let second = if shape.passes::<T>(rec.gpu()).len() > 1 { rec.gpu().alloc(len, "DFT")? } else { first.clone() };
     Transform { src, work: [&first, &second], shape, direction }.record(rec)?;
-    Ok(if shape.result_at::<T>() == 0 { first } else { second })
+    Ok(if shape.result_at::<T>(rec.gpu()) == 0 { first } else { second })
 }
 
 /// The values of one polynomial over the extension on the subgroup of order 2^log_out, in natural order.

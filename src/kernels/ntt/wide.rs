@@ -6,7 +6,7 @@ use p3_field::{PrimeCharacteristicRing, TwoAdicField};
 use super::roots;
 use crate::{
     error::Result,
-    gpu::{DeviceBuffer, Gpu, Grid, Recorder},
+    gpu::{DeviceBuffer, Gpu, Grid, Kernel, Recorder},
     kernel,
 };
 
@@ -41,6 +41,11 @@ pub(super) const MAX_LOG_L: usize = 14;
 /// that fewer workgroups than this remain: four on each multiprocessor of the largest card, which holds one at a time.
 const ENOUGH_WORKGROUPS: usize = 512;
 const MAX_REPEAT: usize = 16;
+
+/// Whether a device has workgroups of the kernels' size, which is more than WebGPU guarantees.
+pub(super) fn fits(gpu: &Gpu) -> bool {
+    gpu.capabilities().workgroup_threads >= Wide::DECL.workgroup
+}
 
 /// Where a pass stands in a transform: the constants of these names in `wgsl/ntt/wide.wgsl`, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

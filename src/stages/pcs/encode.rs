@@ -76,7 +76,7 @@ impl<'a> Encoder<'a> {
         let words = columns.len() * (self.stacked.height() << self.log_blowup);
         let gpu = rec.gpu().clone();
         let kept = gpu.alloc(words, "codeword matrix")?;
-        match self.shape(&columns).result_at::<F>() {
+        match self.shape(&columns).result_at::<F>(&gpu) {
             0 => self.encode_in(rec, columns, [&kept, self.work(&gpu, 1)?]),
             _ => self.encode_in(rec, columns, [self.work(&gpu, 0)?, &kept]),
         }
@@ -94,7 +94,7 @@ impl<'a> Encoder<'a> {
         }
         let shape = self.shape(&columns);
         Transform { src: work[1], work, shape, direction: Direction::Forward }.record(rec)?;
-        Ok(work[shape.result_at::<F>()].clone())
+        Ok(work[shape.result_at::<F>(rec.gpu())].clone())
     }
 
     fn shape(&self, columns: &Range<usize>) -> DftShape {
