@@ -14,8 +14,8 @@ use super::*;
 
 const MOST: usize = 4;
 
-/// The AIR whose rows upstream takes from a hash map, in another order each time.
-const UNORDERED: &str = "EqBitsAir";
+/// AIRs whose rows come in another order each time, so many at once: upstream takes them from a hash map, and from requests of several threads.
+const UNORDERED: [(&str, usize); 2] = [("EqBitsAir", 1), ("ExpBitsLenAir", 32)];
 
 /// Traces of a circuit that verifies `count` proofs of a fixture, here and by upstream, equal cell by cell.
 fn check<Fx: TestFixture<SC>>(params: (usize, usize, usize), fixture: Fx, count: usize) {
@@ -61,8 +61,10 @@ fn check<Fx: TestFixture<SC>>(params: (usize, usize, usize), fixture: Fx, count:
 }
 
 fn rows<'a>(context: &'a AirProvingContext<HostBackend>, name: &str) -> Vec<&'a [F]> {
-    let mut rows: Vec<_> = context.common_main.values.chunks(context.common_main.width).collect();
-    if name == UNORDERED {
+    let unordered = UNORDERED.iter().find(|(unordered, _)| *unordered == name);
+    let at_once = unordered.map_or(1, |(_, rows)| *rows);
+    let mut rows: Vec<_> = context.common_main.values.chunks(at_once * context.common_main.width).collect();
+    if unordered.is_some() {
         rows.sort();
     }
     rows
