@@ -33,12 +33,13 @@ mod pool;
 mod process;
 mod profile;
 mod recorder;
+pub mod required;
 #[doc(hidden)]
 pub mod testing;
 mod times;
 mod warm;
 
-pub use adapter::{adapters, required, AdapterReport, AdapterSummary, GpuOptions};
+pub use adapter::{adapters, AdapterReport, AdapterSummary, GpuOptions};
 pub use admission::Admission;
 pub(crate) use background::Background;
 pub use background::KernelProgress;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{adapter::required, environment};
+use super::{environment, required};
 use crate::error::Result;
 
 /// A set of limits to stay within, so that any adapter can stand in for a lesser one.
