@@ -10,6 +10,7 @@ use super::{
     machine::Machine,
     noop,
     profile::{Capabilities, LimitProfile},
+    required,
 };
 use crate::error::{Error, Result};
 

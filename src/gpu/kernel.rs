@@ -105,7 +105,7 @@ pub const fn element_type(words: usize) -> &'static str {
 }
 
 /// Storage buffers that a kernel may bind: what every device has.
-pub const MAX_BINDINGS: usize = super::adapter::required::STORAGE_BUFFERS as usize;
+pub const MAX_BINDINGS: usize = super::required::STORAGE_BUFFERS as usize;
 
 /// What of a kernel differs from one pipeline to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
