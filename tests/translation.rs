@@ -327,7 +327,7 @@ fn assert_sound(sources: &[Source]) {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// Kernel files (not shared modules: those have no entry point) below `wgsl/`.
+/// Kernel files (not shared modules: those have no interface) below `wgsl/`.
 fn kernel_files(directory: &Path, root: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(directory).expect("a directory of kernels");
     let paths = entries.map(|entry| entry.expect("a directory entry").path());
@@ -335,7 +335,7 @@ fn kernel_files(directory: &Path, root: &Path) -> BTreeSet<String> {
         if path.is_dir() {
             return kernel_files(&path, root);
         }
-        let is_kernel = std::fs::read_to_string(&path).expect("WGSL text").contains("@compute");
+        let is_kernel = std::fs::read_to_string(&path).expect("WGSL text").contains("#interface");
         let name = path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/");
         is_kernel.then_some(name).into_iter().collect()
     });

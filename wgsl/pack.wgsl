@@ -5,20 +5,7 @@
 // Host reference: `kernels::pack::tests`.
 #import grid
 
-struct Params {
-    first: u32,
-    count: u32,
-}
-
-@group(0) @binding(0) var<storage, read> source_0: array<u32>;
-@group(0) @binding(1) var<storage, read> source_1: array<u32>;
-@group(0) @binding(2) var<storage, read> source_2: array<u32>;
-@group(0) @binding(3) var<storage, read> source_3: array<u32>;
-@group(0) @binding(4) var<storage, read> source_4: array<u32>;
-@group(0) @binding(5) var<storage, read> source_5: array<u32>;
-@group(0) @binding(6) var<storage, read> runs: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read_write> cells: array<u32>;
-var<immediate> params: Params;
+#interface
 
 fn source_cell(k: u32, i: u32) -> u32 {
     switch k {

@@ -5,14 +5,7 @@
 #import grid
 #import transcript/tape
 
-struct Params {
-    word: u32,
-    len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

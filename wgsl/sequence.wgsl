@@ -2,12 +2,7 @@
 //
 // One thread. A submission that was lost leaves the word behind for good, so every later readback shows it.
 
-struct Params {
-    number: u32,
-}
-
-@group(0) @binding(0) var<storage, read_write> word: array<u32>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(1)
 fn main() {

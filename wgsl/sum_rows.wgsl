@@ -6,14 +6,7 @@
 #import field/ext
 #import reduce
 
-struct Params {
-    rows: u32,
-    len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> values: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 256u;
 const SUMS: u32 = 1u;

@@ -6,19 +6,7 @@
 // Host reference: `ColMajorMatrix::from_row_major`.
 #import grid
 
-struct Params {
-    rows: u32,
-    columns: u32,
-    row_len: u32,
-    skip: u32,
-    height: u32,
-    first_out: u32,
-    column_tiles: u32,
-}
-
-@group(0) @binding(0) var<storage, read> values: array<u32>;
-@group(0) @binding(1) var<storage, read_write> out: array<u32>;
-var<immediate> params: Params;
+#interface
 
 const TILE: u32 = 32u;
 const LINE: u32 = 33u;

@@ -6,7 +6,7 @@
 
 const SQUARINGS: u32 = 1600u;
 
-@group(0) @binding(0) var<storage, read_write> values: array<u32>;
+#interface
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

@@ -1,7 +1,5 @@
 //! How a kernel is declared: once, as a struct of named bindings and parameters.
 
-use std::borrow::Cow;
-
 use super::{
     buffer::{DeviceBuffer, RawBuffer},
     element::Element,
@@ -17,7 +15,7 @@ pub struct KernelDecl {
     pub source: &'static str,
     /// `@group(0) @binding(0..)`, in order.
     pub bindings: &'static [BindingDecl],
-    /// Names of the `u32` members of `struct Params`, in order.
+    /// Names of the parameters, `u32` members of `params`, in order.
     pub params: &'static [&'static str],
     /// Threads per workgroup (`@workgroup_size`).
     pub workgroup: u32,
@@ -53,7 +51,7 @@ const GENERATED: &str = "#generated\n";
 
 impl KernelDecl {
     /// The unlinked WGSL of the file's own kernel.
-    pub fn wgsl(&self) -> Cow<'static, str> {
+    pub fn wgsl(&self) -> String {
         self.with_interface(self.bindings)
     }
 
@@ -73,11 +71,9 @@ impl KernelDecl {
         &self.bindings[..form.bindings]
     }
 
-    fn with_interface(&self, bindings: &[BindingDecl]) -> Cow<'static, str> {
-        match self.source.contains(INTERFACE) {
-            true => self.source.replace(INTERFACE, &interface(bindings, self.params)).into(),
-            false => self.source.into(),
-        }
+    fn with_interface(&self, bindings: &[BindingDecl]) -> String {
+        assert_eq!(self.source.matches(INTERFACE).count(), 1, "{} takes its interface once", self.path);
+        self.source.replace(INTERFACE, &interface(bindings, self.params))
     }
 }
 
@@ -188,10 +184,10 @@ pub fn raw<T: Element>(buffer: &DeviceBuffer<T>) -> &RawBuffer {
 /// rec.dispatch(&FoldMle { src: &a, dst: &b, len: 17, ROWS: 4, EXTENSION: true }, Grid::threads(17));
 /// ```
 ///
-/// The WGSL file declares the bindings in the same order from `@binding(0)`, and, when there are parameters,
-/// `struct Params { len: u32 }` and `var<immediate> params: Params;`. `write` is `var<storage, read_write>`.
-/// A file that several kernels are made from says `#interface` instead, and gets these lines from here. Elements are then `u32` or `vec4<u32>` by
-/// their size, or what follows `as`: `read tile: F as Tile`, an alias of the file.
+/// The WGSL file has a line `#interface`, and gets from here what it would else have to repeat: the bindings from `@binding(0)` on and, when
+/// there are parameters, `struct Params { len: u32 }` with `var<immediate> params: Params`. `write` is `var<storage, read_write>`.
+/// Elements are `u32` or `vec4<u32>` by their size, or what follows `as`: `read entries: u32 as vec2<u32>`, or an alias of the file. Several
+/// kernels may be made from one file, with interfaces of their own.
 ///
 /// A file that takes text generated at run time has a line `#generated` for it. Its declaration says so behind the name, with the threads of a workgroup of
 /// such kernels, `generated(workgroup = 256)`; what generated kernels do not bind stands under `own { .. }` behind the buffers.

@@ -36,6 +36,7 @@ const MODULES: &[(&str, &str)] = &[
     ("constraints/scalar_values", include_str!("../../wgsl/constraints/scalar_values.wgsl")),
     ("constraints/line_values", include_str!("../../wgsl/constraints/line_values.wgsl")),
     ("constraints/one", include_str!("../../wgsl/constraints/one.wgsl")),
+    ("constraints/fractions", include_str!("../../wgsl/constraints/fractions.wgsl")),
     ("constraints/list", include_str!("../../wgsl/constraints/list.wgsl")),
     ("constraints/interpreter", include_str!("../../wgsl/constraints/interpreter.wgsl")),
     ("transcript/tape", include_str!("../../wgsl/transcript/tape.wgsl")),

@@ -140,7 +140,7 @@ impl Kernels {
         self.link(
             LinkedKernel {
                 name: decl.path.into(),
-                wgsl: decl.wgsl().into_owned(),
+                wgsl: decl.wgsl(),
                 overrides: variant.overrides,
                 bindings: decl.bindings.iter().map(|binding| binding.access).collect(),
                 params: decl.params.len(),

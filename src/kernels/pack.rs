@@ -15,7 +15,7 @@ kernel! {
     struct PackKernel("pack.wgsl", workgroup = 256) {
         buffers {
             read source_0: F, read source_1: F, read source_2: F, read source_3: F, read source_4: F, read source_5: F,
-            read runs: u32, write cells: F,
+            read runs: u32 as vec4<u32>, write cells: F,
         }
         params { first, count }
     }

@@ -1,7 +1,5 @@
 //! The kernels of this crate as text, before they are linked for a device.
 
-use std::borrow::Cow;
-
 use openvm_stark_backend::{keygen::types::StarkProvingKey, StarkEngine};
 use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config as SC;
 use openvm_wgpu_backend::internals::{
@@ -23,7 +21,7 @@ use super::{engine, roads::compiled_after_proofs};
 /// A kernel as the host declares it, before it is linked for a device.
 pub struct Source {
     pub name: String,
-    pub wgsl: Cow<'static, str>,
+    pub wgsl: String,
     pub variant: Variant,
     pub bindings: Vec<Access>,
     pub params: &'static [&'static str],
@@ -58,7 +56,7 @@ impl From<GeneratedKernel> for Source {
     fn from(GeneratedKernel { name, wgsl, decl }: GeneratedKernel) -> Self {
         Self {
             name,
-            wgsl: wgsl.into(),
+            wgsl,
             variant: Variant::default(),
             bindings: decl.generated_bindings().iter().map(|binding| binding.access).collect(),
             params: decl.params,

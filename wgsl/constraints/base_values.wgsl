@@ -81,6 +81,19 @@ fn sum0(k: u32) -> Ext {
     return vec4<u32>(acc0[0][k], acc0[1][k], acc0[2][k], acc0[3][k]);
 }
 
+#if EMIT
+#import constraints/fractions
+
+/// The fractions of the four rows, whose messages accumulator 1 holds.
+fn write_quad(rows: TileRows, offset: u32, numerators_of_rows: Value) {
+    write_fraction(rows, 4u * quad, offset, numerators_of_rows.x, sum1(0u));
+    write_fraction(rows, 4u * quad + 1u, offset, numerators_of_rows.y, sum1(1u));
+    write_fraction(rows, 4u * quad + 2u, offset, numerators_of_rows.z, sum1(2u));
+    write_fraction(rows, 4u * quad + 3u, offset, numerators_of_rows.w, sum1(3u));
+    acc1 = array<Value, 4>();
+}
+#endif
+
 /// What accumulator a holds for row k.
 fn row_sum(a: u32, k: u32) -> Ext {
     if a == 0u {

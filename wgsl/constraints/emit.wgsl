@@ -23,30 +23,15 @@ alias Tile = u32;
 #import constraints/scalar_values
 #endif
 #import constraints/one
+#import constraints/fractions
 
-fn write_fraction(row: u32, offset: u32, numerator: u32, message: Ext) {
-    if row >= params.evaluations {
-        return;
-    }
-    let denominator = e_add(weights[params.alpha], message);
-    for (var copy = 0u; copy < params.lift; copy++) {
-        let at = offset + copy * params.height + params.first_row + row - params.window_start;
-        if at < params.window_len {
-            numerators[at] = numerator;
-            denominators[at] = denominator;
-        }
-    }
+fn tile_rows() -> TileRows {
+    return TileRows(params.evaluations, params.first_row, params.height, params.lift, weights[params.alpha]);
 }
 
 #if INTERPRETED
 fn emit(output: u32, numerator: Value) {
-    let scaled = v_scale(numerator, params.norm);
-    let offset = offsets[output];
-    write_fraction(4u * quad, offset, scaled.x, sum1(0u));
-    write_fraction(4u * quad + 1u, offset, scaled.y, sum1(1u));
-    write_fraction(4u * quad + 2u, offset, scaled.z, sum1(2u));
-    write_fraction(4u * quad + 3u, offset, scaled.w, sum1(3u));
-    acc1 = array<Value, 4>();
+    write_quad(tile_rows(), offsets[output], v_scale(numerator, params.norm));
 }
 
 #import constraints/interpreter
@@ -69,7 +54,7 @@ fn main(
 var<private> row: u32;
 
 fn emit(output: u32, numerator: Value) {
-    write_fraction(row, offsets[output], v_scale(numerator, params.norm), sum1());
+    write_fraction(tile_rows(), row, offsets[output], v_scale(numerator, params.norm), sum1());
     clear1();
 }
 

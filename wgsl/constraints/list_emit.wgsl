@@ -16,28 +16,9 @@
 
 alias Tile = vec4<u32>;
 
-fn write_fraction(row: u32, offset: u32, numerator: u32, message: Ext) {
-    if row >= trace.x {
-        return;
-    }
-    let denominator = e_add(logup[params.alpha], message);
-    for (var copy = 0u; copy < trace.y; copy++) {
-        let at = offset + copy * trace.x + row - params.window_start;
-        if at < params.window_len {
-            numerators[at] = numerator;
-            denominators[at] = denominator;
-        }
-    }
-}
-
 fn emit(output: u32, numerator: Value) {
-    let scaled = v_scale(numerator, trace.z);
-    let offset = offsets[job.eq_at + output];
-    write_fraction(4u * quad, offset, scaled.x, sum1(0u));
-    write_fraction(4u * quad + 1u, offset, scaled.y, sum1(1u));
-    write_fraction(4u * quad + 2u, offset, scaled.z, sum1(2u));
-    write_fraction(4u * quad + 3u, offset, scaled.w, sum1(3u));
-    acc1 = array<Value, 4>();
+    let rows = TileRows(trace.x, 0u, trace.x, trace.y, logup[params.alpha]);
+    write_quad(rows, offsets[job.eq_at + output], v_scale(numerator, trace.z));
 }
 
 #import constraints/interpreter

@@ -6,15 +6,7 @@
 #import field/ext
 #import reduce
 
-struct Params {
-    slot_len: u32,
-    entries: u32,
-}
-
-@group(0) @binding(0) var<storage, read> partials: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> list: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 64u;
 /// Values of a thread.

@@ -5,16 +5,7 @@
 #import grid
 #import field/ext
 
-struct Params {
-    len: u32,
-    eq_offset: u32,
-}
-
-@group(0) @binding(0) var<storage, read> entries: array<vec2<u32>>;
-@group(0) @binding(1) var<storage, read> beta_powers: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> eq_3b: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> weights: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

@@ -7,17 +7,7 @@
 #import field/ext
 #import reduce
 
-struct Params {
-    chunks: u32,
-    accumulators: u32,
-    evaluations: u32,
-    points: u32,
-    sums_offset: u32,
-}
-
-@group(0) @binding(0) var<storage, read> partials: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 128u;
 /// Values of a thread.

@@ -6,13 +6,7 @@
 #import grid
 #import field/ext
 
-struct Params {
-    chunks: u32,
-    len: u32,
-}
-
-@group(0) @binding(0) var<storage, read_write> partials: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

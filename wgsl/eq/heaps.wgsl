@@ -8,16 +8,7 @@
 #import grid
 #import eq/tensor
 
-struct Params {
-    first: u32,
-    low_vars: u32,
-    high_vars: u32,
-    suffixes: u32,
-}
-
-@group(0) @binding(0) var<storage, read> coordinates: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> heaps: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

@@ -8,19 +8,7 @@
 #import grid
 #import eq/tensor
 
-struct Params {
-    first: u32,
-    low_bits: u32,
-    high_bits: u32,
-    factors: u32,
-    at: u32,
-    len: u32,
-    step: u32,
-}
-
-@group(0) @binding(0) var<storage, read> coordinates: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

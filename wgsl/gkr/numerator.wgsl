@@ -1,6 +1,12 @@
-// Numerators of source fractions, of the base field with BASE_NUMERATORS. A kernel that imports this declares `source_p`: array<u32> then,
-// else array<vec4<u32>>.
+// Numerators of source fractions, of the base field with BASE_NUMERATORS. A kernel that imports this binds `source_p`, an array of
+// `Numerator`.
 #import field/ext
+
+#if BASE_NUMERATORS
+alias Numerator = u32;
+#else
+alias Numerator = vec4<u32>;
+#endif
 
 fn numerator(i: u32) -> Ext {
 #if BASE_NUMERATORS

@@ -4,14 +4,7 @@
 #import gkr/state
 #import transcript/tape
 
-struct Params {
-    len: u32,
-    alpha_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read_write> state: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) local: u32) {

@@ -27,35 +27,7 @@
 #import gkr/round_table
 #import transcript/duplex
 
-struct Params {
-    task: u32,
-    slots: u32,
-    first: u32,
-    vars: u32,
-    layer: u32,
-    last_layer: u32,
-    // levels of the whole tree below the root
-    levels: u32,
-    // the heap's lowest level
-    top: u32,
-    absorb_index: u32,
-    sample_index: u32,
-    tape_at: u32,
-    // fractions of the table in memory that are stored
-    real: u32,
-    // 0: no leaves are padding
-    padded: u32,
-}
-
-@group(0) @binding(0) var<storage, read_write> heap: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> table_p: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> table_q: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> partials: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> state: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(6) var<storage, read_write> tape: array<u32>;
-@group(0) @binding(7) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 128u;
 

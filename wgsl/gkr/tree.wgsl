@@ -12,25 +12,7 @@
 #import gkr/numerator
 #import gkr/state
 
-struct Params {
-    len: u32,
-    rise: u32,
-    source_at: u32,
-    target_at: u32,
-    real: u32,
-    squarings: u32,
-}
-
-#if BASE_NUMERATORS
-@group(0) @binding(0) var<storage, read> source_p: array<u32>;
-#else
-@group(0) @binding(0) var<storage, read> source_p: array<vec4<u32>>;
-#endif
-@group(0) @binding(1) var<storage, read> source_q: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> target_p: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> target_q: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> state: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 fn leaf(i: u32) -> Fraction {
     let real = i < params.real;

@@ -26,38 +26,7 @@
 #import gkr/numerator
 #import gkr/state
 
-struct Params {
-    // points x' of this dispatch: `len` (a multiple of 4, or all) from `first` on within the source piece
-    first: u32,
-    len: u32,
-    // where x' = `first` goes: fraction index in the target piece
-    target_at: u32,
-    // y of x' = `first` in the whole table
-    first_y: u32,
-    rise: u32,
-    raw: u32,
-    fold: u32,
-    slot: u32,
-    // eq(xi.., y) = eq[low_at + y % 2^low_vars] * eq[high_at + y / 2^low_vars]
-    low_vars: u32,
-    low_at: u32,
-    high_at: u32,
-    real: u32,
-    squarings: u32,
-}
-
-#if BASE_NUMERATORS
-@group(0) @binding(0) var<storage, read> source_p: array<u32>;
-#else
-@group(0) @binding(0) var<storage, read> source_p: array<vec4<u32>>;
-#endif
-@group(0) @binding(1) var<storage, read> source_q: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> target_p: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> target_q: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> eq: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read> state: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> partials: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 /// The four columns of a tile, [column][x mod 4][y]; rows are padded so that neighbouring x fall into different banks. Later the
 /// reduction's scratch.

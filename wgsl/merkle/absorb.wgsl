@@ -10,27 +10,12 @@
 #import grid
 #import poseidon2
 
-struct Params {
-    rows: u32,
-    first_row: u32,
-    first_state: u32,
-    rate_start: u32,
-    columns: u32,
-    column_stride: u32,
-    row_stride: u32,
-    position: u32,
-    flags: u32,
-}
+#interface
 
 const FIRST: u32 = 1u;
 const LAST: u32 = 2u;
 const LOAD_RATE: u32 = 4u;
 const STORE_RATE: u32 = 8u;
-
-@group(0) @binding(0) var<storage, read> panel: array<u32>;
-@group(0) @binding(1) var<storage, read_write> digests: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
 
 /// Word i of the panel's words behind `position`, or what is in the state where the panel has none.
 fn word(row: u32, i: u32, state: u32) -> u32 {

@@ -6,19 +6,7 @@
 #import grid
 #import poseidon2
 
-struct Params {
-    len: u32,
-    log_stride: u32,
-    left_start: u32,
-    right_start: u32,
-    dst_start: u32,
-}
-
-@group(0) @binding(0) var<storage, read> left: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> right: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> dst: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(128)
 fn main(

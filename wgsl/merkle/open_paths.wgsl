@@ -5,16 +5,7 @@
 #import grid
 #import transcript/tape
 
-struct Params {
-    queries: u32,
-    first_word: u32,
-    bits: u32,
-}
-
-@group(0) @binding(0) var<storage, read> nodes: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> tape: array<u32>;
-@group(0) @binding(2) var<storage, read_write> path: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

@@ -6,22 +6,7 @@
 #import grid
 #import transcript/tape
 
-struct Params {
-    queries: u32,
-    first_word: u32,
-    bits: u32,
-    rows_per_query: u32,
-    columns: u32,
-    column_stride: u32,
-    row_stride: u32,
-    first_column: u32,
-    width: u32,
-}
-
-@group(0) @binding(0) var<storage, read> panel: array<u32>;
-@group(0) @binding(1) var<storage, read> tape: array<u32>;
-@group(0) @binding(2) var<storage, read_write> opened: array<u32>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

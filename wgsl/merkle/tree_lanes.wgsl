@@ -7,16 +7,7 @@
 #import grid
 #import poseidon2_lanes
 
-struct Params {
-    start: u32,
-    len: u32,
-    levels: u32,
-}
-
-@group(0) @binding(0) var<storage, read_write> nodes: array<u32>;
-@group(0) @binding(1) var<storage, read_write> root: array<u32>;
-@group(0) @binding(2) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 var<workgroup> layers: array<array<atomic<u32>, 512>, 2>;
 

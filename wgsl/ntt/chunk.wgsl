@@ -11,25 +11,7 @@
 #import ntt/tile
 #import ntt/roots
 
-struct Params {
-    source: u32,
-    target_offset: u32,
-    filled: u32,
-    len: u32,
-    log_stride: u32,
-    log_chunk: u32,
-    log_ext: u32,
-}
-
-#if IN_PLACE
-@group(0) @binding(0) var<storage, read_write> data: array<u32>;
-@group(0) @binding(1) var<storage, read> roots: array<u32>;
-#else
-@group(0) @binding(0) var<storage, read> src: array<u32>;
-@group(0) @binding(1) var<storage, read_write> data: array<u32>;
-@group(0) @binding(2) var<storage, read> roots: array<u32>;
-#endif
-var<immediate> params: Params;
+#interface
 
 fn source_word(i: u32) -> u32 {
 #if IN_PLACE

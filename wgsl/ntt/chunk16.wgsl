@@ -6,16 +6,7 @@
 #import grid
 #import ntt/block
 
-struct Params {
-    source: u32,
-    target_offset: u32,
-    filled: u32,
-    chunks: u32,
-}
-
-@group(0) @binding(0) var<storage, read> src: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> data: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 /// 256 chunks of four vectors.
 var<workgroup> tile: array<vec4<u32>, 1024>;

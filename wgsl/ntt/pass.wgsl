@@ -17,21 +17,7 @@
 #import grid
 #import ntt/roots
 
-struct Params {
-    log_n: u32,
-    log_in: u32,
-    log_ext: u32,
-    log_l: u32,
-    log_r: u32,
-    columns: u32,
-    repeat: u32,
-    inverse: u32,
-}
-
-@group(0) @binding(0) var<storage, read> src: array<u32>;
-@group(0) @binding(1) var<storage, read_write> dst: array<u32>;
-@group(0) @binding(2) var<storage, read> roots: array<u32>;
-var<immediate> params: Params;
+#interface
 
 /// Sixteen rows of 256 values, padded against bank conflicts.
 var<workgroup> exchange: array<u32, 4352>;

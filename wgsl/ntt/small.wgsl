@@ -5,18 +5,7 @@
 #import grid
 #import ntt/roots
 
-struct Params {
-    log_n: u32,
-    log_in: u32,
-    log_ext: u32,
-    words: u32,
-    inverse: u32,
-}
-
-@group(0) @binding(0) var<storage, read> src: array<u32>;
-@group(0) @binding(1) var<storage, read_write> dst: array<u32>;
-@group(0) @binding(2) var<storage, read> roots: array<u32>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(256)
 fn main(

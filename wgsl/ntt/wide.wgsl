@@ -46,14 +46,7 @@
 #import ntt/lazy
 #import ntt/roots
 
-struct Params {
-    columns: u32,
-    repeat: u32,
-    inverse: u32,
-#if NATURAL
-    log_l: u32,
-#endif
-}
+#interface
 
 const FIRST: u32 = 0u;
 const LAST: u32 = 1u;
@@ -72,12 +65,6 @@ override LOG_M: u32;
 /// log_l of the first pass.
 override LOG_FIRST_L: u32;
 #endif
-
-@group(0) @binding(0) var<storage, read> src: array<u32>;
-@group(0) @binding(1) var<storage, read_write> dst: array<u32>;
-@group(0) @binding(2) var<storage, read> roots: array<u32>;
-@group(0) @binding(3) var<storage, read> twiddles: array<vec4<u32>>;
-var<immediate> params: Params;
 
 /// 16 values q1 of 512 threads.
 var<workgroup> exchange: array<u32, 8192>;

@@ -4,15 +4,7 @@
 // Host reference: `prove_openings` of upstream's reference device.
 #import transcript/tape
 
-struct Params {
-    l_skip: u32,
-    len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read_write> u_cube: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(32)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

@@ -3,6 +3,8 @@
 // One thread a row (openvm/row.wgsl). Host reference: `Rv32AuipcFiller`.
 #import openvm/write_adapter
 
+#interface
+
 const RECORD: u32 = 7u;
 const WIDTH: u32 = 20u;
 
@@ -26,13 +28,4 @@ fn put_auipc(row: u32, pc: u32, immediate: u32) {
     count_bytes(limb(pc, 2u), limb(pc, 3u) << 2u);
     count_bytes(limb(value, 0u), limb(value, 1u));
     count_bytes(limb(value, 2u), limb(value, 3u));
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

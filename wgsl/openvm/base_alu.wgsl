@@ -3,6 +3,8 @@
 // One thread a row (openvm/row.wgsl). Host reference: `BaseAluFiller`.
 #import openvm/alu_adapter
 
+#interface
+
 const RECORD: u32 = 13u;
 const WIDTH: u32 = 36u;
 
@@ -23,7 +25,7 @@ fn result(opcode: u32, b: u32, c: u32) -> u32 {
 }
 
 fn fill(row: u32, record: u32) {
-    put_alu(row, load_alu(record));
+    put_alu(row, record);
     put_base_alu(row, records[record + ALU_RECORD], records[record + ALU_RECORD + 1u], records[record + ALU_RECORD + 2u] & 0xffu);
 }
 
@@ -37,13 +39,4 @@ fn put_base_alu(row: u32, b: u32, c: u32, opcode: u32) {
     for (var i = 0u; i < 4u; i++) {
         count_xor(limb(select(b, a, is_sum), i), limb(select(c, a, is_sum), i));
     }
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

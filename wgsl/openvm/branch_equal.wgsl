@@ -3,13 +3,15 @@
 // One thread a row (openvm/row.wgsl). Host reference: `BranchEqualFiller`.
 #import openvm/branch_adapter
 
+#interface
+
 const RECORD: u32 = 10u;
 const WIDTH: u32 = 26u;
 
 const BEQ: u32 = 0u;
 
 fn fill(row: u32, record: u32) {
-    put_branch(row, load_branch(record));
+    put_branch(row, record);
     let at = record + BRANCH_RECORD;
     put_branch_equal(row, records[at], records[at + 1u], records[at + 2u], records[at + 3u] & 0xffu);
 }
@@ -26,13 +28,4 @@ fn put_branch_equal(row: u32, a: u32, b: u32, offset: u32, opcode: u32) {
     for (var i = 0u; i < 4u; i++) {
         put(row, BRANCH_WIDTH + 12u + i, select(0u, inverse, i == at));
     }
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

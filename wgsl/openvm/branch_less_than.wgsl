@@ -4,6 +4,8 @@
 #import openvm/branch_adapter
 #import openvm/less_than_core
 
+#interface
+
 const RECORD: u32 = 10u;
 const WIDTH: u32 = 32u;
 
@@ -11,7 +13,7 @@ const BLT: u32 = 0u;
 const BGE: u32 = 2u;
 
 fn fill(row: u32, record: u32) {
-    put_branch(row, load_branch(record));
+    put_branch(row, record);
     let at = record + BRANCH_RECORD;
     put_branch_less_than(row, records[at], records[at + 1u], records[at + 2u], records[at + 3u] & 0xffu);
 }
@@ -29,13 +31,4 @@ fn put_branch_less_than(row: u32, a: u32, b: u32, offset: u32, opcode: u32) {
     put_marker(row, BRANCH_WIDTH + 17u, 4u, comparison.limb);
     put_u32(row, BRANCH_WIDTH + 21u, comparison.difference);
     count_comparison(comparison);
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

@@ -4,6 +4,8 @@
 #import openvm/mul_adapter
 #import openvm/mul_core
 
+#interface
+
 const RECORD: u32 = 12u;
 const WIDTH: u32 = 59u;
 
@@ -42,7 +44,7 @@ fn limb_sum(x: u32) -> u32 {
 }
 
 fn fill(row: u32, record: u32) {
-    put_registers(row, load_registers(record));
+    put_registers(row, record);
     let at = record + MUL_RECORD;
     put_div_rem(row, records[at], records[at + 1u], records[at + 2u] & 0xffu);
 }
@@ -102,13 +104,4 @@ fn count_products(c: u32, quotient: Quotient, is_signed: bool) {
         carry = (carry + of_r + product_limb(c, quotient.q, c_sign, q_sign, i)) >> 8u;
         count_tuple(limb(select(quotient.r, quotient.q, i < 4u), i & 3u), carry);
     }
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

@@ -3,9 +3,10 @@
 // One thread a row (openvm/row.wgsl). Host reference: `Rv32HintStoreFiller`.
 #import openvm/row
 
+#interface
+
 const RECORD: u32 = 12u;
 const WIDTH: u32 = 32u;
-const NO_REGISTER: u32 = 0xffffffffu;
 
 /// Bits of the number of words, which is below 2^10.
 const WORDS_BITS: u32 = 10u;
@@ -78,13 +79,4 @@ fn put_hint(row: u32, hint: Hint) {
     }
     count_bytes(limb(hint.data, 0u), limb(hint.data, 1u));
     count_bytes(limb(hint.data, 2u), limb(hint.data, 3u));
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

@@ -3,6 +3,8 @@
 // One thread a row (openvm/row.wgsl). Host reference: `Rv32JalLuiFiller`.
 #import openvm/write_adapter
 
+#interface
+
 const RECORD: u32 = 8u;
 const WIDTH: u32 = 18u;
 
@@ -25,13 +27,4 @@ fn put_jal_lui(row: u32, immediate: u32, value: u32, is_jal: bool) {
         // a program counter has 30 bits
         count_xor(limb(value, 3u), 0xc0u);
     }
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

@@ -3,9 +3,10 @@
 // One thread a row (openvm/row.wgsl). Host reference: `Rv32JalrAdapterFiller`, `Rv32JalrFiller`.
 #import openvm/row
 
+#interface
+
 const RECORD: u32 = 11u;
 const WIDTH: u32 = 28u;
-const NO_REGISTER: u32 = 0xffffffffu;
 
 struct Jump {
     pc: u32,
@@ -75,13 +76,4 @@ fn put_jump(row: u32, jump: Jump) {
     count_bytes(limb(next_pc, 0u), limb(next_pc, 1u));
     count_range(limb(next_pc, 2u), 8u);
     count_range(limb(next_pc, 3u), 6u);
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

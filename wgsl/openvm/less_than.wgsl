@@ -4,13 +4,15 @@
 #import openvm/alu_adapter
 #import openvm/less_than_core
 
+#interface
+
 const RECORD: u32 = 13u;
 const WIDTH: u32 = 37u;
 
 const SLT: u32 = 0u;
 
 fn fill(row: u32, record: u32) {
-    put_alu(row, load_alu(record));
+    put_alu(row, record);
     put_less_than(row, records[record + ALU_RECORD], records[record + ALU_RECORD + 1u], records[record + ALU_RECORD + 2u] & 0xffu);
 }
 
@@ -25,13 +27,4 @@ fn put_less_than(row: u32, b: u32, c: u32, opcode: u32) {
     put_marker(row, ALU_WIDTH + 13u, 4u, comparison.limb);
     put_u32(row, ALU_WIDTH + 17u, comparison.difference);
     count_comparison(comparison);
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

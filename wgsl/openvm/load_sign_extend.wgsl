@@ -3,6 +3,8 @@
 // One thread a row (openvm/row.wgsl). Host reference: `LoadSignExtendFiller`.
 #import openvm/load_store_adapter
 
+#interface
+
 const RECORD: u32 = 12u;
 const WIDTH: u32 = 36u;
 
@@ -25,13 +27,4 @@ fn put_signed_load(row: u32, is_byte: bool, shift: u32, read: u32, before: u32) 
     put_limbs(row, MEMORY_WIDTH + 5u, select(read, (read >> 16u) | (read << 16u), (shift & 2u) != 0u));
     put_limbs(row, MEMORY_WIDTH + 9u, before);
     count_range(top & 0x7fu, 7u);
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

@@ -3,6 +3,8 @@
 // One thread a row (openvm/row.wgsl). Host reference: `LoadStoreFiller`.
 #import openvm/load_store_adapter
 
+#interface
+
 const RECORD: u32 = 15u;
 const WIDTH: u32 = 41u;
 
@@ -59,13 +61,4 @@ fn put_load_store(row: u32, opcode: u32, shift: u32, read: u32, before: vec4<u32
         put_u32(row, MEMORY_WIDTH + 10u + i, before[i]);
         put_u32(row, MEMORY_WIDTH + 14u + i, written(opcode, shift, read, before, i));
     }
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

@@ -5,7 +5,6 @@
 
 const MEMORY_RECORD: u32 = 9u;
 const MEMORY_WIDTH: u32 = 23u;
-const NO_REGISTER: u32 = 0xffffffffu;
 
 struct MemoryAccess {
     pc: u32,

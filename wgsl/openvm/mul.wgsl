@@ -4,11 +4,13 @@
 #import openvm/mul_adapter
 #import openvm/mul_core
 
+#interface
+
 const RECORD: u32 = 11u;
 const WIDTH: u32 = 31u;
 
 fn fill(row: u32, record: u32) {
-    put_registers(row, load_registers(record));
+    put_registers(row, record);
     put_mul(row, records[record + MUL_RECORD], records[record + MUL_RECORD + 1u]);
 }
 
@@ -23,13 +25,4 @@ fn put_mul(row: u32, b: u32, c: u32) {
         carry = (carry + product_limb(b, c, 0u, 0u, i)) >> 8u;
         count_tuple(limb(a, i), carry);
     }
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

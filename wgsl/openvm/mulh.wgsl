@@ -4,6 +4,8 @@
 #import openvm/mul_adapter
 #import openvm/mul_core
 
+#interface
+
 const RECORD: u32 = 12u;
 const WIDTH: u32 = 39u;
 
@@ -11,7 +13,7 @@ const MULH: u32 = 0u;
 const MULHU: u32 = 2u;
 
 fn fill(row: u32, record: u32) {
-    put_registers(row, load_registers(record));
+    put_registers(row, record);
     let at = record + MUL_RECORD;
     put_mulh(row, records[at], records[at + 1u], records[at + 2u] & 0xffu);
 }
@@ -43,13 +45,4 @@ fn put_mulh(row: u32, b: u32, c: u32, opcode: u32) {
     put_u32(row, MUL_WIDTH + 16u, b_sign);
     put_u32(row, MUL_WIDTH + 17u, c_sign);
     put_marker(row, MUL_WIDTH + 18u, 3u, opcode);
-}
-
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    run(local, linear_workgroup(workgroup, workgroups));
 }

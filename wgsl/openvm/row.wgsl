@@ -1,4 +1,4 @@
-// The frame of kernels that fill a trace of a chip from its records: bindings, columns, and the walk over rows.
+// The frame of kernels that fill a trace of a chip from its records: columns, and the walk over rows.
 //
 // A chip has RECORD (words of a record), WIDTH (columns) and `fill(row, record)`, which writes every column of a row; `record` is the first
 // word of its record. A dispatch fills `rows` rows of a trace from `first_row` on. The first `used` of them have records, the others
@@ -6,27 +6,16 @@
 #import grid
 #import openvm/columns
 
-struct Params {
-    first_row: u32,
-    rows: u32,
-    used: u32,
-    height: u32,
-    first_column: u32,
-    columns: u32,
-    range_bits: u32,
-    timestamp_bits: u32,
-    pointer_bits: u32,
-    bitwise_at: u32,
-    tuples_at: u32,
-    tuple_size: u32,
-}
-
-@group(0) @binding(0) var<storage, read> records: array<u32>;
-@group(0) @binding(1) var<storage, read_write> out: array<u32>;
-@group(0) @binding(2) var<storage, read_write> counts: array<atomic<u32>>;
-var<immediate> params: Params;
-
 const THREADS: u32 = 256u;
+/// In the place of a register: there is none.
+const NO_REGISTER: u32 = 0xffffffffu;
+
+/// The first words of a record, integers below p.
+fn put_words(row: u32, column: u32, record: u32, words: u32) {
+    for (var i = 0u; i < words; i++) {
+        put_u32(row, column + i, records[record + i]);
+    }
+}
 
 fn limb(word: u32, i: u32) -> u32 {
     return (word >> (8u * i)) & 0xffu;
@@ -54,10 +43,15 @@ fn put_marker(row: u32, column: u32, columns: u32, at: u32) {
 
 #import openvm/counts
 
-fn run(local: u32, workgroup: u32) {
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) num_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
     clear_hot(local);
     workgroupBarrier();
-    let i = workgroup * THREADS + local;
+    let i = linear_workgroup(workgroup_id, num_workgroups) * THREADS + local;
     if i < params.rows {
         let row = params.first_row + i;
         if i < params.used {

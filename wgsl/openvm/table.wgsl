@@ -4,19 +4,7 @@
 #import grid
 #import openvm/columns
 
-struct Params {
-    table: u32,
-    height: u32,
-    first_column: u32,
-    columns: u32,
-    first: u32,
-    tuple_size: u32,
-}
-
-@group(0) @binding(0) var<storage, read> counts: array<u32>;
-@group(0) @binding(1) var<storage, read> host_counts: array<u32>;
-@group(0) @binding(2) var<storage, read_write> out: array<u32>;
-var<immediate> params: Params;
+#interface
 
 const RANGES: u32 = 0u;
 const BITWISE: u32 = 1u;

@@ -5,7 +5,6 @@
 
 const WRITE_RECORD: u32 = 5u;
 const WRITE_WIDTH: u32 = 10u;
-const NO_REGISTER: u32 = 0xffffffffu;
 
 struct Write {
     pc: u32,

@@ -20,27 +20,7 @@
 
 const NONE: u32 = 0xffffffffu;
 
-struct Params {
-    round: u32,
-    airs: u32,
-    degree: u32,
-    xi_index: u32,
-    challenge: u32,
-    sums_offset: u32,
-    absorb_index: u32,
-    sample_index: u32,
-    tape_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> mu: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> sums: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> lifts: array<u32>;
-@group(0) @binding(4) var<storage, read_write> state: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(6) var<storage, read_write> tape: array<u32>;
-@group(0) @binding(7) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const HEAD: u32 = 4u;
 

@@ -9,18 +9,7 @@
 #import rap/round_sum
 #import transcript/tape
 
-struct Params {
-    l_skip: u32,
-    len: u32,
-    challenge: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> xi: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> lagrange: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> s_0: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> state: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 fn power(base: Ext, exponent: u32) -> Ext {
     var result = E_ONE;

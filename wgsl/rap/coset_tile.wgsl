@@ -15,23 +15,7 @@
 #import rap/columns
 #import rap/tile_at
 
-struct Params {
-    start: u32,
-    count: u32,
-    height: u32,
-    first_x: u32,
-    xs: u32,
-    columns: u32,
-    l_skip: u32,
-    cosets: u32,
-    tile_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> segment: array<u32>;
-@group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> tables: array<u32>;
-@group(0) @binding(3) var<storage, read_write> tile: array<u32>;
-var<immediate> params: Params;
+#interface
 
 const HALF: u32 = 256u;
 

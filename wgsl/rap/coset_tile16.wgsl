@@ -16,35 +16,16 @@
 #import rap/tile_job
 #import ntt/lazy
 
+#interface
+
 #if PACKED
 #else
-struct Params {
-    start: u32,
-    count: u32,
-    height: u32,
-    first_x: u32,
-    xs: u32,
-    columns: u32,
-    log_columns: u32,
-    cosets: u32,
-    tile_at: u32,
-}
-
 fn tile_job(workgroup: u32) -> TileJob {
     let p = params;
     let at = p.tile_at;
     return TileJob(0u, p.start, p.count, p.height, p.first_x, p.xs, p.columns, at, 0u, 0u, p.cosets, p.log_columns);
 }
 #endif
-
-@group(0) @binding(0) var<storage, read> segment: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> scales: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> tile: array<vec4<u32>>;
-#if PACKED
-@group(0) @binding(4) var<storage, read> jobs: array<vec4<u32>>;
-#endif
-var<immediate> params: Params;
 
 /// 256 chunks of four vectors.
 var<workgroup> values: array<vec4<u32>, 1024>;

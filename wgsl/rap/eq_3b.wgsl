@@ -5,15 +5,7 @@
 #import grid
 #import field/ext
 
-struct Params {
-    len: u32,
-    end: u32,
-}
-
-@group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read_write> eq_3b: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

@@ -10,15 +10,7 @@
 #import grid
 #import field/ext
 
-struct Params {
-    from_level: u32,
-    levels: u32,
-}
-
-@group(0) @binding(0) var<storage, read> xi: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> trees: array<u32>;
-@group(0) @binding(2) var<storage, read_write> tree: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

@@ -7,18 +7,7 @@
 #import grid
 #import transcript/tape
 
-struct Params {
-    columns: u32,
-    rows: u32,
-    target_stride: u32,
-    offset: u32,
-    challenge: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> source: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> folded: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(256)
 fn main(

@@ -12,33 +12,15 @@
 #import rap/columns
 #import rap/tile_job
 
+#interface
+
 #if PACKED
 #else
-struct Params {
-    start: u32,
-    count: u32,
-    height: u32,
-    first_x: u32,
-    xs: u32,
-    stride: u32,
-    offset: u32,
-    l_skip: u32,
-}
-
 fn tile_job(workgroup: u32) -> TileJob {
     let p = params;
     return TileJob(0u, p.start, p.count, p.height, p.first_x, p.xs, p.stride, p.offset, 0u, 0u, 0u, 0u);
 }
 #endif
-
-@group(0) @binding(0) var<storage, read> segment: array<u32>;
-@group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> lagrange: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> tile: array<vec4<u32>>;
-#if PACKED
-@group(0) @binding(4) var<storage, read> jobs: array<vec4<u32>>;
-#endif
-var<immediate> params: Params;
 
 /// Terms i..i + 4 of the sum.
 fn four_terms(source: u32, row: u32, i: u32, height: u32) -> Ext {

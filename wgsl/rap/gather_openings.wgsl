@@ -7,15 +7,7 @@
 
 const NONE: u32 = 0xffffffffu;
 
-struct Params {
-    start: u32,
-    count: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> columns: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read_write> openings: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

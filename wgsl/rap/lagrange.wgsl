@@ -7,15 +7,7 @@
 #import rap/eq_uni
 #import transcript/tape
 
-struct Params {
-    l_skip: u32,
-    omega: u32,
-    challenge: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read_write> lagrange: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(

@@ -26,11 +26,6 @@ struct TileJob {
 #if PACKED
 #import jobs
 
-struct Params {
-    jobs_len: u32,
-    l_skip: u32,
-}
-
 const JOB_VECTORS: u32 = 3u;
 
 fn tile_job(workgroup: u32) -> TileJob {

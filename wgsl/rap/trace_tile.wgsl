@@ -9,31 +9,15 @@
 #import rap/tile_at
 #import rap/tile_job
 
+#interface
+
 #if PACKED
 #else
-struct Params {
-    start: u32,
-    count: u32,
-    height: u32,
-    first: u32,
-    rows: u32,
-    columns: u32,
-    tile_from: u32,
-}
-
 fn tile_job(workgroup: u32) -> TileJob {
     let p = params;
     return TileJob(0u, p.start, p.count, p.height, p.first, p.rows, p.columns, p.tile_from, 0u, 0u, 0u, 0u);
 }
 #endif
-
-@group(0) @binding(0) var<storage, read> segment: array<u32>;
-@group(0) @binding(1) var<storage, read> entries: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read_write> tile: array<u32>;
-#if PACKED
-@group(0) @binding(3) var<storage, read> jobs: array<vec4<u32>>;
-#endif
-var<immediate> params: Params;
 
 @compute @workgroup_size(256)
 fn main(

@@ -11,16 +11,7 @@
 #import reduce
 #import stacked_reduction/dot4
 
-struct Params {
-    first_job: u32,
-    jobs_len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read> lambda_powers: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> combined: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> jobs: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 256u;
 /// Of rows l, l + L, l + 2 L and l + 3 L.

@@ -8,22 +8,7 @@
 #import grid
 #import stacked_reduction/product_round
 
-struct Params {
-    len: u32,
-    paired: u32,
-    fold: u32,
-    u_word: u32,
-    workgroups: u32,
-    partial_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> values: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> next_values: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> next_weights: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> partials: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 /// Element i of F' and K'.
 fn element(i: u32, u: Ext) -> Element {

@@ -5,20 +5,7 @@
 #import grid
 #import stacked_reduction/eq_cube
 
-struct Params {
-    len: u32,
-    groups: u32,
-    low_bits: u32,
-    l_skip: u32,
-    // where the groups begin in `plan`: at_g, n_g, kind
-    plan_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> plan: array<u32>;
-@group(0) @binding(1) var<storage, read> eq_tables: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> point: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> weights: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(256)
 fn main(

@@ -7,16 +7,7 @@
 #import field/ext
 #import reduce
 
-struct Params {
-    rows: u32,
-    l_skip: u32,
-    out_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> combined: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> point: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> folded: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 256u;
 const SUMS: u32 = 1u;

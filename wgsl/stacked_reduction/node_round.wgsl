@@ -7,24 +7,7 @@
 #import grid
 #import stacked_reduction/product_round
 
-struct Params {
-    nodes: u32,
-    commits: u32,
-    plan_at: u32,
-    u_word: u32,
-    paired: u32,
-    workgroups: u32,
-    partial_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> plan: array<u32>;
-@group(0) @binding(2) var<storage, read> source_values: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> source_weights: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> node_values: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> node_weights: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> partials: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 /// The plan entry of the last commitment that begins at or before a node.
 fn commit_of(node: u32) -> u32 {

@@ -6,17 +6,7 @@
 #import grid
 #import transcript/tape
 
-struct Params {
-    l_skip: u32,
-    kinds: u32,
-    u_word: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> skip_domain: array<u32>;
-@group(0) @binding(2) var<storage, read> kind_weights: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> point: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 /// eq_D(x, y) for a y in the base field: 2^-l prod-recursion of upstream's `eval_eq_uni`.
 fn eq_uni(x: Ext, y: u32) -> Ext {

@@ -13,22 +13,9 @@
 #import reduce
 #import transcript/tape
 
-struct Params {
-    l_skip: u32,
-    lambda_word: u32,
-    // where the kinds begin in `plan`: first record, number of records, log_z
-    plan_at: u32,
-}
+#interface
 
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> plan: array<u32>;
-@group(0) @binding(2) var<storage, read> records: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> constants: array<vec4<u32>>;
 // omega^-k / N for k < N, then omega^k
-@group(0) @binding(4) var<storage, read> skip_domain: array<u32>;
-@group(0) @binding(5) var<storage, read_write> polynomials: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> kind_weights: array<vec4<u32>>;
-var<immediate> params: Params;
 
 const THREADS: u32 = 256u;
 const SUMS: u32 = 1u;

@@ -5,15 +5,7 @@
 #import grid
 #import field/ext
 
-struct Params {
-    l_skip: u32,
-    kinds: u32,
-}
-
-@group(0) @binding(0) var<storage, read> polynomials: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> kind_weights: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> s_0: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(256)
 fn main(

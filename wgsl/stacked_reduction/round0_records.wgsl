@@ -13,18 +13,7 @@
 #import reduce
 #import stacked_reduction/eq_cube
 
-struct Params {
-    low_bits: u32,
-    l_skip: u32,
-    first_job: u32,
-    jobs_len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> combined: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> eq_tables: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> records: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> jobs: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const JOB_VECTORS: u32 = 3u;
 

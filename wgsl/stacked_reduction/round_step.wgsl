@@ -4,18 +4,7 @@
 #import reduce
 #import transcript/duplex
 
-struct Params {
-    count: u32,
-    absorb_index: u32,
-    sample_index: u32,
-    tape_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> partials: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(2) var<storage, read_write> tape: array<u32>;
-@group(0) @binding(3) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 128u;
 const SUMS: u32 = 1u;

@@ -11,19 +11,7 @@
 #import transcript/tape
 #import stacked_reduction/dot4
 
-struct Params {
-    log_blocks: u32,
-    u_word: u32,
-    first_job: u32,
-    jobs_len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> source: array<u32>;
-@group(0) @binding(2) var<storage, read> row_weights: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> partials: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> jobs: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 256u;
 /// Of four columns.

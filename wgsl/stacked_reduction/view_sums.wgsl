@@ -7,21 +7,7 @@
 #import field/ext
 #import reduce
 
-struct Params {
-    slots: u32,
-    log_blocks: u32,
-    team_bits: u32,
-    runs: u32,
-    plan_at: u32,
-}
-
-@group(0) @binding(0) var<storage, read> plan: array<u32>;
-@group(0) @binding(1) var<storage, read> partials: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> lambda_powers: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> node_values: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> node_weights: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 64u;
 const SUMS: u32 = 1u;

@@ -7,18 +7,7 @@
 #import grid
 #import poseidon2
 
-struct Params {
-    absorb_index: u32,
-    bits: u32,
-    limit: u32,
-    threads: u32,
-    witness: u32,
-}
-
-@group(0) @binding(0) var<storage, read> sponge: array<u32>;
-@group(0) @binding(1) var<storage, read_write> witnesses: array<atomic<u32>>;
-@group(0) @binding(2) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 fn with_witness(first: u32, word: u32) -> vec4<u32> {
     let v = vec4<u32>(sponge[first], sponge[first + 1u], sponge[first + 2u], sponge[first + 3u]);

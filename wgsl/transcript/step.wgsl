@@ -5,22 +5,7 @@
 // Host reference: upstream's DuplexSponge.
 #import transcript/duplex
 
-struct Params {
-    start: u32,
-    absorb: u32,
-    squeeze: u32,
-    tape_at: u32,
-    absorb_index: u32,
-    sample_index: u32,
-    // the words of `source` are integers to be brought into Montgomery form first (a proof-of-work witness)
-    integers: u32,
-}
-
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(2) var<storage, read_write> tape: array<u32>;
-@group(0) @binding(3) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(64)
 fn main(thread: DuplexThread) {

@@ -7,22 +7,7 @@
 // Host reference: upstream's DuplexSponge, the smallest witness for its `check_witness`.
 #import transcript/duplex
 
-struct Params {
-    start: u32,
-    absorb: u32,
-    bits: u32,
-    limit: u32,
-    squeeze: u32,
-    tape_at: u32,
-    absorb_index: u32,
-    sample_index: u32,
-}
-
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read_write> sponge: array<u32>;
-@group(0) @binding(2) var<storage, read_write> tape: array<u32>;
-@group(0) @binding(3) var<storage, read> round_constants: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 128u;
 

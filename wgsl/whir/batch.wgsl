@@ -12,21 +12,7 @@
 #import grid
 #import field/ext
 
-struct Params {
-    start: u32,
-    cells: u32,
-    rows: u32,
-    columns: u32,
-    first_row: u32,
-    first_column: u32,
-    log_height: u32,
-    log_stride: u32,
-}
-
-@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read> mu: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> f: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 /// A cell of the block; zero for cells outside of it (`cell` may be negative, as a wrapped integer) and between strided ones.
 fn value(cell: u32) -> u32 {

@@ -8,24 +8,7 @@
 #import grid
 #import whir/weight
 
-struct Params {
-    rows: u32,
-    k: u32,
-    first_variable: u32,
-    stride: u32,
-    entries: u32,
-    initial: u32,
-    gamma: u32,
-    last_rows: u32,
-    last_alpha: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> coordinates: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> dots: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> last_table: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> table: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 fn coefficient(t: u32) -> Ext {
     if params.initial != 0u {

@@ -11,17 +11,7 @@
 #import field/ext
 #import reduce
 
-struct Params {
-    chunks: u32,
-    chunk_bits: u32,
-    k: u32,
-    halves_len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> f: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> halves: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> partials: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 256u;
 const SUMS: u32 = 1u;

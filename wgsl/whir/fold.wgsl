@@ -6,15 +6,7 @@
 #import grid
 #import field/ext
 
-struct Params {
-    len: u32,
-    k: u32,
-}
-
-@group(0) @binding(0) var<storage, read> f: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> g: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(256)
 fn main(

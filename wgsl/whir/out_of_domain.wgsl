@@ -4,16 +4,7 @@
 // Host reference: evaluation of g at pow(z).
 #import transcript/tape
 
-struct Params {
-    word: u32,
-    at: u32,
-    len: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> dots: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> value: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 @compute @workgroup_size(1)
 fn main() {

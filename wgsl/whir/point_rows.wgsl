@@ -12,29 +12,7 @@
 #import grid
 #import whir/weight
 
-struct Params {
-    points: u32,
-    k: u32,
-    first_row: u32,
-    entries: u32,
-    log_domain: u32,
-    omega: u32,
-    queries: u32,
-    query_bits: u32,
-    last_points: u32,
-    last_first_row: u32,
-    last_rows: u32,
-    last_alpha: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> codeword: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> gammas: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> last_table: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> last_exponents: array<u32>;
-@group(0) @binding(5) var<storage, read_write> table: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> exponents: array<u32>;
-var<immediate> params: Params;
+#interface
 
 /// omega^e for any e modulo 2^32, a multiple of omega's order.
 fn omega_power(e: u32) -> u32 {

@@ -11,18 +11,7 @@
 #import reduce
 #import transcript/tape
 
-struct Params {
-    pairs: u32,
-    groups: u32,
-    folding: u32,
-    alpha: u32,
-}
-
-@group(0) @binding(0) var<storage, read> tape: array<u32>;
-@group(0) @binding(1) var<storage, read> source: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> folded: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> partials: array<vec4<u32>>;
-var<immediate> params: Params;
+#interface
 
 const THREADS: u32 = 128u;
 /// Of s(1) and s(2).

@@ -40,7 +40,7 @@ kernel! {
 kernel! {
     /// out[sums_at + v] = sum over a job's slots of partials[slot][v]
     struct ListSums("constraints/list_sums.wgsl", workgroup = 64) {
-        buffers { read partials: EF, read list: u32, write out: EF }
+        buffers { read partials: EF, read list: u32 as vec4<u32>, write out: EF }
         params { slot_len, entries }
     }
 }

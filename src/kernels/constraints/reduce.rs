@@ -28,7 +28,7 @@ kernel! {
 kernel! {
     /// weights[k] = eq_3b[i] * beta^e for (i, e) = entries[k]; with UNIT only beta^e
     struct FillLogupWeights("constraints/logup_weights.wgsl", workgroup = 64) {
-        buffers { read entries: u32, read beta_powers: EF, read eq_3b: EF, write weights: EF }
+        buffers { read entries: u32 as vec2<u32>, read beta_powers: EF, read eq_3b: EF, write weights: EF }
         params { len, eq_offset }
         flags { UNIT }
     }

@@ -102,6 +102,30 @@ impl<T: Element> SumEvaluation<'_, T> {
     }
 }
 
+/// One of the two kernels with these arguments: what both have, beside what is its own.
+macro_rules! sum_kernel {
+    ($kernel:ident { $($own:ident $(: $value:expr)?),* }, $program:ident, $args:ident, $dispatch:ident) => {
+        $kernel {
+            tile: &$args.tile.cast(),
+            constants: $args.constants,
+            weights: $args.weights,
+            eq: $args.eq,
+            partials: $args.partials,
+            records: &$program.records,
+            spill: &$program.spill,
+            evaluations: $args.evaluations() as u32,
+            points: $args.points as u32,
+            eq_offset: $args.eq_offset as u32,
+            accumulators: $program.program().num_accumulators,
+            chunk: $dispatch.slice.chunks.start as u32,
+            first_workgroup: $dispatch.slice.workgroups.start as u32,
+            INTERPRETED: true,
+            SPILL: $program.dispatch_spills($dispatch),
+            $($own $(: $value)?),*
+        }
+    };
+}
+
 impl DeviceProgram {
     /// Adds this tile's part of `sum_x eq[x] * acc_a(x, p)` to `sums[a][p]`, for every accumulator `a` and point `p`.
     ///
@@ -127,62 +151,14 @@ impl DeviceProgram {
 
     fn dispatch_sums<T: Element>(&self, rec: &mut Recorder, args: &SumEvaluation<'_, T>, dispatch: &Dispatch) {
         match self.source.kind {
-            RowKind::Lines => dispatch.record(rec, &self.sum_lines(args, &args.tile.cast(), dispatch)),
-            _ => dispatch.record(rec, &self.sum_points(args, &args.tile.cast(), dispatch)),
-        }
-    }
-
-    fn sum_points<'a, T: Element>(
-        &'a self,
-        args: &SumEvaluation<'a, T>,
-        tile: &'a DeviceBuffer<F>,
-        dispatch: &Dispatch,
-    ) -> SumPoints<'a> {
-        SumPoints {
-            tile,
-            constants: args.constants,
-            weights: args.weights,
-            eq: args.eq,
-            partials: args.partials,
-            records: &self.records,
-            spill: &self.spill,
-            columns: self.layout().num_columns() as u32,
-            evaluations: args.evaluations() as u32,
-            points: args.points as u32,
-            eq_offset: args.eq_offset as u32,
-            accumulators: self.program().num_accumulators,
-            chunk: dispatch.slice.chunks.start as u32,
-            first_workgroup: dispatch.slice.workgroups.start as u32,
-            INTERPRETED: true,
-            SPILL: self.dispatch_spills(dispatch),
-        }
-    }
-
-    fn sum_lines<'a, T: Element>(
-        &'a self,
-        args: &SumEvaluation<'a, T>,
-        tile: &'a DeviceBuffer<EF>,
-        dispatch: &Dispatch,
-    ) -> SumLines<'a> {
-        SumLines {
-            tile,
-            constants: args.constants,
-            weights: args.weights,
-            eq: args.eq,
-            partials: args.partials,
-            records: &self.records,
-            spill: &self.spill,
-            stride: args.stride as u32,
-            evaluations: args.evaluations() as u32,
-            points: args.points as u32,
-            eq_offset: args.eq_offset as u32,
-            accumulators: self.program().num_accumulators,
-            chunk: dispatch.slice.chunks.start as u32,
-            first_workgroup: dispatch.slice.workgroups.start as u32,
-            last: args.last.into(),
-            INTERPRETED: true,
-            EXTENSION: true,
-            SPILL: self.dispatch_spills(dispatch),
+            RowKind::Lines => {
+                let (stride, last) = (args.stride as u32, args.last.into());
+                dispatch.record(rec, &sum_kernel!(SumLines { stride, last, EXTENSION: true }, self, args, dispatch));
+            }
+            _ => {
+                let columns = self.layout().num_columns() as u32;
+                dispatch.record(rec, &sum_kernel!(SumPoints { columns }, self, args, dispatch));
+            }
         }
     }
 }

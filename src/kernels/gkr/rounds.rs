@@ -14,10 +14,21 @@ kernel! {
     /// Rounds with their transcript steps, in one workgroup.
     struct RoundsKernel("gkr/rounds.wgsl", workgroup = 128) {
         buffers {
-            write heap: EF, read table_p: u32, read table_q: EF, read partials: EF, write state: EF,
-            write sponge: F, write tape: F, read round_constants: F
+            write heap: EF, read table_p: u32 as vec4<u32>, read table_q: EF, read partials: EF, write state: EF,
+            write sponge: F, write tape: F, read round_constants: F as vec4<u32>
         }
-        params { task, slots, first, vars, layer, last_layer, levels, top, absorb_index, sample_index, tape_at, real, padded }
+        params {
+            task, slots, first, vars, layer, last_layer,
+            /// Levels of the whole tree below the root.
+            levels,
+            /// The heap's lowest level.
+            top,
+            absorb_index, sample_index, tape_at,
+            /// Fractions of the table in memory that are stored.
+            real,
+            /// 0: no leaves are padding.
+            padded,
+        }
     }
 }
 

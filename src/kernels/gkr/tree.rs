@@ -12,7 +12,7 @@ use crate::{
 kernel! {
     /// Sums of 2^rise neighbours.
     struct Tree("gkr/tree.wgsl", workgroup = 256) {
-        buffers { read source_p: u32, read source_q: EF, write target_p: u32, write target_q: EF, read state: EF }
+        buffers { read source_p: u32 as Numerator, read source_q: EF, write target_p: u32 as vec4<u32>, write target_q: EF, read state: EF }
         params { len, rise, source_at, target_at, real, squarings }
         flags {
             /// Numerators of the source are of the base field.

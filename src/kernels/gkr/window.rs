@@ -13,11 +13,21 @@ kernel! {
     /// Folds two variables (or none) and sums the next two's window.
     struct Window("gkr/window.wgsl", workgroup = 256) {
         buffers {
-            read source_p: u32, read source_q: EF, write target_p: u32, write target_q: EF,
+            read source_p: u32 as Numerator, read source_q: EF, write target_p: u32 as vec4<u32>, write target_q: EF,
             read eq: EF, read state: EF, write partials: EF
         }
         params {
-            first, len, target_at, first_y, rise, raw, fold, slot, low_vars, low_at, high_at, real, squarings
+            /// Of points x' of this dispatch: `len` (a multiple of 4, or all) from `first` on within the source piece.
+            first,
+            len,
+            /// Where x' = `first` goes: fraction index in the target piece.
+            target_at,
+            /// y of x' = `first` in the whole table.
+            first_y,
+            rise, raw, fold, slot,
+            /// eq(xi.., y) = eq[low_at + y % 2^low_vars] * eq[high_at + y / 2^low_vars].
+            low_vars,
+            low_at, high_at, real, squarings,
         }
         flags {
             /// Numerators of the source are of the base field.

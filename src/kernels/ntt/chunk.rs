@@ -22,7 +22,7 @@ kernel! {
 kernel! {
     /// The same for whole chunks of sixteen at multiples of four cells
     struct Chunks16("ntt/chunk16.wgsl", workgroup = 256) {
-        buffers { read src: F, write data: F }
+        buffers { read src: F as vec4<u32>, write data: F as vec4<u32> }
         params { source, target_offset, filled, chunks }
         flags { INVERSE }
     }

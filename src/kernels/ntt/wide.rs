@@ -13,7 +13,7 @@ use crate::{
 kernel! {
     /// The first or the last of two passes of ten bits
     struct Wide("ntt/wide.wgsl", workgroup = 512) {
-        buffers { read src: u32, write dst: u32, read roots: F, read twiddles: F }
+        buffers { read src: u32, write dst: u32, read roots: F, read twiddles: F as vec4<u32> }
         params { columns, repeat, inverse }
         overrides { PLACE, FOLD, LOG_L, LOG_M, LOG_FIRST_L }
     }
@@ -22,7 +22,7 @@ kernel! {
 kernel! {
     /// A last pass of ten bits after narrow ones
     struct WideNatural("ntt/wide.wgsl", workgroup = 512) {
-        buffers { read src: u32, write dst: u32, read roots: F, read twiddles: F }
+        buffers { read src: u32, write dst: u32, read roots: F, read twiddles: F as vec4<u32> }
         params { columns, repeat, inverse, log_l }
         flags { NATURAL }
     }

@@ -3,7 +3,7 @@
 use openvm_rv32im_circuit::{adapters::Rv32BranchAdapterRecord, BranchEqualCoreRecord, Rv32BranchEqualChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
-use super::{row_of, trace_kernel, words_of};
+use super::{row_of, trace_kernel};
 
 type Adapter = Rv32BranchAdapterRecord;
 type Core = BranchEqualCoreRecord<4>;
@@ -14,21 +14,11 @@ trace_kernel! {
         chip: Rv32BranchEqualChip<F>,
         columns: 26,
         layout: row_of::<Adapter, Core>(),
-        words: words_of::<Adapter, Core>(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::openvm::testing;
-
-    #[test]
-    fn rows_equal_upstreams() {
-        testing::assert_equals_upstream(&BRANCH_EQUAL, 10, |random| {
+        adapter_columns: 10,
+        record: |random| {
             let mut record = random.branch_adapter();
             record.extend([random.word(), random.word(), random.immediate(), random.packed(2)]);
             record
-        });
+        },
     }
 }

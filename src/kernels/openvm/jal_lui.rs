@@ -3,7 +3,7 @@
 use openvm_rv32im_circuit::{adapters::Rv32RdWriteAdapterRecord, Rv32JalLuiChip, Rv32JalLuiCoreRecord};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
-use super::{row_of, trace_kernel, words_of};
+use super::{row_of, trace_kernel};
 
 type Adapter = Rv32RdWriteAdapterRecord;
 type Core = Rv32JalLuiCoreRecord;
@@ -14,23 +14,13 @@ trace_kernel! {
         chip: Rv32JalLuiChip<F>,
         columns: 18,
         layout: row_of::<Adapter, Core>(),
-        words: words_of::<Adapter, Core>(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::openvm::testing;
-
-    #[test]
-    fn rows_equal_upstreams() {
-        testing::assert_equals_upstream(&JAL_LUI, 11, |random| {
+        adapter_columns: 11,
+        record: |random| {
             let mut record = random.write_adapter(true);
             let is_jal = random.packed(2);
             let value = if is_jal & 0xff == 1 { random.pc() } else { random.word() & !0xfff };
             record.extend([random.immediate(), value, is_jal]);
             record
-        });
+        },
     }
 }

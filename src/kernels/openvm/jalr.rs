@@ -3,7 +3,7 @@
 use openvm_rv32im_circuit::{adapters::Rv32JalrAdapterRecord, Rv32JalrChip, Rv32JalrCoreRecord};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
-use super::{row_of, trace_kernel, words_of};
+use super::{row_of, trace_kernel};
 
 type Adapter = Rv32JalrAdapterRecord;
 type Core = Rv32JalrCoreRecord;
@@ -14,18 +14,8 @@ trace_kernel! {
         chip: Rv32JalrChip<F>,
         columns: 28,
         layout: row_of::<Adapter, Core>(),
-        words: words_of::<Adapter, Core>(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::openvm::testing;
-
-    #[test]
-    fn rows_equal_upstreams() {
-        testing::assert_equals_upstream(&JALR, 15, |random| {
+        adapter_columns: 15,
+        record: |random| {
             let timestamp = random.timestamp();
             let (read, write) = (random.before(timestamp), random.before(timestamp + 1));
             let (pc, target, register) = (random.pc(), random.pc(), random.register_or_none());
@@ -46,6 +36,6 @@ mod tests {
                 target.wrapping_sub(extended),
                 is_negative,
             ]
-        });
+        },
     }
 }

@@ -3,7 +3,7 @@
 use openvm_rv32im_circuit::{adapters::Rv32LoadStoreAdapterRecord, LoadStoreCoreRecord, Rv32LoadStoreChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
-use super::{row_of, trace_kernel, words_of};
+use super::{row_of, trace_kernel};
 
 type Adapter = Rv32LoadStoreAdapterRecord;
 type Core = LoadStoreCoreRecord<4>;
@@ -14,18 +14,8 @@ trace_kernel! {
         chip: Rv32LoadStoreChip<F>,
         columns: 41,
         layout: row_of::<Adapter, Core>(),
-        words: words_of::<Adapter, Core>(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::openvm::testing;
-
-    #[test]
-    fn rows_equal_upstreams() {
-        testing::assert_equals_upstream(&LOAD_STORE, 23, |random| {
+        adapter_columns: 23,
+        record: |random| {
             let cases = [(0, 0), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 2), (3, 0)];
             let cases = cases.into_iter().chain([(4, 0), (4, 2), (5, 0), (5, 1), (5, 2), (5, 3)]);
             let (opcode, shift) = random.one_of(&Vec::from_iter(cases));
@@ -35,6 +25,6 @@ mod tests {
             record.extend([opcode | shift << 8 | read << 16, read >> 16 | random.word() << 16]);
             record.extend(before);
             record
-        });
+        },
     }
 }

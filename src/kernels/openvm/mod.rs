@@ -42,8 +42,6 @@ pub struct TraceKernel {
     pub columns: usize,
     /// How upstream's executor writes the records.
     pub layout: Layout,
-    /// Words of what the kernel reads for a row.
-    pub words: usize,
     dispatch: fn(&mut Recorder, &Rows, Part),
 }
 
@@ -101,7 +99,7 @@ pub fn kernels() -> Vec<&'static KernelDecl> {
 pub struct Rows<'a> {
     /// Of which chip.
     pub kernel: &'static TraceKernel,
-    /// `kernel.words` a row.
+    /// `kernel.layout.words()` a row.
     pub records: &'a DeviceBuffer<u32>,
     /// Rows with records.
     pub used: usize,
@@ -127,7 +125,7 @@ impl Rows<'_> {
     pub fn record(&self, rec: &mut Recorder) {
         let Self { kernel, records, used, first, rows, trace, .. } = *self;
         assert!(used <= rows && first + rows <= trace.height(), "rows of a trace");
-        assert!(used * kernel.words <= records.len(), "records of rows");
+        assert!(used * kernel.layout.words() <= records.len(), "records of rows");
         assert_eq!(trace.width(), kernel.columns, "columns of a chip");
         for segment in trace.segments() {
             let columns = segment.columns.clone();
@@ -137,7 +135,8 @@ impl Rows<'_> {
     }
 }
 
-/// Declares a chip's kernel and a constant `$name` that says what of upstream's it is for.
+/// Declares a chip's kernel, a constant `$name` that says what of upstream's it is for, and a test against that: of random records that
+/// `record` makes, for an adapter of so many columns.
 macro_rules! trace_kernel {
     (
         $(#[$meta:meta])*
@@ -145,7 +144,8 @@ macro_rules! trace_kernel {
             chip: $chip:ty,
             columns: $columns:expr,
             layout: $layout:expr,
-            words: $words:expr $(,)?
+            adapter_columns: $adapter_columns:expr,
+            record: $record:expr $(,)?
         }
     ) => {
         $crate::kernel! {
@@ -154,7 +154,7 @@ macro_rules! trace_kernel {
                 buffers {
                     read records: u32,
                     write out: openvm_stark_sdk::config::baby_bear_poseidon2::F,
-                    write counts: u32,
+                    write counts: u32 as atomic<u32>,
                 }
                 params {
                     first_row,
@@ -179,7 +179,6 @@ macro_rules! trace_kernel {
             is: |chip| chip.is::<$chip>(),
             columns: $columns,
             layout: $layout,
-            words: $words,
             dispatch: |rec, rows, part| {
                 let tables = rows.counts.tables();
                 let kernel = $kernel {
@@ -202,6 +201,16 @@ macro_rules! trace_kernel {
                 rec.dispatch(&kernel, $crate::gpu::Grid::threads(rows.rows));
             },
         };
+
+        #[cfg(test)]
+        mod tests {
+            use super::*;
+
+            #[test]
+            fn rows_equal_upstreams() {
+                $crate::kernels::openvm::testing::assert_equals_upstream(&$name, $adapter_columns, $record);
+            }
+        }
     };
 }
 
@@ -214,15 +223,15 @@ const fn row_of<A, C>() -> Layout {
     Layout::Row { bytes: (core + size_of::<C>()).next_multiple_of(4), core }
 }
 
-/// Its words.
-const fn words_of<A, C>() -> usize {
-    match row_of::<A, C>() {
-        Layout::Row { bytes, .. } => bytes / 4,
-        Layout::Rows { .. } => unreachable!(),
-    }
-}
-
 impl Layout {
+    /// Words of what the kernel reads for a row.
+    pub const fn words(self) -> usize {
+        match self {
+            Self::Row { bytes, .. } => bytes / 4,
+            Self::Rows { head, row } => (head + row) / 4 + 1,
+        }
+    }
+
     /// What the kernel reads of whole records.
     fn rows(self, records: &[u32]) -> Cow<'_, [u32]> {
         let Self::Rows { head, row } = self else { return records.into() };
@@ -246,7 +255,7 @@ impl Layout {
 /// What goes wrong is reported by the proof ([`DeviceMatrix::failed`]), since chips have no way to return an error.
 pub fn fill_trace(gpu: &Gpu, kernel: &'static TraceKernel, parts: &[&[u32]], counts: &Counts) -> DeviceMatrix<F> {
     let parts: Vec<Cow<[u32]>> = parts.iter().map(|part| kernel.layout.rows(part)).collect();
-    let used: usize = parts.iter().map(|part| part.len() / kernel.words).sum();
+    let used: usize = parts.iter().map(|part| part.len() / kernel.layout.words()).sum();
     let height = if used == 0 { 0 } else { used.next_power_of_two() };
     let fill = || {
         let trace = DeviceMatrix::alloc(gpu, height, kernel.columns, "trace")?;
@@ -264,7 +273,7 @@ fn fill_rows(
     trace: &DeviceMatrix<F>,
     counts: &Counts,
 ) -> Result<()> {
-    let words = kernel.words;
+    let words = kernel.layout.words();
     let most = (gpu.capabilities().max_segment_bytes as usize / (4 * words)).max(1) * words;
     let pieces = parts.iter().flat_map(|part| part.chunks(most));
     let pieces = pieces.scan(0, |next, piece| {

@@ -3,7 +3,7 @@
 use openvm_rv32im_circuit::{adapters::Rv32MultAdapterRecord, MultiplicationCoreRecord, Rv32MultiplicationChip};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
-use super::{row_of, trace_kernel, words_of};
+use super::{row_of, trace_kernel};
 
 type Adapter = Rv32MultAdapterRecord;
 type Core = MultiplicationCoreRecord<4, 8>;
@@ -14,21 +14,11 @@ trace_kernel! {
         chip: Rv32MultiplicationChip<F>,
         columns: 31,
         layout: row_of::<Adapter, Core>(),
-        words: words_of::<Adapter, Core>(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::openvm::testing;
-
-    #[test]
-    fn rows_equal_upstreams() {
-        testing::assert_equals_upstream(&MUL, 18, |random| {
+        adapter_columns: 18,
+        record: |random| {
             let mut record = random.mul_adapter();
             record.extend([random.word(), random.word()]);
             record
-        });
+        },
     }
 }

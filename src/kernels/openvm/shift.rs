@@ -3,7 +3,7 @@
 use openvm_rv32im_circuit::{adapters::Rv32BaseAluAdapterRecord, Rv32ShiftChip, ShiftCoreRecord};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
-use super::{row_of, trace_kernel, words_of};
+use super::{row_of, trace_kernel};
 
 type Adapter = Rv32BaseAluAdapterRecord;
 type Core = ShiftCoreRecord<4, 8>;
@@ -14,21 +14,11 @@ trace_kernel! {
         chip: Rv32ShiftChip<F>,
         columns: 53,
         layout: row_of::<Adapter, Core>(),
-        words: words_of::<Adapter, Core>(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::openvm::testing;
-
-    #[test]
-    fn rows_equal_upstreams() {
-        testing::assert_equals_upstream(&SHIFT, 19, |random| {
+        adapter_columns: 19,
+        record: |random| {
             let (mut record, [b, c]) = random.alu_adapter();
             record.extend([b, c, random.packed(3)]);
             record
-        });
+        },
     }
 }

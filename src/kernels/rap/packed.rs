@@ -14,7 +14,7 @@ use crate::{
 kernel! {
     /// tile[tile_from + tile_at(column, r)] = source(r)
     struct GatherPackedRows("rap/trace_tile.wgsl", workgroup = 256) {
-        buffers { read segment: F, read entries: u32, write tile: F, read jobs: u32 }
+        buffers { read segment: F, read entries: u32 as vec2<u32>, write tile: F, read jobs: u32 as vec4<u32> }
         params { jobs_len, l_skip }
         flags { PACKED }
     }
@@ -23,7 +23,7 @@ kernel! {
 kernel! {
     /// tile[tile_at(column, (x, j, i))] = T(g^(j+1) omega^i, x)
     struct GatherPackedCosets16("rap/coset_tile16.wgsl", workgroup = 256) {
-        buffers { read segment: F, read entries: u32, read scales: F, write tile: F, read jobs: u32 }
+        buffers { read segment: F as vec4<u32>, read entries: u32 as vec2<u32>, read scales: F as vec4<u32>, write tile: F as vec4<u32>, read jobs: u32 as vec4<u32> }
         params { jobs_len, l_skip }
         flags { PACKED }
     }
@@ -32,7 +32,7 @@ kernel! {
 kernel! {
     /// tile[column][offset + x] = sum_i lagrange[i] T[x 2^l_skip + i]
     struct FoldPackedPle("rap/fold_ple.wgsl", workgroup = 256) {
-        buffers { read segment: F, read entries: u32, read lagrange: EF, write tile: EF, read jobs: u32 }
+        buffers { read segment: F, read entries: u32 as vec2<u32>, read lagrange: EF, write tile: EF, read jobs: u32 as vec4<u32> }
         params { jobs_len, l_skip }
         flags { PACKED }
     }

@@ -37,7 +37,7 @@ kernel! {
     struct Batch("rap/batch_round.wgsl", workgroup = 64) {
         buffers {
             read xi: EF, read mu: EF, read sums: EF, read lifts: u32, write state: EF,
-            write sponge: F, write tape: F, read round_constants: F,
+            write sponge: F, write tape: F, read round_constants: F as vec4<u32>,
         }
         params { round, airs, degree, xi_index, challenge, sums_offset, absorb_index, sample_index, tape_at }
     }
@@ -54,7 +54,7 @@ kernel! {
 kernel! {
     /// openings[target] = tile[column] for (column, target) = columns[start + k]
     struct GatherOpenings("rap/gather_openings.wgsl", workgroup = 64) {
-        buffers { read tile: EF, read columns: u32, write openings: EF }
+        buffers { read tile: EF, read columns: u32 as vec2<u32>, write openings: EF }
         params { start, count }
     }
 }

@@ -23,7 +23,7 @@ kernel! {
 kernel! {
     /// eq_3b[i] = eq(xi[first..end], bits of b)
     struct Eq3b("rap/eq_3b.wgsl", workgroup = 64) {
-        buffers { read xi: EF, read entries: u32, write eq_3b: EF }
+        buffers { read xi: EF, read entries: u32 as vec2<u32>, write eq_3b: EF }
         params { len, end }
     }
 }

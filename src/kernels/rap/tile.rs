@@ -17,7 +17,7 @@ use crate::{
 kernel! {
     /// tile[tile_at(column, r)] = source(first_row + r)
     struct GatherRows("rap/trace_tile.wgsl", workgroup = 256) {
-        buffers { read segment: F, read entries: u32, write tile: F }
+        buffers { read segment: F, read entries: u32 as vec2<u32>, write tile: F }
         params { start, count, height, first, rows, columns, tile_from }
     }
 }
@@ -25,7 +25,7 @@ kernel! {
 kernel! {
     /// tile[tile_at(column, (x, j, i))] = T(g^(j+1) omega^i, first_x + x)
     struct GatherCosets("rap/coset_tile.wgsl", workgroup = 256) {
-        buffers { read segment: F, read entries: u32, read tables: F, write tile: F }
+        buffers { read segment: F, read entries: u32 as vec2<u32>, read tables: F, write tile: F }
         params { start, count, height, first_x, xs, columns, l_skip, cosets, tile_at }
     }
 }
@@ -33,7 +33,7 @@ kernel! {
 kernel! {
     /// The same for l_skip = 4 and heights of at least four
     struct GatherCosets16("rap/coset_tile16.wgsl", workgroup = 256) {
-        buffers { read segment: F, read entries: u32, read scales: F, write tile: F }
+        buffers { read segment: F as vec4<u32>, read entries: u32 as vec2<u32>, read scales: F as vec4<u32>, write tile: F as vec4<u32> }
         params { start, count, height, first_x, xs, columns, log_columns, cosets, tile_at }
     }
 }
@@ -41,7 +41,7 @@ kernel! {
 kernel! {
     /// tile[column][offset + x] = sum_i lagrange[i] T[(first_x + x) 2^l_skip + i]
     struct FoldPle("rap/fold_ple.wgsl", workgroup = 256) {
-        buffers { read segment: F, read entries: u32, read lagrange: EF, write tile: EF }
+        buffers { read segment: F, read entries: u32 as vec2<u32>, read lagrange: EF, write tile: EF }
         params { start, count, height, first_x, xs, stride, offset, l_skip }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 kernel! {
     /// Lambda-combinations of the columns of runs.
     struct Combine("stacked_reduction/combine.wgsl", workgroup = 256) {
-        buffers { read source: F, read lambda_powers: EF, write combined: EF, read jobs: u32 }
+        buffers { read source: F, read lambda_powers: EF, write combined: EF, read jobs: u32 as vec4<u32> }
         params { first_job, jobs_len }
     }
 }
@@ -31,7 +31,7 @@ kernel! {
 kernel! {
     /// Dot products of the columns of runs with the row weights, per block of rows.
     struct ViewDots("stacked_reduction/view_dots.wgsl", workgroup = 256) {
-        buffers { read tape: F, read source: F, read row_weights: EF, write partials: EF, read jobs: u32 }
+        buffers { read tape: F, read source: F, read row_weights: EF, write partials: EF, read jobs: u32 as vec4<u32> }
         params { log_blocks, u_word, first_job, jobs_len }
     }
 }

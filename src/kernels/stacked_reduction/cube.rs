@@ -17,7 +17,11 @@ kernel! {
     /// The weights of all groups' combined vectors.
     struct CubeWeightsKernel("stacked_reduction/cube_weights.wgsl", workgroup = 256) {
         buffers { read plan: u32, read eq_tables: EF, read point: EF, write weights: EF }
-        params { len, groups, low_bits, l_skip, plan_at }
+        params {
+            len, groups, low_bits, l_skip,
+            /// Where the groups begin in `plan`: at_g, n_g, kind.
+            plan_at,
+        }
     }
 }
 

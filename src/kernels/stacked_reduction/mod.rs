@@ -26,7 +26,7 @@ use crate::{
 kernel! {
     /// A round's evaluations from its partial sums, observed, and the challenge.
     struct RoundStep("stacked_reduction/round_step.wgsl", workgroup = 128) {
-        buffers { read partials: EF, write sponge: F, write tape: F, read round_constants: F }
+        buffers { read partials: EF, write sponge: F, write tape: F, read round_constants: F as vec4<u32> }
         params { count, absorb_index, sample_index, tape_at }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 kernel! {
     /// Sums of a combined vector over the hypercube, weighted by eq and by the rotated eq.
     struct Round0Records("stacked_reduction/round0_records.wgsl", workgroup = 256) {
-        buffers { read combined: EF, read eq_tables: EF, write records: EF, read jobs: u32 }
+        buffers { read combined: EF, read eq_tables: EF, write records: EF, read jobs: u32 as vec4<u32> }
         params { low_bits, l_skip, first_job, jobs_len }
     }
 }
@@ -26,7 +26,11 @@ kernel! {
             read tape: F, read plan: u32, read records: EF, read constants: EF, read skip_domain: F,
             write polynomials: EF, write kind_weights: EF,
         }
-        params { l_skip, lambda_word, plan_at }
+        params {
+            l_skip, lambda_word,
+            /// Where the kinds begin in `plan`: first record, number of records, log_z.
+            plan_at,
+        }
     }
 }
 

@@ -18,15 +18,19 @@ use crate::{
 kernel! {
     /// Absorbs a range of words, then squeezes some; see the WGSL header.
     struct Step("transcript/step.wgsl", workgroup = 64) {
-        buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F }
-        params { start, absorb, squeeze, tape_at, absorb_index, sample_index, integers }
+        buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F as vec4<u32> }
+        params {
+            start, absorb, squeeze, tape_at, absorb_index, sample_index,
+            /// The words of `source` are integers to be brought into Montgomery form first (a proof-of-work witness).
+            integers,
+        }
     }
 }
 
 kernel! {
     /// The smallest proof-of-work witness.
     struct Grind("transcript/grind.wgsl", workgroup = 64) {
-        buffers { read sponge: F, write witnesses: u32, read round_constants: F }
+        buffers { read sponge: F, write witnesses: u32 as atomic<u32>, read round_constants: F as vec4<u32> }
         params { absorb_index, bits, limit, threads, witness }
     }
 }
@@ -34,7 +38,7 @@ kernel! {
 kernel! {
     /// A step with proof of work of few bits; see the WGSL header.
     struct Work("transcript/work.wgsl", workgroup = 128) {
-        buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F }
+        buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F as vec4<u32> }
         params { start, absorb, bits, limit, squeeze, tape_at, absorb_index, sample_index }
     }
 }
