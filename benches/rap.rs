@@ -68,7 +68,7 @@ fn tiles(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(8 * cells));
     group.bench_function("rows of a trace", |b| {
         let rows = TraceTile { source: &source, rows: 0..height, tile: &tile, tile_at: 0, stride: height };
-        time(b, &gpu, |rec| rows.fill(rec));
+        time(b, &gpu, |rec| rows.record(rec));
     });
     // 4 bytes of a cell are read, 4 written for each coset
     group.throughput(Throughput::Bytes((4 + 4 * COSETS as u64) * cells));
@@ -83,7 +83,7 @@ fn tiles(c: &mut Criterion) {
             tile_at: 0,
             stride,
         };
-        time(b, &gpu, |rec| tile.fill(rec).expect("recorded"));
+        time(b, &gpu, |rec| tile.record(rec).expect("recorded"));
     });
     let lagrange = gpu.upload(&ext(1 << L_SKIP), "Lagrange basis").expect("memory");
     let folded: DeviceBuffer<EF> = gpu.alloc(WIDTH * points, "folded").expect("memory");
@@ -93,7 +93,7 @@ fn tiles(c: &mut Criterion) {
         let (points, lagrange, tile) = (0..points, &lagrange, &folded);
         let stride = points.len();
         let fold = PleFold { source: &source, points, l_skip: L_SKIP, lagrange, tile, tile_at: 0, stride };
-        time(b, &gpu, |rec| fold.fill(rec));
+        time(b, &gpu, |rec| fold.record(rec));
     });
     group.finish();
 }

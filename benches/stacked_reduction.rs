@@ -16,8 +16,9 @@ use openvm_wgpu_backend::internals::{
     gpu::DeviceMatrix,
     kernels::{
         stacked_reduction::{
-            skip_domain, CellDots, ColumnRun, Combination, Combinations, CombinedPiece, CubeRound, CubeTables,
-            EqTables, LambdaPowers, Records, Round0, RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS, ROUND_WORDS,
+            skip_domain, CellDots, ColumnRun, Combination, Combinations, CombinedPiece, CubeEqTables, CubeRound,
+            CubeTables, LambdaPowers, RecordSums, Round0Tables, RowWeights, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
+            ROUND_WORDS,
         },
         transcript::Challenge,
     },
@@ -76,15 +77,15 @@ fn vectors(c: &mut Criterion) {
     let r = gpu.upload(&ext(n + 1), "r").expect("memory");
     let low_bits = (RECORD_ELEMENTS.ilog2() as usize - L_SKIP).min(n);
     let mut rec = gpu.recorder("bench");
-    let eq = EqTables::new(&mut rec, &r, low_bits, n - low_bits).expect("memory");
+    let eq = CubeEqTables::new(&mut rec, &r, low_bits, n - low_bits).expect("memory");
     rec.wait().expect("device");
-    let round0 = Round0 { l_skip: L_SKIP, kinds: 1, skip_domain: &skip_domain(&gpu, L_SKIP).expect("table") };
+    let round0 = Round0Tables { l_skip: L_SKIP, kinds: 1, skip_domain: &skip_domain(&gpu, L_SKIP).expect("table") };
     let piece =
         CombinedPiece { combined: &combined, at: 0, start: 0, len: height, log_height, rot: true, record_at: 0 };
     let records = round0.records_of(&eq, log_height, height) << (L_SKIP + 1);
     let records = gpu.alloc(records, "records").expect("memory");
     group.throughput(Throughput::Bytes((16 * height) as u64));
-    let sums = Records { round0: &round0, eq: &eq, pieces: &[piece], records: &records };
+    let sums = RecordSums { round0: &round0, eq: &eq, pieces: &[piece], records: &records };
     group.bench_function("sums of round 0", |b| time(b, &gpu, |rec| sums.record(rec).expect("recorded")));
 
     // values and weights: 32 bytes of an element are read, 32 written for two of them

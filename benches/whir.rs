@@ -21,7 +21,7 @@ use openvm_wgpu_backend::internals::{
         merkle::MerkleTree,
         transcript::{Challenge, Observed},
         whir::{
-            batch::{Batch, Block},
+            batch::{ColumnBatch, ColumnBlock},
             dots::{ProductWeight, ResidueDots},
             fold::fold_coefficients,
             round::{round, TermTable},
@@ -50,10 +50,10 @@ fn passes(c: &mut Criterion) {
 
     let (columns, mu) = (filled(&gpu, WIDTH * height), filled(&gpu, WIDTH));
     let f = filled::<EF>(&gpu, height);
-    let block = Block { source: &columns, first_cell: 0, cells: WIDTH * height, log_stride: 0 };
+    let block = ColumnBlock { source: &columns, first_cell: 0, cells: WIDTH * height, log_stride: 0 };
     group.throughput(Throughput::Bytes(((4 * WIDTH + 32) * height) as u64));
     group.bench_function("batch 42 columns", |b| {
-        time(b, &gpu, |rec| Batch { block: &block, mu: &mu, first_column: 0, f: &f }.record(rec))
+        time(b, &gpu, |rec| ColumnBatch { block: &block, mu: &mu, first_column: 0, f: &f }.record(rec))
     });
 
     let coordinates = filled(&gpu, 2 * log_height);

@@ -25,12 +25,12 @@ pub(super) const MAX_SHORT_REPETITION: f64 = 4.0;
 
 /// One step of a program, before scheduling.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum Operation {
     Accumulate { acc: u32, weight: u32, value: NodeId },
     Emit { output: u32, numerator: NodeId },
 }
 
-impl Step {
+impl Operation {
     pub(super) fn value(self) -> NodeId {
         match self {
             Self::Accumulate { value, .. } => value,
@@ -40,14 +40,14 @@ impl Step {
 }
 
 /// Steps that must stay in one chunk.
-pub(super) type Unit = Vec<Step>;
+pub(super) type Unit = Vec<Operation>;
 
 /// Packs units greedily into chunks of at most `max_cost`: next comes the unit that reads, for its size, most of what the chunk reads
 /// already, and where none does, the first that is left. (For keccak's chunks of 1,000 this halves the columns that are read; without
 /// `by_locality` units keep their order.)
 pub(super) fn cut(graph: &Graph, units: &[Unit], max_cost: usize, by_locality: bool) -> Vec<Vec<usize>> {
     let mut chunks: Vec<Vec<usize>> = Vec::new();
-    let mut queue = Queue::new(graph, units, by_locality);
+    let mut queue = UnitQueue::new(graph, units, by_locality);
     let mut reach = Reach::new(graph);
     let mut cost = 0;
     while let Some(unit) = queue.next() {
@@ -76,7 +76,7 @@ pub(super) fn distinct_operations(graph: &Graph, units: &[Unit]) -> usize {
 }
 
 /// The units that are in no chunk yet.
-struct Queue {
+struct UnitQueue {
     /// Columns that each unit reads; none if the order is kept.
     columns: Vec<Vec<u32>>,
     /// Units that read each column.
@@ -91,7 +91,7 @@ struct Queue {
     near: Vec<usize>,
 }
 
-impl Queue {
+impl UnitQueue {
     fn new(graph: &Graph, units: &[Unit], by_locality: bool) -> Self {
         let mut reach = Reach::new(graph);
         let columns: Vec<_> = match by_locality {

@@ -47,7 +47,7 @@ use openvm_stark_backend::air_builders::symbolic::SymbolicConstraintsDag;
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use p3_field::PrimeCharacteristicRing;
 
-use chunk::{Step, Unit, MAX_SHORT_REPETITION};
+use chunk::{Operation, Unit, MAX_SHORT_REPETITION};
 use graph::Graph;
 use program::Shape;
 
@@ -193,7 +193,7 @@ pub fn compile(
 fn zerocheck_units(graph: &Graph, constraints: &[usize]) -> Result<Vec<Unit>, ConstraintError> {
     let unit = |(&idx, weight)| {
         let value = graph.node(idx)?;
-        Ok(vec![Step::Accumulate { acc: 0, weight, value }])
+        Ok(vec![Operation::Accumulate { acc: 0, weight, value }])
     };
     constraints.iter().zip(0..).map(unit).collect()
 }
@@ -209,14 +209,14 @@ fn logup_units(
     for (i, interaction) in dag.interactions.iter().enumerate() {
         let bus = graph.constant_node(F::from_u32(u32::from(interaction.bus_index) + 1));
         let count = graph.node(interaction.count)?;
-        let term = |weight, value| Step::Accumulate { acc: 1, weight, value };
+        let term = |weight, value| Operation::Accumulate { acc: 1, weight, value };
         let mut denominator = vec![term(weights.bus(i), bus)];
         for (j, &field) in interaction.message.iter().enumerate() {
             denominator.push(term(weights.message(i, j), graph.node(field)?));
         }
-        summed.push(vec![Step::Accumulate { acc: 0, weight: weights.count(i), value: count }]);
+        summed.push(vec![Operation::Accumulate { acc: 0, weight: weights.count(i), value: count }]);
         summed.extend(denominator.iter().map(|&step| vec![step]));
-        denominator.push(Step::Emit { output: i as u32, numerator: count });
+        denominator.push(Operation::Emit { output: i as u32, numerator: count });
         emitted.push(denominator);
     }
     Ok((summed, emitted))

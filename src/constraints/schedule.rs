@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    chunk::{Step, Unit},
+    chunk::{Operation, Unit},
     graph::{Graph, Node, NodeId},
     BinaryOp, Chunk, Instr, Operand,
 };
@@ -41,7 +41,7 @@ struct Scheduler<'a> {
     graph: &'a Graph,
     /// Whether sums of leaves are recomputed for each read.
     recompute: bool,
-    steps: Vec<Step>,
+    steps: Vec<Operation>,
     /// For each node of the chunk, how many operands still read it.
     uses: HashMap<NodeId, u32>,
     /// Where the computed nodes that are still needed live.
@@ -70,8 +70,8 @@ impl<'a> Scheduler<'a> {
             let value = self.read(step.value());
             self.forget(step.value());
             self.chunk.instrs.push(match step {
-                Step::Accumulate { acc, weight, .. } => Instr::Accumulate { acc, weight, value },
-                Step::Emit { output, .. } => Instr::Emit { output, numerator: value },
+                Operation::Accumulate { acc, weight, .. } => Instr::Accumulate { acc, weight, value },
+                Operation::Emit { output, .. } => Instr::Emit { output, numerator: value },
             });
         }
         debug_assert!(self.registers.is_empty(), "a value outlives its uses");

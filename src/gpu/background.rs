@@ -11,12 +11,12 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// Counts jobs that run in the background.
 #[derive(Default)]
 pub(crate) struct Background {
-    jobs: Mutex<Jobs>,
+    jobs: Mutex<JobCounts>,
     idle: Condvar,
 }
 
 #[derive(Default)]
-struct Jobs {
+struct JobCounts {
     progress: KernelProgress,
     /// When the first of those began that are not all done.
     since: Option<Instant>,
@@ -78,7 +78,7 @@ impl Background {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
+    fn lock(&self) -> MutexGuard<'_, JobCounts> {
         self.jobs.lock().unwrap_or_else(|p| p.into_inner())
     }
 }

@@ -81,7 +81,7 @@ impl Site {
 }
 
 /// The one place of a device where it fails: the how manieth of its kind, from zero on.
-pub type Plan = Option<(Site, usize, Failure)>;
+pub type FaultPlan = Option<(Site, usize, Failure)>;
 
 /// A device underneath others.
 pub struct Rig {
@@ -110,7 +110,7 @@ impl Rig {
     }
 
     /// A device that fails as planned.
-    pub fn open(&self, plan: Plan) -> (Gpu, Arc<Log>) {
+    pub fn open(&self, plan: FaultPlan) -> (Gpu, Arc<Log>) {
         let Parts { executor, adapter, capabilities, limits, .. } = &self.parts;
         let (log, faults) = (Arc::new(Log::default()), Arc::<Faults>::default());
         let faulty = Faulty {
@@ -172,7 +172,7 @@ struct Faulty {
     kernels: Arc<Mutex<HashMap<LinkedKernel, KernelId>>>,
     log: Arc<Log>,
     faults: Arc<Faults>,
-    plan: Plan,
+    plan: FaultPlan,
     /// Nothing is done any more.
     gone: Arc<AtomicBool>,
 }
@@ -190,7 +190,7 @@ struct FaultyReadback {
 struct Watch {
     log: Arc<Log>,
     faults: Arc<Faults>,
-    plan: Plan,
+    plan: FaultPlan,
     gone: Arc<AtomicBool>,
 }
 

@@ -23,7 +23,7 @@ use crate::{error::Result, kernel};
 
 kernel! {
     /// values[i] = values[i]^(2^1600)
-    struct Squarings("warm.wgsl", workgroup = 64) {
+    struct WarmUp("warm.wgsl", workgroup = 64) {
         buffers { write values: u32 }
     }
 }
@@ -131,7 +131,7 @@ fn burst(gpu: &Gpu, values: &DeviceBuffer<u32>, dispatches: usize) -> Result<Run
     assert!(values.len().is_multiple_of(64), "whole workgroups");
     let mut rec = gpu.recorder("keep warm");
     for _ in 0..dispatches {
-        rec.dispatch(&Squarings { values }, Grid::threads(values.len()));
+        rec.dispatch(&WarmUp { values }, Grid::threads(values.len()));
     }
     rec.hand_over()
 }

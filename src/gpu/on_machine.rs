@@ -18,7 +18,7 @@ pub(super) struct OnMachine {
 }
 
 /// What was read, which is all there when a submission returns.
-struct Bytes(Vec<u8>);
+struct HostBytes(Vec<u8>);
 
 impl OnMachine {
     pub(super) fn new(machine: Arc<dyn Machine>, validator: Arc<dyn Executor>) -> Self {
@@ -68,7 +68,7 @@ impl Executor for OnMachine {
     fn submit(&self, _stage: &'static str, part: &Part) -> Result<Option<Box<dyn Readback>>, Fault> {
         let mut arrived = vec![0; part.read_bytes as usize];
         part.commands.iter().try_for_each(|command| self.execute(command, &mut arrived)).map_err(fault)?;
-        Ok((part.read_bytes > 0).then(|| Box::new(Bytes(arrived)) as Box<dyn Readback>))
+        Ok((part.read_bytes > 0).then(|| Box::new(HostBytes(arrived)) as Box<dyn Readback>))
     }
 
     fn lose(&self) {
@@ -76,7 +76,7 @@ impl Executor for OnMachine {
     }
 }
 
-impl Readback for Bytes {
+impl Readback for HostBytes {
     fn wait(&self) -> Result<(), Fault> {
         Ok(())
     }

@@ -25,12 +25,12 @@ pub(super) struct Warm {
     enabled: bool,
     /// Threads that wait for the device.
     waiting: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<WarmState>,
 }
 
 /// Who wants the device warm, and the thread that keeps it so.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct WarmState {
     pub(super) guards: usize,
     pub(super) thread: Option<(Arc<Orders>, JoinHandle<()>)>,
 }
@@ -103,7 +103,7 @@ impl Warm {
         Waiting(self)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, WarmState> {
         self.state.lock().unwrap_or_else(|p| p.into_inner())
     }
 }

@@ -25,7 +25,7 @@ const TILE: usize = 32;
 const PIECE: usize = 16 << 20;
 
 /// A part of a row-major matrix that is contiguous: whole rows, or some columns of one.
-struct Piece {
+struct RowPiece {
     rows: Range<usize>,
     columns: Range<usize>,
 }
@@ -59,13 +59,13 @@ pub fn upload_row_major(gpu: &Gpu, values: &[F], width: usize, what: &str) -> Re
 }
 
 /// Cuts a matrix into pieces of at most `limit` elements.
-fn pieces(height: usize, width: usize, limit: usize) -> Vec<Piece> {
+fn pieces(height: usize, width: usize, limit: usize) -> Vec<RowPiece> {
     let rows_at_once = limit.checked_div(width).unwrap_or(1).max(1);
     let columns_at_once = width.min(limit).max(1);
     let starts = (0..height)
         .step_by(rows_at_once)
         .flat_map(|row| (0..width).step_by(columns_at_once).map(move |column| (row, column)));
-    let piece = |(row, column): (usize, usize)| Piece {
+    let piece = |(row, column): (usize, usize)| RowPiece {
         rows: row..(row + rows_at_once).min(height),
         columns: column..(column + columns_at_once).min(width),
     };
@@ -73,7 +73,7 @@ fn pieces(height: usize, width: usize, limit: usize) -> Vec<Piece> {
 }
 
 /// Moves what the piece has of the segment's columns.
-fn transpose(rec: &mut Recorder, piece: &Piece, values: &DeviceBuffer<F>, segment: &Segment<F>, height: usize) {
+fn transpose(rec: &mut Recorder, piece: &RowPiece, values: &DeviceBuffer<F>, segment: &Segment<F>, height: usize) {
     let first = piece.columns.start.max(segment.columns.start);
     let end = piece.columns.end.min(segment.columns.end);
     let columns = end.saturating_sub(first);

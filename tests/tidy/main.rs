@@ -111,5 +111,5 @@ fn documents_have_short_lines() {
 
 #[test]
 fn documents_have_short_sentences() {
-    assert_none("sentences of at most 40 words", sentences::long_sentences(&documents()));
+    assert_none("sentences of at most 30 words", sentences::long_sentences(&documents()));
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 const MAX_COLUMNS: usize = 140;
-const MAX_WORDS: usize = 40;
+const MAX_WORDS: usize = 30;
 
 pub fn long_lines(documents: &[File]) -> Vec<String> {
     let mut violations = Vec::new();
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn planted_sentences_are_found() {
-        let text = format!("Short one.\n{}end.\n{}end.\n", "Word word ".repeat(20), "Word, ".repeat(39));
-        assert_eq!(long_sentences(&[File::new("a.md", &text)]), ["a.md:2: 41 words: Word word Word word Word word .."]);
+        let text = format!("Short one.\n{}end.\n{}end.\n", "Word word ".repeat(15), "Word, ".repeat(29));
+        assert_eq!(long_sentences(&[File::new("a.md", &text)]), ["a.md:2: 31 words: Word word Word word Word word .."]);
     }
 }

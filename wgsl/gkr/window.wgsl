@@ -169,13 +169,17 @@ fn main(
         }
         workgroupBarrier();
     }
-    // 64 sums for each of the ten, [y][v][u], then 16, 4 and 1
     let at = 10u * y + 3u * v;
     tile[at] = sums[0];
     if v < 3u {
         tile[at + 1u] = sums[1];
         tile[at + 2u] = sums[2];
     }
+    store_sums(local, params.slot + workgroup);
+}
+
+/// Adds up the 64 sums for each of the ten, [y][v][u], to 16, 4 and 1.
+fn store_sums(local: u32, slot: u32) {
     workgroupBarrier();
     if local < 160u {
         tile[local] = e_add(e_add(tile[local], tile[local + 160u]), e_add(tile[local + 320u], tile[local + 480u]));
@@ -187,6 +191,6 @@ fn main(
     workgroupBarrier();
     if local < 10u {
         let sum = e_add(e_add(tile[local], tile[local + 10u]), e_add(tile[local + 20u], tile[local + 30u]));
-        partials[(params.slot + workgroup) * 10u + local] = sum;
+        partials[slot * 10u + local] = sum;
     }
 }

@@ -5,7 +5,7 @@
 //     dst(m, k + l q) = sum_r w_1024^(r q) w_(1024 l)^(r k) src(r M + m, k).
 // FOLD: j has one bit more, and src(j, k) above stands for src(j, k mod l / 2) + w_l^k src(j + 1024 M, k mod l / 2).
 //
-// A pass stands at one of three places of a transform (PLACE, kernels::ntt::wide::Place):
+// A pass stands at one of three places of a transform (PLACE, kernels::ntt::wide::WidePlace):
 //   FIRST:        a workgroup has one k and 8 m in a row. It stores so that the last pass reads its tile from consecutive memory:
 //                 [K / 8][m / 8][K'][m % 8], K = k + l q, with K' the place of K % 8 that keeps the workgroup's q together.
 //   LAST:         reads that; M = 1, a workgroup has 8 k in a row, and dst is in natural order; `inverse`: K goes to N - K, all divided by N.

@@ -131,15 +131,21 @@ fn main(
         values[c] = y.c;
         values[d] = y.d;
         workgroupBarrier();
-        for (var i = local; i < 1024u; i += 256u) {
-            let x = first_x + ((i >> 2u) & ((1u << log_xs) - 1u));
-            let k = first_entry + (i >> (2u + log_xs));
-            if x < job.rows && k < job.count {
-                let chunk = x * job.cosets + j;
-                let block = (chunk >> 2u) * job.stride + entries[job.start + k].y;
-                tile[job.tile_at / 4u + block * 16u + (chunk & 3u) * 4u + (i & 3u)] = values[place(i)];
-            }
-        }
+        store_coset(job, j, first_x, first_entry, local);
         workgroupBarrier();
+    }
+}
+
+/// The values on coset g^(j + 1) D, out of workgroup memory.
+fn store_coset(job: TileJob, j: u32, first_x: u32, first_entry: u32, local: u32) {
+    let log_xs = 8u - job.log_columns;
+    for (var i = local; i < 1024u; i += 256u) {
+        let x = first_x + ((i >> 2u) & ((1u << log_xs) - 1u));
+        let k = first_entry + (i >> (2u + log_xs));
+        if x < job.rows && k < job.count {
+            let chunk = x * job.cosets + j;
+            let block = (chunk >> 2u) * job.stride + entries[job.start + k].y;
+            tile[job.tile_at / 4u + block * 16u + (chunk & 3u) * 4u + (i & 3u)] = values[place(i)];
+        }
     }
 }

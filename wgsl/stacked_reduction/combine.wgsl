@@ -94,6 +94,12 @@ fn main(
     sums[2u * THREADS + local] = sum2;
     sums[3u * THREADS + local] = sum3;
     reduce(local, THREADS, row_threads);
+    store_rows(run, first, local);
+}
+
+/// The sums of the rows from `first` on that the workgroup has taken.
+fn store_rows(run: Run, first: u32, local: u32) {
+    let row_threads = 1u << run.row_threads_log;
     for (var i = local; i < 4u * row_threads; i += THREADS) {
         let target_row = first + i;
         if target_row < run.rows {

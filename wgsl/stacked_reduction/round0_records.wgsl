@@ -41,6 +41,25 @@ const THREADS: u32 = 256u;
 const SUMS: u32 = 2u;
 var<workgroup> sums: array<vec4<u32>, 512>;
 
+struct BlockSum {
+    eq: Ext,
+    rot: Ext,
+}
+
+/// A share of the sums over a block that begins at `at`, before the factor of the block.
+fn block_sum(piece: Piece, at: u32, share: u32, shares: u32) -> BlockSum {
+    let bits = min(piece.n, params.low_bits);
+    var sum = BlockSum(E_ZERO, E_ZERO);
+    for (var x = share; x < (1u << bits); x += shares) {
+        let q = combined[at + (x << piece.log_z)];
+        sum.eq = e_add(sum.eq, e_mul(q, eq_low(bits, x)));
+        if piece.rot != 0u && x != 0u {
+            sum.rot = e_add(sum.rot, e_mul(q, eq_low(bits, x - 1u)));
+        }
+    }
+    return sum;
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
@@ -68,20 +87,12 @@ fn main(
     var rot_sum = E_ZERO;
     for (var b = group; b < piece.blocks; b += piece.workgroups) {
         let at = piece.combined_at + (b << (bits + piece.log_z)) + z;
-        var eq_block = E_ZERO;
-        var rot_block = E_ZERO;
-        for (var x = share; x < size; x += shares) {
-            let q = combined[at + (x << piece.log_z)];
-            eq_block = e_add(eq_block, e_mul(q, eq_low(bits, x)));
-            if rot && x != 0u {
-                rot_block = e_add(rot_block, e_mul(q, eq_low(bits, x - 1u)));
-            }
-        }
+        let sum = block_sum(piece, at, share, shares);
         let block = piece.first_block + b;
         let high = eq_high(high_bits, block, params.low_bits);
-        eq_sum = e_add(eq_sum, e_mul(eq_block, high));
+        eq_sum = e_add(eq_sum, e_mul(sum.eq, high));
         if rot {
-            rot_sum = e_add(rot_sum, e_mul(rot_block, high));
+            rot_sum = e_add(rot_sum, e_mul(sum.rot, high));
             if share == 0u {
                 // the block's first point turns back to the last one of the block before
                 let before = eq_high(high_bits, (block - 1u) & ((1u << high_bits) - 1u), params.low_bits);

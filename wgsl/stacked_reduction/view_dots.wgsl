@@ -104,6 +104,12 @@ fn main(
     sums[2u * THREADS + local] = sum2;
     sums[3u * THREADS + local] = sum3;
     reduce(local, team, 1u);
+    store_columns(run, first, block, local);
+}
+
+/// The sums of the columns from `first` on that the workgroup has taken, weighted with the block's.
+fn store_columns(run: Run, first: u32, block: u32, local: u32) {
+    let teams = THREADS >> run.team_bits;
     // a team of fewer than four threads writes several columns a thread
     for (var k = local; k < 4u * teams; k += THREADS) {
         if first + k < run.views {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    pipelines::{Buffers, Pipeline},
+    pipelines::{Buffers, WgpuPipeline},
     timer::Timer,
 };
 use crate::gpu::executor::{Binding, Command, KernelId, MemoryId, Place};
@@ -17,7 +17,7 @@ pub(super) struct Context<'a> {
     pub device: &'a wgpu::Device,
     pub stage: &'static str,
     pub buffers: &'a Buffers,
-    pub pipelines: &'a [Option<Arc<Pipeline>>],
+    pub pipelines: &'a [Option<Arc<WgpuPipeline>>],
     /// Whether parameters are immediates.
     pub immediates: bool,
     /// Where the commands' reads go.

@@ -14,8 +14,8 @@ pub(super) use self::disk_cache::DiskCache;
 use self::{
     bulk::Staging,
     encode::{Context, Encoded, Encoder},
-    pipelines::{Buffers, Pipeline},
-    readback::Chunks,
+    pipelines::{Buffers, WgpuPipeline},
+    readback::ReadChunks,
     timer::Timer,
 };
 use super::{
@@ -37,9 +37,9 @@ pub(super) struct OnWgpu {
     capabilities: Capabilities,
     buffers: RwLock<Buffers>,
     /// By their numbers; `None` where a kernel was released.
-    pipelines: RwLock<Vec<Option<Arc<Pipeline>>>>,
+    pipelines: RwLock<Vec<Option<Arc<WgpuPipeline>>>>,
     disk: Option<DiskCache>,
-    chunks: Chunks,
+    chunks: ReadChunks,
     staging: Staging,
     /// Only when kernels are timed.
     times: Option<Mutex<Measured>>,
@@ -62,7 +62,7 @@ impl OnWgpu {
             buffers: RwLock::default(),
             pipelines: RwLock::default(),
             disk,
-            chunks: Chunks::new(&device, !capabilities.software),
+            chunks: ReadChunks::new(&device, !capabilities.software),
             staging: Staging::new(&device, &queue),
             times: time_kernels.then(Mutex::default),
             capabilities: capabilities.clone(),
@@ -126,7 +126,7 @@ impl Executor for OnWgpu {
         let _inside = process::enter();
         process::close_at_exit();
         let cache = self.disk.as_ref().map(|disk| &disk.cache);
-        let pipeline = Pipeline::compile(&self.device, &self.capabilities, cache, kernel)?;
+        let pipeline = WgpuPipeline::compile(&self.device, &self.capabilities, cache, kernel)?;
         if let Some(disk) = &self.disk {
             disk.changed();
         }

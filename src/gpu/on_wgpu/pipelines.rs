@@ -17,7 +17,7 @@ use crate::{
 pub(super) type Buffers = HashMap<MemoryId, wgpu::Buffer>;
 
 /// A compiled kernel.
-pub(super) struct Pipeline {
+pub(super) struct WgpuPipeline {
     pub name: String,
     pub pipeline: wgpu::ComputePipeline,
     bind_group_layout: wgpu::BindGroupLayout,
@@ -28,7 +28,7 @@ pub(super) struct Pipeline {
 /// Bind groups that a pipeline keeps at most; a proof needs up to a few dozen of each.
 const KEPT_GROUPS: usize = 512;
 
-impl Pipeline {
+impl WgpuPipeline {
     /// Compiles a kernel.
     pub(super) fn compile(
         device: &wgpu::Device,

@@ -25,34 +25,34 @@ const SPIN: Duration = Duration::from_millis(1);
 
 /// Chunks that wait for the next submission.
 #[derive(Clone)]
-pub(super) struct Chunks {
+pub(super) struct ReadChunks {
     device: wgpu::Device,
     /// Whether a wait spins at first.
     spins: bool,
-    free: Arc<Mutex<Vec<Chunk>>>,
+    free: Arc<Mutex<Vec<ReadChunk>>>,
 }
 
 /// Where a submission copies what it reads back.
-pub(super) struct Chunk {
+pub(super) struct ReadChunk {
     pub buffer: wgpu::Buffer,
     size: u64,
 }
 
 /// A chunk that a submission fills.
 struct Filled {
-    chunk: Option<Chunk>,
-    chunks: Chunks,
+    chunk: Option<ReadChunk>,
+    chunks: ReadChunks,
     submission: wgpu::SubmissionIndex,
     mapped: Arc<AtomicBool>,
 }
 
-impl Chunks {
+impl ReadChunks {
     pub(super) fn new(device: &wgpu::Device, spins: bool) -> Self {
         Self { device: device.clone(), spins, free: Arc::default() }
     }
 
     /// A chunk with room for `bytes` bytes.
-    pub(super) fn take(&self, bytes: u64) -> Chunk {
+    pub(super) fn take(&self, bytes: u64) -> ReadChunk {
         let mut free = self.free();
         match free.iter().position(|chunk| chunk.size >= bytes) {
             Some(at) => free.swap_remove(at),
@@ -61,14 +61,14 @@ impl Chunks {
     }
 
     /// Maps the first `bytes` bytes of a chunk as soon as `submission` has filled them.
-    pub(super) fn map(&self, chunk: Chunk, bytes: u64, submission: wgpu::SubmissionIndex) -> Box<dyn Readback> {
+    pub(super) fn map(&self, chunk: ReadChunk, bytes: u64, submission: wgpu::SubmissionIndex) -> Box<dyn Readback> {
         let mapped = Arc::new(AtomicBool::new(false));
         let done = mapped.clone();
         chunk.buffer.map_async(wgpu::MapMode::Read, ..bytes, move |_| done.store(true, Ordering::Release));
         Box::new(Filled { chunk: Some(chunk), chunks: self.clone(), submission, mapped })
     }
 
-    fn create(&self, bytes: u64) -> Chunk {
+    fn create(&self, bytes: u64) -> ReadChunk {
         let size = bytes.max(CHUNK_BYTES).next_multiple_of(8);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("download"),
@@ -76,10 +76,10 @@ impl Chunks {
             usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
             mapped_at_creation: false,
         });
-        Chunk { buffer, size }
+        ReadChunk { buffer, size }
     }
 
-    fn free(&self) -> MutexGuard<'_, Vec<Chunk>> {
+    fn free(&self) -> MutexGuard<'_, Vec<ReadChunk>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

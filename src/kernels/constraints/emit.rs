@@ -5,7 +5,7 @@ use std::ops::Range;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::{Field, PrimeCharacteristicRing};
 
-use super::{program::Dispatch, DeviceProgram, RowKind};
+use super::{program::ProgramDispatch, DeviceProgram, RowKind};
 use crate::{
     gpu::{as_words, DeviceBuffer, Recorder},
     kernel,
@@ -104,7 +104,7 @@ impl DeviceProgram {
         }
     }
 
-    fn dispatch_emit(&self, rec: &mut Recorder, args: &EmitEvaluation<'_>, piece: usize, dispatch: &Dispatch) {
+    fn dispatch_emit(&self, rec: &mut Recorder, args: &EmitEvaluation<'_>, piece: usize, dispatch: &ProgramDispatch) {
         let kernel = EmitFractions {
             tile: args.tile,
             constants: args.constants,

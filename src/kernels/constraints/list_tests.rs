@@ -220,70 +220,97 @@ fn points_of_many_airs() {
 /// Leaves in pieces of this many.
 const PIECE: usize = 1 << 11;
 
-/// Traces of several AIRs in one list: AIR, height, how often the trace is repeated.
-#[test]
-fn fractions_of_many_airs() {
-    let (gpu, mut rng) = (gpu(), StdRng::seed_from_u64(23));
-    let airs = airs(&mut rng);
-    let table = ProgramTable::new(&gpu, airs.iter().map(|air| &air.evaluator)).unwrap();
-    let alpha = random_ext(&mut rng);
-    let (mut constants, mut weights, mut starts) = (vec![F::TWO], vec![EF::TWO], vec![]);
-    for air in &airs {
-        starts.push((constants.len(), weights.len()));
-        constants.extend(air.evaluator.constant_values(&air.public_values));
-        weights.extend(&air.logup);
-    }
-    weights.push(alpha);
-    let (mut tile, mut end, mut cases) = (vec![F::ONE; 4], 1, vec![]);
-    let mut fractions = vec![];
-    for (air, height, lift) in [(1, 512, 1), (0, 1, 4), (2, 8, 1), (1, 8, 2), (0, 64, 1), (1, 1, 1)] {
+/// A trace of one AIR among others in one list.
+struct EmitCase {
+    air: usize,
+    height: usize,
+    /// How often the trace is repeated.
+    lift: usize,
+    tile_at: usize,
+    offsets: Vec<u32>,
+}
+
+/// Traces with what becomes of them by definition, in the making.
+struct ListedTraces {
+    alpha: EF,
+    tile: Vec<F>,
+    /// Places of the layer that are taken.
+    end: usize,
+    cases: Vec<EmitCase>,
+    /// Each with its place.
+    fractions: Vec<(usize, (F, EF))>,
+}
+
+impl ListedTraces {
+    /// Appends a random trace of `airs[air]`.
+    fn add(&mut self, airs: &[TestAir], (air, height, lift): (usize, usize, usize), rng: &mut StdRng) {
         let test = &airs[air];
         let layout = test.evaluator.gkr_input_layout();
         let columns: Vec<Vec<F>> =
-            (0..layout.num_columns()).map(|_| (0..height).map(|_| random_base(&mut rng)).collect()).collect();
+            (0..layout.num_columns()).map(|_| (0..height).map(|_| random_base(rng)).collect()).collect();
+        // with a place free before each interaction's
         let step = height * lift + 1;
-        let offsets: Vec<u32> = (0..test.evaluator.num_interactions()).map(|i| (end + i * step) as u32).collect();
-        end += offsets.len() * step;
+        let offsets: Vec<u32> = (0..test.evaluator.num_interactions()).map(|i| (self.end + i * step) as u32).collect();
+        self.end += offsets.len() * step;
         for r in 0..height {
             let row: Vec<F> = columns.iter().map(|column| column[r]).collect();
             let tables = RowTables { public_values: &test.public_values, weights: &test.logup };
             let found =
                 test.programs.interactions.eval_row(|column| row[layout.index(column).unwrap() as usize], tables);
             for (&offset, (count, denominator)) in offsets.iter().zip(found.outputs) {
-                let fraction = (count * F::from_usize(lift).inverse(), denominator + alpha);
-                fractions.extend((0..lift).map(|copy| (offset as usize + copy * height + r, fraction)));
+                let fraction = (count * F::from_usize(lift).inverse(), denominator + self.alpha);
+                self.fractions.extend((0..lift).map(|copy| (offset as usize + copy * height + r, fraction)));
             }
         }
-        let tile_at = tile.len();
+        let tile_at = self.tile.len();
         for start in (0..tile_stride(height)).step_by(64) {
             for column in &columns {
-                tile.extend((start..start + 64).map(|row| column.get(row).copied().unwrap_or(F::ONE)));
+                self.tile.extend((start..start + 64).map(|row| column.get(row).copied().unwrap_or(F::ONE)));
             }
         }
-        cases.push((air, height, lift, tile_at, offsets));
+        self.cases.push(EmitCase { air, height, lift, tile_at, offsets });
     }
-    let pieces = end.div_ceil(PIECE);
+
+    /// The jobs of a list; constants and weights of each AIR begin at `starts`.
+    fn jobs<'a>(&'a self, airs: &[TestAir], table: &'a ProgramTable, starts: &[(usize, usize)]) -> Vec<EmitJob<'a>> {
+        let mut offsets_at = 0;
+        let jobs = self.cases.iter().map(|case| {
+            let job = EmitJob {
+                form: table.air(case.air).gkr_input.as_ref().unwrap(),
+                constants_at: starts[case.air].0,
+                weights_at: starts[case.air].1,
+                tile_at: case.tile_at,
+                columns: airs[case.air].evaluator.gkr_input_layout().num_columns(),
+                offsets: &case.offsets,
+                offsets_at,
+                height: case.height,
+                lift: case.lift,
+            };
+            offsets_at += case.offsets.len();
+            job
+        });
+        jobs.collect()
+    }
+}
+
+#[test]
+fn fractions_of_many_airs() {
+    let (gpu, mut rng) = (gpu(), StdRng::seed_from_u64(23));
+    let airs = airs(&mut rng);
+    let table = ProgramTable::new(&gpu, airs.iter().map(|air| &air.evaluator)).unwrap();
+    let alpha = random_ext(&mut rng);
+    let Tables { constants, logup: mut weights, starts, .. } = Tables::<F>::new(&airs, &mut rng);
+    weights.push(alpha);
+    let mut traces = ListedTraces { alpha, tile: vec![F::ONE; 4], end: 1, cases: vec![], fractions: vec![] };
+    for case in [(1, 512, 1), (0, 1, 4), (2, 8, 1), (1, 8, 2), (0, 64, 1), (1, 1, 1)] {
+        traces.add(&airs, case, &mut rng);
+    }
+    let pieces = traces.end.div_ceil(PIECE);
     assert!(pieces > 2);
     let mut expected = vec![(F::ONE, EF::TWO); pieces * PIECE];
-    fractions.into_iter().for_each(|(at, fraction)| expected[at] = fraction);
+    traces.fractions.iter().for_each(|&(at, fraction)| expected[at] = fraction);
 
-    let all_offsets: Vec<u32> = cases.iter().flat_map(|case| case.4.iter().copied()).collect();
-    let jobs: Vec<_> = cases
-        .iter()
-        .enumerate()
-        .map(|(i, (air, height, lift, tile_at, offsets))| EmitJob {
-            form: table.air(*air).gkr_input.as_ref().unwrap(),
-            constants_at: starts[*air].0,
-            weights_at: starts[*air].1,
-            tile_at: *tile_at,
-            columns: airs[*air].evaluator.gkr_input_layout().num_columns(),
-            offsets,
-            offsets_at: cases[..i].iter().map(|case| case.4.len()).sum(),
-            height: *height,
-            lift: *lift,
-        })
-        .collect();
-    let list = EmitList::new(&gpu, &jobs).unwrap();
+    let list = EmitList::new(&gpu, &traces.jobs(&airs, &table, &starts)).unwrap();
     let leaves = Fractions {
         log_len: (pieces * PIECE).next_power_of_two().ilog2() as usize,
         real_len: pieces * PIECE,
@@ -291,11 +318,12 @@ fn fractions_of_many_airs() {
         denom: (0..pieces).map(|_| gpu.upload(&vec![EF::TWO; PIECE], "piece").unwrap()).collect(),
         base_numerators: true,
     };
+    let all_offsets: Vec<u32> = traces.cases.iter().flat_map(|case| case.offsets.iter().copied()).collect();
     let (constants, alpha) = (gpu.upload(&constants, "test").unwrap(), weights.len() - 1);
     let (weights, offsets) = (gpu.upload(&weights, "test").unwrap(), gpu.upload(&all_offsets, "test").unwrap());
     let tables =
         EmitTables { constants: &constants, weights: &weights, alpha, offsets: &offsets, records: table.records() };
-    let tile = gpu.upload(&tile, "tile").unwrap();
+    let tile = gpu.upload(&traces.tile, "tile").unwrap();
     let mut rec = gpu.recorder("test");
     list.emit(&mut rec, &tile, tables, &leaves);
     rec.submit().unwrap();

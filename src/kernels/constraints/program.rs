@@ -129,12 +129,12 @@ pub(super) struct Slice {
 }
 
 /// One dispatch: of the generated kernel of its chunks, or else of the interpreter.
-pub(super) struct Dispatch {
+pub(super) struct ProgramDispatch {
     pub(super) kernel: Option<CompiledKernel>,
     pub(super) slice: Slice,
 }
 
-impl Dispatch {
+impl ProgramDispatch {
     /// Records the generated kernel with the arguments of the interpreter, or that.
     pub(super) fn record<K: Kernel>(&self, rec: &mut Recorder, interpreter: &K) {
         match &self.kernel {
@@ -267,7 +267,7 @@ impl DeviceProgram {
     /// The dispatches that evaluate the chunks that `wanted` accepts on `evaluations` rows, either all interpreted or all generated.
     ///
     /// Counts the rows, which may start compilation in the background.
-    pub(super) fn plan(&self, gpu: &Gpu, evaluations: usize, wanted: impl Fn(usize) -> bool) -> Vec<Dispatch> {
+    pub(super) fn plan(&self, gpu: &Gpu, evaluations: usize, wanted: impl Fn(usize) -> bool) -> Vec<ProgramDispatch> {
         if self.policy == EvaluatorPolicy::Auto {
             self.generated.count(gpu, &self.source, evaluations);
         }
@@ -278,16 +278,16 @@ impl DeviceProgram {
         };
         let workgroups = 0..self.workgroups(evaluations);
         let slice = |chunks| Slice { chunks, workgroups: workgroups.clone() };
-        let mut dispatches: Vec<Dispatch> = vec![];
+        let mut dispatches: Vec<ProgramDispatch> = vec![];
         if let Some(kernels) = self.generated.kernels().filter(|_| generated) {
             for (kernel, chunks) in kernels.filter(|(_, chunks)| wanted(chunks.start)) {
-                dispatches.push(Dispatch { kernel: Some(kernel.clone()), slice: slice(chunks.clone()) });
+                dispatches.push(ProgramDispatch { kernel: Some(kernel.clone()), slice: slice(chunks.clone()) });
             }
         } else {
             for c in (0..self.outputs.len()).filter(|&c| wanted(c)) {
                 match dispatches.last_mut() {
                     Some(last) if self.joins(last, c, evaluations) => last.slice.chunks.end += 1,
-                    _ => dispatches.push(Dispatch { kernel: None, slice: slice(c..c + 1) }),
+                    _ => dispatches.push(ProgramDispatch { kernel: None, slice: slice(c..c + 1) }),
                 }
             }
         }
@@ -299,7 +299,7 @@ impl DeviceProgram {
     }
 
     /// Whether interpreted chunk `c` can follow in the same dispatch.
-    fn joins(&self, last: &Dispatch, c: usize, evaluations: usize) -> bool {
+    fn joins(&self, last: &ProgramDispatch, c: usize, evaluations: usize) -> bool {
         let chunks = &last.slice.chunks;
         let longer =
             self.workgroup_cost(&self.source.program.chunks[chunks.start..=c]) * self.workgroups(evaluations) as u64;
@@ -311,7 +311,7 @@ impl DeviceProgram {
     }
 
     /// Whether a dispatch keeps registers in [`Self::spill`].
-    pub(super) fn dispatch_spills(&self, dispatch: &Dispatch) -> bool {
+    pub(super) fn dispatch_spills(&self, dispatch: &ProgramDispatch) -> bool {
         dispatch.kernel.is_none() && self.spills(dispatch.slice.chunks.start)
     }
 
@@ -325,7 +325,7 @@ impl DeviceProgram {
     }
 
     /// Cuts the rows of a dispatch that would take too long, or more room for registers than there is, even with its single chunk.
-    fn split_rows(&self, dispatch: Dispatch) -> Vec<Dispatch> {
+    fn split_rows(&self, dispatch: ProgramDispatch) -> Vec<ProgramDispatch> {
         let chunks = dispatch.slice.chunks.clone();
         let cost = match &dispatch.kernel {
             None => self.workgroup_cost(&self.source.program.chunks[chunks]),
@@ -340,7 +340,7 @@ impl DeviceProgram {
         let end = dispatch.slice.workgroups.end;
         let slice = |first: usize| Slice { workgroups: first..(first + step).min(end), ..dispatch.slice.clone() };
         let firsts = dispatch.slice.workgroups.clone().step_by(step);
-        firsts.map(|first| Dispatch { kernel: dispatch.kernel.clone(), slice: slice(first) }).collect()
+        firsts.map(|first| ProgramDispatch { kernel: dispatch.kernel.clone(), slice: slice(first) }).collect()
     }
 }
 

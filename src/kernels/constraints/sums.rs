@@ -2,7 +2,7 @@
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
-use super::{program::Dispatch, reduce, DeviceProgram, RowKind};
+use super::{program::ProgramDispatch, reduce, DeviceProgram, RowKind};
 use crate::{
     gpu::{DeviceBuffer, Element, Recorder},
     kernel,
@@ -149,7 +149,7 @@ impl DeviceProgram {
         reduce::add_partials(rec, self, dispatches[0].kernel.is_some(), args);
     }
 
-    fn dispatch_sums<T: Element>(&self, rec: &mut Recorder, args: &SumEvaluation<'_, T>, dispatch: &Dispatch) {
+    fn dispatch_sums<T: Element>(&self, rec: &mut Recorder, args: &SumEvaluation<'_, T>, dispatch: &ProgramDispatch) {
         match self.source.kind {
             RowKind::Lines => {
                 let (stride, last) = (args.stride as u32, args.last.into());

@@ -211,6 +211,27 @@ fn check_all_lines(fixture: &mut Fixture, shapes: &[(usize, usize)]) {
     }
 }
 
+/// The fractions of a trace by definition, each with its place in the layer.
+fn fractions(
+    fixture: &Fixture,
+    tile: &Tile<F>,
+    (height, lift): (usize, usize),
+    weights: &[EF],
+    offsets: &[u32],
+) -> Vec<(usize, (F, EF))> {
+    let (norm, mut all) = (F::from_usize(lift).inverse(), vec![]);
+    for r in 0..height {
+        let row: Vec<F> = tile.columns.iter().map(|column| column[r]).collect();
+        let layout = fixture.evaluator.gkr_input_layout();
+        let outputs = fixture.host_row(&fixture.programs.interactions, layout, weights, &row).outputs;
+        for (&offset, (count, denominator)) in offsets.iter().zip(outputs) {
+            let fraction = (count * norm, denominator + fixture.alpha);
+            all.extend((0..lift).map(|copy| (offset as usize + copy * height + r, fraction)));
+        }
+    }
+    all
+}
+
 /// Checks the fractions of a trace of `height` rows in tiles of `tile_rows`, repeated `lift` times, in pieces of `piece_len`.
 fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, usize), piece_len: usize) {
     let layout = fixture.evaluator.gkr_input_layout().clone();
@@ -222,17 +243,9 @@ fn check_emit(fixture: &mut Fixture, (height, tile_rows, lift): (usize, usize, u
     let offsets: Vec<u32> = (0..num_interactions).map(|i| ((num_interactions - i) * (span + 1)) as u32).collect();
     let pieces = ((num_interactions + 1) * (span + 1)).div_ceil(piece_len);
 
-    let norm = F::from_usize(lift).inverse();
     let mut expected = vec![(F::ONE, EF::TWO); pieces * piece_len];
-    for r in 0..height {
-        let row: Vec<F> = tile.columns.iter().map(|column| column[r]).collect();
-        let outputs = fixture.host_row(&fixture.programs.interactions, &layout, &weights, &row).outputs;
-        for (&offset, (count, denominator)) in offsets.iter().zip(outputs) {
-            for copy in 0..lift {
-                let fraction = (count * norm, denominator + fixture.alpha);
-                expected[offset as usize + copy * height + r] = fraction;
-            }
-        }
+    for (at, fraction) in fractions(fixture, &tile, (height, lift), &weights, &offsets) {
+        expected[at] = fraction;
     }
 
     let gpu = &fixture.gpu;

@@ -30,7 +30,7 @@ kernel! {
 
 kernel! {
     /// The same in place
-    struct Chunks("ntt/chunk.wgsl", workgroup = 256) {
+    struct ChunksInPlace("ntt/chunk.wgsl", workgroup = 256) {
         buffers { write data: u32, read roots: F }
         params { source, target_offset, filled, len, log_stride, log_chunk, log_ext }
         flags { INVERSE, IN_PLACE }
@@ -130,7 +130,7 @@ pub fn eval_to_coeff_rs_message<T: Element>(rec: &mut Recorder, evals: &DeviceBu
     check(l_skip)?;
     assert_eq!(evals.len() % (1 << l_skip), 0, "{} evaluations in chunks of 2^{l_skip}", evals.len());
     let words = evals.len() * T::WORDS;
-    let kernel = Chunks {
+    let kernel = ChunksInPlace {
         data: &evals.cast(),
         roots: &roots(rec.gpu())?,
         source: 0,

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::{
     log2_strict, log_words, roots,
-    wide::{self, Place, WidePass, LOG_ROWS, MAX_LOG_L},
+    wide::{self, WidePass, WidePlace, LOG_ROWS, MAX_LOG_L},
     MAX_LOG_SIZE, TILE_WORDS,
 };
 use crate::{
@@ -81,9 +81,9 @@ impl DftShape {
     }
 
     /// The passes for elements of type `T` on a device.
-    fn passes<T: Element>(&self, gpu: &Gpu) -> Vec<Pass> {
+    fn passes<T: Element>(&self, gpu: &Gpu) -> Vec<DftPass> {
         if self.log_out <= LOG_SMALL {
-            return vec![Pass::Narrow(self.log_out)];
+            return vec![DftPass::Narrow(self.log_out)];
         }
         let has_wide = T::WORDS == 1 && wide::fits(gpu);
         if has_wide && WIDE_PAIRS.contains(&self.log_in) && self.log_out - LOG_ROWS <= MAX_LOG_L {
@@ -92,13 +92,13 @@ impl DftShape {
             let log_m = LOG_ROWS + last_fold as usize;
             let log_first_l = self.log_out - LOG_ROWS - log_m;
             return vec![
-                Pass::Wide { place: Place::First { log_m }, fold },
-                Pass::Wide { place: Place::Last { log_first_l }, fold: last_fold },
+                DftPass::Wide { place: WidePlace::First { log_m }, fold },
+                DftPass::Wide { place: WidePlace::Last { log_first_l }, fold: last_fold },
             ];
         }
         if has_wide && LAST_WIDE.contains(&self.log_out) {
             let mut passes = narrow(self.log_out - LOG_ROWS);
-            passes.push(Pass::Wide { place: Place::LastNatural, fold: false });
+            passes.push(DftPass::Wide { place: WidePlace::LastNatural, fold: false });
             return passes;
         }
         narrow(self.log_out)
@@ -112,16 +112,16 @@ impl DftShape {
 
 /// A part of a transform: some bits of the index.
 #[derive(Clone, Copy, Debug)]
-enum Pass {
+enum DftPass {
     /// log2 of the radix.
     Narrow(usize),
     Wide {
-        place: Place,
+        place: WidePlace,
         fold: bool,
     },
 }
 
-impl Pass {
+impl DftPass {
     /// Bits of the index that are transformed when a narrow pass follows.
     fn log_radix(self) -> usize {
         match self {
@@ -132,9 +132,9 @@ impl Pass {
 }
 
 /// As few narrow passes as possible, as even as possible, since a smaller radix has longer runs.
-fn narrow(log_len: usize) -> Vec<Pass> {
+fn narrow(log_len: usize) -> Vec<DftPass> {
     let passes = log_len.div_ceil(LOG_RADIX);
-    (0..passes).map(|i| Pass::Narrow((log_len + passes - 1 - i) / passes)).collect()
+    (0..passes).map(|i| DftPass::Narrow((log_len + passes - 1 - i) / passes)).collect()
 }
 
 /// The DFT of the columns in `src` through `work`; the result is in `work[shape.result_at::<T>(gpu)]`, in natural order.
@@ -180,11 +180,11 @@ impl<T: Element> Transform<'_, T> {
             let to = work[i % 2];
             let (src, dst) = (&from.cast(), &to.cast());
             match pass {
-                Pass::Wide { place, fold } => {
+                DftPass::Wide { place, fold } => {
                     let (columns, log_n, inverse) = (shape.columns, shape.log_out, inverse(i));
                     WidePass { src, dst, columns, log_n, place, fold, inverse }.record(rec)?;
                 }
-                Pass::Narrow(log_r) => dispatch_narrow(
+                DftPass::Narrow(log_r) => dispatch_narrow(
                     rec,
                     Narrow {
                         src,

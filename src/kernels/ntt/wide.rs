@@ -49,7 +49,7 @@ pub(super) fn fits(gpu: &Gpu) -> bool {
 
 /// Where a pass stands in a transform: the constants of these names in `wgsl/ntt/wide.wgsl`, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum WidePlace {
     /// The first of two: reads coefficients.
     First {
         /// log2 of the rows of the last pass, with its folded ones.
@@ -64,7 +64,7 @@ pub(super) enum Place {
     LastNatural,
 }
 
-impl Place {
+impl WidePlace {
     fn number(self) -> u32 {
         match self {
             Self::First { .. } => 0,
@@ -85,7 +85,7 @@ pub(super) struct WidePass<'a> {
     /// log2 of a column's length after the transform.
     pub log_n: usize,
     /// Where it stands.
-    pub place: Place,
+    pub place: WidePlace,
     /// One more bit is transformed while loading.
     pub fold: bool,
     /// The last pass makes it the inverse transform.
@@ -96,7 +96,7 @@ impl WidePass<'_> {
     /// log2 of the values per residue that exist before the pass (after folding).
     fn log_l(&self) -> usize {
         match self.place {
-            Place::First { log_m } => self.log_n - LOG_ROWS - log_m,
+            WidePlace::First { log_m } => self.log_n - LOG_ROWS - log_m,
             _ => self.log_n - LOG_ROWS,
         }
     }
@@ -115,9 +115,9 @@ impl WidePass<'_> {
             (self.src, self.dst, self.columns as u32, repeat as u32, self.inverse as u32);
         let (roots, twiddles) = (&roots(rec.gpu())?, &twiddles(rec.gpu(), log_l)?);
         let (log_m, log_first_l) = match self.place {
-            Place::First { log_m } => (log_m, log_l),
-            Place::Last { log_first_l } => (0, log_first_l),
-            Place::LastNatural => {
+            WidePlace::First { log_m } => (log_m, log_l),
+            WidePlace::Last { log_first_l } => (0, log_first_l),
+            WidePlace::LastNatural => {
                 let log_l = log_l as u32;
                 let kernel = WideNatural { src, dst, roots, twiddles, columns, repeat, inverse, log_l, NATURAL: true };
                 rec.dispatch(&kernel, grid);
@@ -163,8 +163,8 @@ mod tests {
     #[test]
     fn places_have_their_numbers() {
         let constant = |name| wgsl_constant(include_str!("../../../wgsl/ntt/wide.wgsl"), name);
-        let first = ("FIRST", Place::First { log_m: 10 });
-        let places = [first, ("LAST", Place::Last { log_first_l: 1 }), ("LAST_NATURAL", Place::LastNatural)];
+        let first = ("FIRST", WidePlace::First { log_m: 10 });
+        let places = [first, ("LAST", WidePlace::Last { log_first_l: 1 }), ("LAST_NATURAL", WidePlace::LastNatural)];
         assert_eq!(places.map(|(name, _)| constant(name)), places.map(|(_, place)| place.number()));
     }
 }

@@ -42,7 +42,7 @@ pub struct TraceKernel {
     pub columns: usize,
     /// How upstream's executor writes the records.
     pub layout: Layout,
-    dispatch: fn(&mut Recorder, &Rows, Part),
+    dispatch: fn(&mut Recorder, &Rows, TraceSegment),
 }
 
 /// How records lie one behind the other.
@@ -114,7 +114,7 @@ pub struct Rows<'a> {
 }
 
 /// What a dispatch of [`Rows`] is about: a segment of the trace.
-pub(super) struct Part<'a> {
+pub(super) struct TraceSegment<'a> {
     out: &'a DeviceBuffer<F>,
     first_column: u32,
     columns: u32,
@@ -129,7 +129,11 @@ impl Rows<'_> {
         assert_eq!(trace.width(), kernel.columns, "columns of a chip");
         for segment in trace.segments() {
             let columns = segment.columns.clone();
-            let part = Part { out: &segment.buffer, first_column: columns.start as u32, columns: columns.len() as u32 };
+            let part = TraceSegment {
+                out: &segment.buffer,
+                first_column: columns.start as u32,
+                columns: columns.len() as u32,
+            };
             (kernel.dispatch)(rec, self, part);
         }
     }

@@ -60,7 +60,7 @@ impl PlacedTile<'_> {
 
 /// The jobs of a dispatch (`wgsl/rap/tile_job.wgsl`).
 #[derive(Default)]
-struct Jobs {
+struct TileJobs {
     words: Vec<[u32; 12]>,
     workgroups: usize,
     /// Values of the traces that are read.
@@ -75,7 +75,7 @@ struct JobShape {
     log_columns: u32,
 }
 
-impl Jobs {
+impl TileJobs {
     fn add(&mut self, tile: &PlacedTile<'_>, group: &Group, shape: &JobShape) {
         let packed = group.packed.as_ref().expect("packed");
         let height = tile.source.height();
@@ -89,23 +89,26 @@ impl Jobs {
 }
 
 /// The jobs of all packed groups, with the buffers that they read: cells and entries.
-type Dispatch<'a> = (&'a DeviceBuffer<F>, &'a DeviceBuffer<u32>, Jobs);
+type PackedDispatch<'a> = (&'a DeviceBuffer<F>, &'a DeviceBuffer<u32>, TileJobs);
 
 /// One dispatch for each buffer of cells, and more where it would be long.
-fn dispatches<'a>(tiles: &[PlacedTile<'a>], shape: impl Fn(&PlacedTile<'a>, &Group) -> JobShape) -> Vec<Dispatch<'a>> {
-    let mut dispatches: Vec<Dispatch<'a>> = vec![];
+fn dispatches<'a>(
+    tiles: &[PlacedTile<'a>],
+    shape: impl Fn(&PlacedTile<'a>, &Group) -> JobShape,
+) -> Vec<PackedDispatch<'a>> {
+    let mut dispatches: Vec<PackedDispatch<'a>> = vec![];
     for tile in tiles {
         for group in tile.source.groups_by(true) {
             let cells = &group.packed.as_ref().expect("packed").cells;
             let entries = tile.source.entries();
             let values = group.entries.len() * tile.source.height();
-            let of = |d: &Dispatch<'_>| {
+            let of = |d: &PackedDispatch<'_>| {
                 let fits = d.2.values + values <= VALUES_PER_DISPATCH;
                 fits && d.0.shares_memory(cells) && d.1.shares_memory(entries)
             };
             let at = dispatches.iter().position(of).unwrap_or(dispatches.len());
             if at == dispatches.len() {
-                dispatches.push((cells, entries, Jobs::default()));
+                dispatches.push((cells, entries, TileJobs::default()));
             }
             dispatches[at].2.add(tile, group, &shape(tile, group));
         }
@@ -122,7 +125,7 @@ pub struct TraceTiles<'a> {
 }
 
 impl TraceTiles<'_> {
-    /// Fills the tiles, each as [`TraceTile::fill`] does.
+    /// Fills the tiles, each as [`TraceTile::record`] does.
     ///
     /// # Errors
     ///
@@ -131,9 +134,9 @@ impl TraceTiles<'_> {
     /// # Panics
     ///
     /// When a tile is too small.
-    pub fn fill(&self, rec: &mut Recorder) -> Result<()> {
+    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
         for &PlacedTile { source, tile_at, stride, .. } in self.tiles {
-            TraceTile { source, rows: 0..source.height(), tile: self.tile, tile_at, stride }.fill_from(rec, true);
+            TraceTile { source, rows: 0..source.height(), tile: self.tile, tile_at, stride }.record_from(rec, true);
         }
         let shape = |tile: &PlacedTile<'_>, group: &Group| {
             let rows = tile.source.height();
@@ -161,7 +164,7 @@ pub struct CosetTiles<'a> {
 }
 
 impl CosetTiles<'_> {
-    /// Fills the tiles, each as [`CosetTile::fill`] does. (Only for skip domains of 16 points at once.)
+    /// Fills the tiles, each as [`CosetTile::record`] does. (Only for skip domains of 16 points at once.)
     ///
     /// # Errors
     ///
@@ -169,12 +172,12 @@ impl CosetTiles<'_> {
     ///
     /// # Panics
     ///
-    /// As [`CosetTile::fill`].
-    pub fn fill(&self, rec: &mut Recorder) -> Result<()> {
+    /// As [`CosetTile::record`].
+    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
         let Self { tiles, l_skip, tile } = *self;
         for &PlacedTile { source, tile_at, stride, cosets } in tiles {
             let points = 0..(source.height() >> l_skip).max(1);
-            CosetTile { source, points, l_skip, cosets, tile, tile_at, stride }.fill_from(rec, l_skip == 4)?;
+            CosetTile { source, points, l_skip, cosets, tile, tile_at, stride }.record_from(rec, l_skip == 4)?;
         }
         if l_skip != 4 {
             return Ok(());
@@ -211,7 +214,7 @@ pub struct PleFolds<'a> {
 }
 
 impl PleFolds<'_> {
-    /// Fills the tiles, each as [`PleFold::fill`] does.
+    /// Fills the tiles, each as [`PleFold::record`] does.
     ///
     /// # Errors
     ///
@@ -219,13 +222,13 @@ impl PleFolds<'_> {
     ///
     /// # Panics
     ///
-    /// As [`PleFold::fill`].
-    pub fn fill(&self, rec: &mut Recorder) -> Result<()> {
+    /// As [`PleFold::record`].
+    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
         let Self { tiles, l_skip, lagrange, tile } = *self;
         for placed in tiles {
             let (source, points) = (placed.source, 0..placed.points(l_skip));
             PleFold { source, points, l_skip, lagrange, tile, tile_at: placed.tile_at, stride: placed.stride }
-                .fill_from(rec, true);
+                .record_from(rec, true);
         }
         let shape = |tile: &PlacedTile<'_>, group: &Group| {
             let rows = tile.points(l_skip);

@@ -18,7 +18,7 @@ use crate::{
 
 kernel! {
     /// out[j] = sum_i weights[i] * polys[i][j]
-    struct Combine("rap/combine.wgsl", workgroup = 64) {
+    struct CombinePolynomials("rap/combine.wgsl", workgroup = 64) {
         buffers { read weights: EF, read polys: EF, write out: EF }
         params { len, count }
     }
@@ -34,7 +34,7 @@ kernel! {
 
 kernel! {
     /// s(X) at X = 1..=degree + 1 from the sums of all AIRs, observed, and the challenge
-    struct Batch("rap/batch_round.wgsl", workgroup = 64) {
+    struct BatchRoundKernel("rap/batch_round.wgsl", workgroup = 64) {
         buffers {
             read xi: EF, read mu: EF, read sums: EF, read lifts: u32, write state: EF,
             write sponge: F, write tape: F, read round_constants: F as vec4<u32>,
@@ -80,7 +80,7 @@ pub fn combine(
     let count = polys.len() / len;
     assert!(weights.len() >= count, "{} weights for {count} polynomials", weights.len());
     let out = rec.gpu().alloc(len, "s_0")?;
-    let kernel = Combine { weights, polys, out: &out, len: len as u32, count: count as u32 };
+    let kernel = CombinePolynomials { weights, polys, out: &out, len: len as u32, count: count as u32 };
     rec.dispatch(&kernel, Grid::threads(len));
     Ok(out)
 }
@@ -167,7 +167,7 @@ impl BatchRound<'_> {
         assert!(self.mu.len() >= 3 * airs, "too few powers of mu");
         assert!(self.sums.len() >= self.sums_offset + 3 * airs * self.degree, "sums too short");
         assert!(self.xi.len() > self.xi_index && state.0.len() > 4 + self.degree, "tables too short");
-        let kernel = Batch {
+        let kernel = BatchRoundKernel {
             xi: self.xi,
             mu: self.mu,
             sums: self.sums,

@@ -38,7 +38,7 @@ kernel! {
 
 kernel! {
     /// target_values[at] = challenge
-    struct Place("rap/place.wgsl", workgroup = 1) {
+    struct PlaceChallenge("rap/place.wgsl", workgroup = 1) {
         buffers { read tape: F, write target_values: EF }
         params { at, challenge }
     }
@@ -146,6 +146,6 @@ pub fn lagrange_basis(rec: &mut Recorder, r: &Challenge, l_skip: usize) -> Resul
 /// When there is no such element.
 pub fn place(rec: &mut Recorder, challenge: &Challenge, (target_values, at): (&DeviceBuffer<EF>, usize)) {
     assert!(at < target_values.len(), "element {at} of {}", target_values.len());
-    let kernel = Place { tape: challenge.tape(), target_values, at: at as u32, challenge: challenge.word() };
+    let kernel = PlaceChallenge { tape: challenge.tape(), target_values, at: at as u32, challenge: challenge.word() };
     rec.dispatch(&kernel, Grid::workgroups(1));
 }

@@ -124,7 +124,7 @@ fn trace_tiles() {
         let stride = rows.len().next_multiple_of(64);
         let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
         let mut rec = gpu.recorder("test");
-        TraceTile { source: &source, rows: rows.clone(), tile: &tile, tile_at: 0, stride }.fill(&mut rec);
+        TraceTile { source: &source, rows: rows.clone(), tile: &tile, tile_at: 0, stride }.record(&mut rec);
         let ticket = rec.download(&tile);
         let found = rec.wait().unwrap().take(ticket).unwrap();
         for (c, &column) in traces.layout.columns().iter().enumerate() {
@@ -164,7 +164,7 @@ fn coset_tiles() {
         let tile = gpu.alloc::<F>(source.columns() * stride, "tile").unwrap();
         let mut rec = gpu.recorder("test");
         CosetTile { source: &source, points: points.clone(), l_skip, cosets, tile: &tile, tile_at: 0, stride }
-            .fill(&mut rec)
+            .record(&mut rec)
             .unwrap();
         let ticket = rec.download(&tile);
         let found = rec.wait().unwrap().take(ticket).unwrap();
@@ -208,7 +208,7 @@ fn folding_the_univariate_variable() {
                 tile_at: 0,
                 stride,
             }
-            .fill(rec);
+            .record(rec);
             rec.submit().unwrap();
             (gpu.download(&tile).unwrap(), gpu.download(&lagrange).unwrap())
         });
@@ -283,9 +283,9 @@ fn tiles_of_packed_traces() {
                 }
                 let base = [0; 2].map(|_| gpu.upload(&vec![F::TWO; base_end], "tile").unwrap());
                 let folded = gpu.upload(&vec![EF::TWO; ext_end], "tile").unwrap();
-                TraceTiles { tiles: &tiles, tile: &base[0] }.fill(rec).unwrap();
-                CosetTiles { tiles: &tiles, l_skip, tile: &base[1] }.fill(rec).unwrap();
-                PleFolds { tiles: &folds, l_skip, lagrange, tile: &folded }.fill(rec).unwrap();
+                TraceTiles { tiles: &tiles, tile: &base[0] }.record(rec).unwrap();
+                CosetTiles { tiles: &tiles, l_skip, tile: &base[1] }.record(rec).unwrap();
+                PleFolds { tiles: &folds, l_skip, lagrange, tile: &folded }.record(rec).unwrap();
                 rec.submit().unwrap();
                 filled.push((base.map(|tile| gpu.download(&tile).unwrap()), gpu.download(&folded).unwrap()));
             }

@@ -88,7 +88,7 @@ impl<'a> From<&'a DeviceMatrix<F>> for TracePart<'a> {
     }
 }
 
-struct Plan {
+struct TilePlan {
     groups: Vec<Group>,
     columns: usize,
     height: usize,
@@ -97,14 +97,14 @@ struct Plan {
 /// Where a tile's columns come from: segments of an AIR's trace matrices.
 pub struct TileSource {
     entries: DeviceBuffer<u32>,
-    plan: Plan,
+    plan: TilePlan,
 }
 
 /// Collects the sources of many tiles, so that their tables are one upload.
 pub struct TilePlanner {
     no_trace: DeviceBuffer<F>,
     words: Vec<[u32; 2]>,
-    plans: Vec<Plan>,
+    plans: Vec<TilePlan>,
 }
 
 impl TilePlanner {
@@ -154,7 +154,7 @@ impl TilePlanner {
             self.words.push([kind(column) << 28 | at as u32, tile_column as u32]);
             groups.last_mut().expect("just pushed").entries.end += 1;
         }
-        self.plans.push(Plan { groups, columns: layout.num_columns(), height });
+        self.plans.push(TilePlan { groups, columns: layout.num_columns(), height });
     }
 
     /// The sources in the order in which they were added.
@@ -223,12 +223,12 @@ impl TraceTile<'_> {
     /// # Panics
     ///
     /// When the tile is too small.
-    pub fn fill(&self, rec: &mut Recorder) {
-        self.fill_from(rec, false);
+    pub fn record(&self, rec: &mut Recorder) {
+        self.record_from(rec, false);
     }
 
     /// The same, without what is packed if `unpacked_only`.
-    pub(super) fn fill_from(&self, rec: &mut Recorder, unpacked_only: bool) {
+    pub(super) fn record_from(&self, rec: &mut Recorder, unpacked_only: bool) {
         let rows = self.rows.len();
         assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
         assert!(self.tile_at.is_multiple_of(4), "tile at word {}", self.tile_at);
@@ -285,12 +285,12 @@ impl CosetTile<'_> {
     /// # Panics
     ///
     /// When the tile is too small or `l_skip` too large.
-    pub fn fill(&self, rec: &mut Recorder) -> Result<()> {
-        self.fill_from(rec, false)
+    pub fn record(&self, rec: &mut Recorder) -> Result<()> {
+        self.record_from(rec, false)
     }
 
     /// The same, without what is packed if `unpacked_only`.
-    pub(super) fn fill_from(&self, rec: &mut Recorder, unpacked_only: bool) -> Result<()> {
+    pub(super) fn record_from(&self, rec: &mut Recorder, unpacked_only: bool) -> Result<()> {
         assert!(self.l_skip <= MAX_L_SKIP, "l_skip {} exceeds {MAX_L_SKIP}", self.l_skip);
         let rows = (self.points.len() * self.cosets) << self.l_skip;
         assert!(self.stride.is_multiple_of(64), "tile of {} rows", self.stride);
@@ -308,14 +308,14 @@ impl CosetTile<'_> {
         };
         for (segment, start, count) in parts {
             match in_registers {
-                true => self.fill_16(rec, &tables, segment, start..start + count),
-                false => self.fill_any(rec, &tables, segment, start..start + count),
+                true => self.record_16(rec, &tables, segment, start..start + count),
+                false => self.record_any(rec, &tables, segment, start..start + count),
             }
         }
         Ok(())
     }
 
-    fn fill_any(&self, rec: &mut Recorder, tables: &DeviceBuffer<F>, segment: &DeviceBuffer<F>, entries: Range<u32>) {
+    fn record_any(&self, rec: &mut Recorder, tables: &DeviceBuffer<F>, segment: &DeviceBuffer<F>, entries: Range<u32>) {
         let values = (entries.len() * self.points.len()) << self.l_skip;
         let kernel = GatherCosets {
             segment,
@@ -335,7 +335,7 @@ impl CosetTile<'_> {
         rec.dispatch(&kernel, Grid::workgroups(values.div_ceil(COSET_VALUES)));
     }
 
-    fn fill_16(&self, rec: &mut Recorder, scales: &DeviceBuffer<F>, segment: &DeviceBuffer<F>, entries: Range<u32>) {
+    fn record_16(&self, rec: &mut Recorder, scales: &DeviceBuffer<F>, segment: &DeviceBuffer<F>, entries: Range<u32>) {
         let columns = entries.len().next_power_of_two().min(COLUMNS_16);
         let kernel = GatherCosets16 {
             segment,
@@ -414,12 +414,12 @@ impl PleFold<'_> {
     /// # Panics
     ///
     /// When the tile is too small.
-    pub fn fill(&self, rec: &mut Recorder) {
-        self.fill_from(rec, false);
+    pub fn record(&self, rec: &mut Recorder) {
+        self.record_from(rec, false);
     }
 
     /// The same, without what is packed if `unpacked_only`.
-    pub(super) fn fill_from(&self, rec: &mut Recorder, unpacked_only: bool) {
+    pub(super) fn record_from(&self, rec: &mut Recorder, unpacked_only: bool) {
         let xs = self.points.len();
         self.source.check_tile(self.tile.len().saturating_sub(self.tile_at), xs, self.stride);
         assert!(self.lagrange.len() >= 1 << self.l_skip, "basis too short");

@@ -14,7 +14,7 @@ use crate::{
 
 kernel! {
     /// Lambda-combinations of the columns of runs.
-    struct Combine("stacked_reduction/combine.wgsl", workgroup = 256) {
+    struct CombineColumns("stacked_reduction/combine.wgsl", workgroup = 256) {
         buffers { read source: F, read lambda_powers: EF, write combined: EF, read jobs: u32 as vec4<u32> }
         params { first_job, jobs_len }
     }
@@ -148,7 +148,7 @@ impl Combinations<'_> {
             written.extend(places);
         }
         jobs.record(rec, |rec, source, jobs, (first_job, jobs_len), grid| {
-            let kernel = Combine { source, lambda_powers: &lambda.powers, combined, jobs, first_job, jobs_len };
+            let kernel = CombineColumns { source, lambda_powers: &lambda.powers, combined, jobs, first_job, jobs_len };
             rec.dispatch(&kernel, grid);
         })
     }

@@ -37,12 +37,12 @@ kernel! {
 }
 
 /// eq(x, r[1..1+n]) for all n up to `low_bits + high_bits`; see `eq_cube.wgsl`.
-pub struct EqTables {
+pub struct CubeEqTables {
     pub tables: DeviceBuffer<EF>,
     pub low_bits: usize,
 }
 
-impl EqTables {
+impl CubeEqTables {
     /// Tables for cubes of up to `low_bits + high_bits` dimensions.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl CubeTables {
 
 /// The weights of `groups` groups on their cubes, to `weights`.
 pub struct CubeWeights<'a> {
-    pub eq: &'a EqTables,
+    pub eq: &'a CubeEqTables,
     pub point: &'a Point,
     /// Three words a group from `plan_at` on: first element, dimension, kind.
     pub plan: &'a DeviceBuffer<u32>,

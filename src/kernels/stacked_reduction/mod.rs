@@ -10,9 +10,11 @@ mod round0;
 mod tests;
 
 pub use cells::{CellDots, ColumnRun, Combination, Combinations, LambdaPowers, RowWeights};
-pub use cube::{CubeRound, CubeTables, CubeWeights, EqTables};
+pub use cube::{CubeEqTables, CubeRound, CubeTables, CubeWeights};
 pub use nodes::{NodeRound, NodeTables, ViewSums};
-pub use round0::{skip_domain, CombinedPiece, FoldPle, Point, Polynomial0, Records, Round0, RECORD_ELEMENTS};
+pub use round0::{
+    skip_domain, CombinedPiece, FoldCombined, Point, Polynomial0, RecordSums, Round0Tables, RECORD_ELEMENTS,
+};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 

@@ -3,7 +3,7 @@
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use p3_field::{Field, PrimeCharacteristicRing, TwoAdicField};
 
-use super::{jobs::JobTable, EqTables};
+use super::{jobs::JobTable, CubeEqTables};
 use crate::{
     error::Result,
     gpu::{DeviceBuffer, Gpu, Grid, Recorder},
@@ -87,7 +87,7 @@ pub fn skip_domain(gpu: &Gpu, l_skip: usize) -> Result<DeviceBuffer<F>> {
 }
 
 /// The kernels of round 0 for one `l_skip`.
-pub struct Round0<'a> {
+pub struct Round0Tables<'a> {
     pub l_skip: usize,
     /// Number of kinds of views.
     pub kinds: usize,
@@ -107,33 +107,33 @@ pub struct CombinedPiece<'a> {
     pub record_at: usize,
 }
 
-impl Round0<'_> {
+impl Round0Tables<'_> {
     /// Points of the skip domain with values, and dimension of the cube, for a height.
     fn shape(&self, log_height: usize) -> (usize, usize) {
         (log_height.min(self.l_skip), log_height.saturating_sub(self.l_skip))
     }
 
     /// Rows of a block: points of the cube that share the high part of eq, times the skip domain.
-    fn block_bits(&self, eq: &EqTables, log_height: usize) -> usize {
+    fn block_bits(&self, eq: &CubeEqTables, log_height: usize) -> usize {
         let (log_z, n) = self.shape(log_height);
         log_z + n.min(eq.low_bits)
     }
 
     /// How many records a piece of `len` rows of a vector of 2^log_height gives.
-    pub fn records_of(&self, eq: &EqTables, log_height: usize, len: usize) -> usize {
+    pub fn records_of(&self, eq: &CubeEqTables, log_height: usize, len: usize) -> usize {
         (len >> self.block_bits(eq, log_height)).min(PIECE_RECORDS)
     }
 }
 
 /// Sums of pieces over the hypercube, to their records.
-pub struct Records<'a> {
-    pub round0: &'a Round0<'a>,
-    pub eq: &'a EqTables,
+pub struct RecordSums<'a> {
+    pub round0: &'a Round0Tables<'a>,
+    pub eq: &'a CubeEqTables,
     pub pieces: &'a [CombinedPiece<'a>],
     pub records: &'a DeviceBuffer<EF>,
 }
 
-impl Records<'_> {
+impl RecordSums<'_> {
     /// Records it: a dispatch for all neighbouring pieces of one buffer.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl Records<'_> {
 
 /// The polynomial of round 0 from the sums of each kind.
 pub struct Polynomial0<'a> {
-    pub round0: &'a Round0<'a>,
+    pub round0: &'a Round0Tables<'a>,
     pub lambda: &'a Challenge,
     /// Three words a kind: first record, records, log_z.
     pub plan: &'a DeviceBuffer<u32>,
@@ -190,7 +190,7 @@ impl Polynomial0<'_> {
     ///
     /// As [`Gpu::alloc`].
     pub fn record(&self, rec: &mut Recorder) -> Result<(DeviceBuffer<EF>, DeviceBuffer<EF>)> {
-        let Self { round0: &Round0 { l_skip, kinds, skip_domain }, lambda, plan, records, constants } = *self;
+        let Self { round0: &Round0Tables { l_skip, kinds, skip_domain }, lambda, plan, records, constants } = *self;
         let size = 1 << l_skip;
         assert!(l_skip <= MAX_L_SKIP, "the values of a kind fit the workgroup memory");
         assert!(3 * kinds <= plan.len() && kinds * (2 * size + 1) <= constants.len(), "kinds");
@@ -236,7 +236,7 @@ impl Point {
     /// As [`Gpu::alloc`].
     pub fn new(
         rec: &mut Recorder,
-        round0: &Round0<'_>,
+        round0: &Round0Tables<'_>,
         kind_weights: &DeviceBuffer<EF>,
         u_0: &Challenge,
     ) -> Result<Self> {
@@ -262,7 +262,7 @@ impl Point {
 }
 
 /// `folded[at + x] = combined(u_0, x)` for the first `rows` rows of combined vectors.
-pub struct FoldPle<'a> {
+pub struct FoldCombined<'a> {
     pub point: &'a Point,
     pub combined: &'a DeviceBuffer<EF>,
     pub rows: usize,
@@ -270,7 +270,7 @@ pub struct FoldPle<'a> {
     pub at: usize,
 }
 
-impl FoldPle<'_> {
+impl FoldCombined<'_> {
     /// Records it.
     pub fn record(&self, rec: &mut Recorder) {
         let Self { point, combined, rows, folded, at } = *self;

@@ -84,9 +84,9 @@ fn rotated(values: &[EF]) -> Vec<EF> {
     (0..values.len()).map(|x| values[(x + values.len() - 1) % values.len()]).collect()
 }
 
-fn eq_tables(rec: &mut Recorder, r: &[EF], low_bits: usize) -> EqTables {
+fn eq_tables(rec: &mut Recorder, r: &[EF], low_bits: usize) -> CubeEqTables {
     let r_device = rec.gpu().upload(r, "r").unwrap();
-    EqTables::new(rec, &r_device, low_bits, r.len() - 1 - low_bits).unwrap()
+    CubeEqTables::new(rec, &r_device, low_bits, r.len() - 1 - low_bits).unwrap()
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn weights_of_cubes() {
         let eq = eq_tables(&mut rec, &r, low_bits);
         let u = on_tape(&gpu, &[EF::ONE]);
         let domain = skip_domain(&gpu, l_skip).unwrap();
-        let round0 = Round0 { l_skip, kinds: 3, skip_domain: &domain };
+        let round0 = Round0Tables { l_skip, kinds: 3, skip_domain: &domain };
         let kind_weights = gpu.upload(&[EF::ZERO; 9], "weights").unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, &u[0]).unwrap();
         let values = gpu.upload(&point_values, "point").unwrap();
@@ -201,7 +201,7 @@ fn sums_over_the_hypercube() {
         let mut rec = gpu.recorder("test");
         let eq = eq_tables(&mut rec, &r, low_bits);
         let domain = skip_domain(&gpu, l_skip).unwrap();
-        let round0 = Round0 { l_skip, kinds: 1, skip_domain: &domain };
+        let round0 = Round0Tables { l_skip, kinds: 1, skip_domain: &domain };
         let len = q.len() / pieces;
         let per_piece = round0.records_of(&eq, log_height, len);
         let records = gpu.alloc((pieces * per_piece) << (l_skip + 1), "records").unwrap();
@@ -213,7 +213,7 @@ fn sums_over_the_hypercube() {
             CombinedPiece { combined, at, start: i * len, len, log_height, rot: true, record_at: i * per_piece }
         };
         let pieces: Vec<_> = (0..pieces).map(piece).collect();
-        Records { round0: &round0, eq: &eq, pieces: &pieces, records: &records }.record(&mut rec).unwrap();
+        RecordSums { round0: &round0, eq: &eq, pieces: &pieces, records: &records }.record(&mut rec).unwrap();
         let found = read(rec, &records);
         let eq = evals_eq_hypercube(&r[1..1 + n]);
         for (part, weights) in [eq.clone(), rotated(&eq)].iter().enumerate() {
@@ -233,68 +233,100 @@ fn interpolate(values: &[EF], at: EF) -> EF {
     values.iter().zip(points).map(|(v, z)| *v * eval_eq_uni(log_z, at, EF::from(z))).sum()
 }
 
+/// Kinds of columns in round 0, and what the sums of their records are weighted with.
+struct KindSums {
+    l_skip: usize,
+    /// Of each kind the number of records and log_z.
+    kinds: [(usize, usize); 3],
+    records: Vec<EF>,
+    constants: Vec<EF>,
+    lambda: EF,
+}
+
+impl KindSums {
+    fn random(rng: &mut StdRng, l_skip: usize) -> Self {
+        let size = 1usize << l_skip;
+        let kinds = [(3, l_skip), (1, l_skip), ((300 / size).max(1), l_skip / 2)];
+        let constants = random_exts(rng, kinds.len() * (2 * size + 1));
+        let total: usize = kinds.iter().map(|k| k.0).sum();
+        Self { l_skip, kinds, records: random_exts(rng, total * 2 * size), constants, lambda: random_exts(rng, 1)[0] }
+    }
+
+    /// First record, number of records and log_z of each kind.
+    fn plan(&self) -> Vec<u32> {
+        let mut first = 0;
+        let words = self.kinds.iter().flat_map(|&(count, log_z)| {
+            first += count;
+            [first - count, count, log_z].map(|word| word as u32)
+        });
+        words.collect()
+    }
+
+    /// The factors of a kind's two sums at x.
+    fn weights(&self, kind: usize, x: EF) -> [EF; 2] {
+        let size = 1 << self.l_skip;
+        let c = &self.constants[kind * (2 * size + 1)..(kind + 1) * (2 * size + 1)];
+        let [f, g] = [&c[..size], &c[size..2 * size]].map(|c| horner_eval::<EF, EF, EF>(c, x));
+        [f + self.lambda * g, self.lambda * c[2 * size] * x.powers().take(size).sum::<EF>()]
+    }
+
+    /// s_0(z) by definition.
+    fn value(&self, z: EF) -> EF {
+        let (size, mut first) = (1 << self.l_skip, 0);
+        let mut value = EF::ZERO;
+        for (k, &(count, log_z)) in self.kinds.iter().enumerate() {
+            let sum = |at: usize| (first..first + count).map(|i| self.records[2 * size * i + at]).sum::<EF>();
+            // strided values stand for zeros between: the indicator's polynomial times the short one
+            let polynomial = |part: usize| {
+                let values: Vec<EF> = (0..1 << log_z).map(|i| sum(part * size + i)).collect();
+                let short = self.l_skip - log_z;
+                let indicator: EF = (0..1u64 << short).map(|j| z.exp_u64(j << log_z)).sum();
+                interpolate(&values, z) * indicator.div_2exp_u64(short as u64)
+            };
+            let [weight, turn] = self.weights(k, z);
+            value += weight * polynomial(0) + turn * polynomial(1);
+            first += count;
+        }
+        value
+    }
+}
+
 #[test]
 fn polynomial_of_round_0_and_its_point() {
     let gpu = testing::gpu();
     let mut rng = StdRng::seed_from_u64(5);
     for l_skip in [0, 1, 3, 6, 7, 8, 9] {
         let size = 1usize << l_skip;
-        // (records, log_z)
-        let kinds = [(3, l_skip), (1, l_skip), ((300 / size).max(1), l_skip / 2)];
-        let [lambda, u_0, z] = random_exts(&mut rng, 3).try_into().unwrap();
-        let constants = random_exts(&mut rng, kinds.len() * (2 * size + 1));
-        let total: usize = kinds.iter().map(|k| k.0).sum();
-        let records = random_exts(&mut rng, total * 2 * size);
-        let (mut words, mut first) = (vec![], 0);
-        for (count, log_z) in kinds {
-            words.extend([first, count, log_z].map(|w| w as u32));
-            first += count;
-        }
-        let challenges = on_tape(&gpu, &[lambda, u_0]);
+        let sums = KindSums::random(&mut rng, l_skip);
+        let [u_0, z] = random_exts(&mut rng, 2).try_into().unwrap();
+        let challenges = on_tape(&gpu, &[sums.lambda, u_0]);
         let domain = skip_domain(&gpu, l_skip).unwrap();
-        let round0 = Round0 { l_skip, kinds: kinds.len(), skip_domain: &domain };
+        let round0 = Round0Tables { l_skip, kinds: sums.kinds.len(), skip_domain: &domain };
         let upload = |values: &[EF]| gpu.upload(values, "values").unwrap();
-        let plan = gpu.upload(&words, "plan").unwrap();
+        let plan = gpu.upload(&sums.plan(), "plan").unwrap();
         let mut rec = gpu.recorder("test");
-        let (records_device, constants_device) = (upload(&records), upload(&constants));
         let polynomial = Polynomial0 {
             round0: &round0,
             lambda: &challenges[0],
             plan: &plan,
-            records: &records_device,
-            constants: &constants_device,
+            records: &upload(&sums.records),
+            constants: &upload(&sums.constants),
         };
         let (s_0, kind_weights) = polynomial.record(&mut rec).unwrap();
         let point = Point::new(&mut rec, &round0, &kind_weights, &challenges[1]).unwrap();
         let elements = random_exts(&mut rng, 5 * size);
         let folded = upload(&[EF::ONE; 7]);
         let (combined, rows) = (&upload(&elements), elements.len());
-        FoldPle { point: &point, combined, rows, folded: &folded, at: 1 }.record(&mut rec);
+        FoldCombined { point: &point, combined, rows, folded: &folded, at: 1 }.record(&mut rec);
         let tickets = (rec.download(&s_0), rec.download(&point.values), rec.download(&folded));
         let done = rec.wait().unwrap();
         let (s_0, point) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());
 
-        let mut expected = EF::ZERO;
-        for (k, (count, log_z)) in kinds.into_iter().enumerate() {
-            let first = words[3 * k] as usize;
-            let sum = |at: usize| (first..first + count).map(|i| records[2 * size * i + at]).sum::<EF>();
-            // strided values stand for zeros between: the indicator's polynomial times the short one
-            let polynomial = |part: usize| {
-                let values: Vec<EF> = (0..1 << log_z).map(|i| sum(part * size + i)).collect();
-                let short = l_skip - log_z;
-                let indicator: EF = (0..1u64 << short).map(|j| z.exp_u64(j << log_z)).sum();
-                interpolate(&values, z) * indicator.div_2exp_u64(short as u64)
-            };
-            let c = &constants[k * (2 * size + 1)..(k + 1) * (2 * size + 1)];
-            let weight = |x: EF| {
-                horner_eval::<EF, EF, EF>(&c[..size], x) + lambda * horner_eval::<EF, EF, EF>(&c[size..2 * size], x)
-            };
-            let turn = |x: EF| lambda * c[2 * size] * x.powers().take(size).sum::<EF>();
-            expected += weight(z) * polynomial(0) + turn(z) * polynomial(1);
-            assert_eq!(point[size + 2 * k..size + 2 * k + 2], [weight(u_0), turn(u_0)]);
+        for k in 0..sums.kinds.len() {
+            assert_eq!(point[size + 2 * k..size + 2 * k + 2], sums.weights(k, u_0));
         }
         assert_eq!(s_0.len(), 2 * size - 1);
-        assert_eq!(horner_eval::<EF, EF, EF>(&s_0, z), expected, "{l_skip}");
+        assert_eq!(horner_eval::<EF, EF, EF>(&s_0, z), sums.value(z), "{l_skip}");
         let expected: Vec<EF> = elements.chunks(size).map(|prism| interpolate(prism, u_0)).collect();
         let folded = done.take(tickets.2).unwrap();
         assert_eq!((folded[0], &folded[1..6], folded[6]), (EF::ONE, expected.as_slice(), EF::ONE));
@@ -332,6 +364,18 @@ fn cube_rounds() {
     }
 }
 
+/// A run of columns in two, if there are as many, of which the second is the first in another buffer with the same cells.
+fn in_two_runs(run: ColumnRun, gpu: &Gpu, cells: &[F]) -> Vec<ColumnRun> {
+    let half = run.views / 2;
+    if half == 0 {
+        return vec![run];
+    }
+    let (source, offset) = (gpu.upload(cells, "cells").unwrap(), run.offset + half * run.pitch);
+    let second =
+        ColumnRun { source, offset, first_view: run.first_view + half, views: run.views - half, ..run.clone() };
+    vec![ColumnRun { views: half, ..run }, second]
+}
+
 /// Openings of columns: `(l_skip, log_height, views, pitch factor, stride)`.
 fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usize), rng: &mut StdRng) {
     let gpu = testing::gpu();
@@ -347,35 +391,29 @@ fn check_openings((l_skip, log_height, views, stride): (usize, usize, usize, usi
     let partials = gpu.alloc((views + 1) << weights.log_blocks(), "partials").unwrap();
     let source = gpu.upload(&cells, "cells").unwrap();
     let run = ColumnRun { source, offset, pitch, stride, log_height, first_view: 4, views };
-    // in two runs, if there are as many columns, of which the second is the first in another buffer
-    let second = (views > 1).then(|| {
-        let (source, half) = (gpu.upload(&cells, "cells").unwrap(), views / 2);
-        ColumnRun { source, offset: offset + half * pitch, first_view: 4 + half, views: views - half, ..run.clone() }
-    });
-    let first = ColumnRun { views: views - second.as_ref().map_or(0, |run| run.views), ..run };
-    let runs: Vec<_> = [&first].into_iter().chain(&second).collect();
-    CellDots { weights: &weights, runs: &runs, slot: 1, partials: &partials }.record(&mut rec).unwrap();
+    let runs = in_two_runs(run, &gpu, &cells);
+    CellDots { weights: &weights, runs: &runs.iter().collect::<Vec<_>>(), slot: 1, partials: &partials }
+        .record(&mut rec)
+        .unwrap();
     // the slot before belongs to a run of its own
     let plan = gpu.upload(&[9, 0, views as u32 + 2, 0, 1, 1, 1, 4, 1], "plan").unwrap();
     let lambda = LambdaPowers { powers: gpu.upload(&random_exts(rng, 2 * (views + 4)), "powers").unwrap() };
     let cube_weights = gpu.upload(&random_exts(rng, 2), "weights").unwrap();
     let nodes = NodeTables::alloc(&gpu, views + 3).unwrap();
-    let (plan, cube_weights) = (&plan, &cube_weights);
-    let log_blocks = weights.log_blocks();
     let sums = ViewSums {
-        plan,
+        plan: &plan,
         plan_at: 1,
         runs: 2,
         slots: views + 1,
-        log_blocks,
+        log_blocks: weights.log_blocks(),
         lambda: &lambda,
-        cube_weights,
+        cube_weights: &cube_weights,
         partials: &partials,
         nodes: &nodes,
     };
     sums.record(&mut rec);
     let tickets = (rec.download(&nodes.values), rec.download(&nodes.weights));
-    let tables = (rec.download(&lambda.powers), rec.download(cube_weights));
+    let tables = (rec.download(&lambda.powers), rec.download(&cube_weights));
     let done = rec.wait().unwrap();
     let eq = evals_eq_hypercube(&u);
     let short = l_skip.saturating_sub(log_height);
@@ -410,6 +448,19 @@ fn openings_of_columns() {
     }
 }
 
+/// The nodes of a round by definition, of `old` ones and those that are there before.
+fn expected_nodes(commits: &[(usize, usize)], sum: bool, u: EF, old: &[EF], before: &[EF]) -> Vec<EF> {
+    let (mut folds, mut nodes) = (fold(old, u).into_iter(), vec![]);
+    for (views, count) in commits {
+        nodes.extend_from_slice(&before[nodes.len()..nodes.len() + views]);
+        nodes.extend(folds.by_ref().take(*count));
+        if sum && (views + count) % 2 == 1 {
+            nodes.push(EF::ZERO);
+        }
+    }
+    nodes
+}
+
 /// Per commitment: views that end at this level, folds from the level before.
 fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
     let gpu = testing::gpu();
@@ -422,17 +473,7 @@ fn check_node_round(commits: &[(usize, usize)], sum: bool, rng: &mut StdRng) {
         sources += 2 * folds;
     }
     let [source, before] = [sources, nodes].map(|len| [0; 2].map(|_| random_exts(rng, len)));
-    let mut expected = [vec![], vec![]];
-    for (values, (old, new)) in expected.iter_mut().zip(source.iter().zip(&before)) {
-        let mut folds = fold(old, u).into_iter();
-        for (views, count) in commits {
-            values.extend_from_slice(&new[values.len()..values.len() + views]);
-            values.extend(folds.by_ref().take(*count));
-            if sum && (views + count) % 2 == 1 {
-                values.push(EF::ZERO);
-            }
-        }
-    }
+    let expected = [0, 1].map(|i| expected_nodes(commits, sum, u, &source[i], &before[i]));
     let tables = |t: &[Vec<EF>; 2]| NodeTables {
         values: gpu.upload(&t[0], "values").unwrap(),
         weights: gpu.upload(&t[1], "weights").unwrap(),

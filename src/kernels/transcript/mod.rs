@@ -17,7 +17,7 @@ use crate::{
 
 kernel! {
     /// Absorbs a range of words, then squeezes some; see the WGSL header.
-    struct Step("transcript/step.wgsl", workgroup = 64) {
+    struct StepKernel("transcript/step.wgsl", workgroup = 64) {
         buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F as vec4<u32> }
         params {
             start, absorb, squeeze, tape_at, absorb_index, sample_index,
@@ -108,7 +108,7 @@ impl DeviceSponge {
             let count = (absorb.len - done).min(STEP_WORDS);
             let last = done + count == absorb.len;
             let squeeze = if last { squeeze } else { 0 };
-            let step = Step {
+            let step = StepKernel {
                 source: absorb.source,
                 sponge: &self.state,
                 tape,

@@ -22,7 +22,7 @@ const DISPATCH_CELLS: usize = 1 << 28;
 const ROWS: usize = 1024;
 
 /// Consecutive cells of a stacked matrix in column-major order.
-pub struct Block<'a> {
+pub struct ColumnBlock<'a> {
     /// Cell `first_cell + c` is `source[c >> log_stride]` where `2^log_stride` divides `c`, else zero.
     pub source: &'a DeviceBuffer<F>,
     /// Position of the first cell in the stacked matrix: column times height plus row.
@@ -34,8 +34,8 @@ pub struct Block<'a> {
 }
 
 /// `f[row] += sum_s mu[first_column + s] q(row, s)` over the cells of a block of the stacked matrix `q`, whose height is `f.len()`.
-pub struct Batch<'a> {
-    pub block: &'a Block<'a>,
+pub struct ColumnBatch<'a> {
+    pub block: &'a ColumnBlock<'a>,
     /// Powers of mu.
     pub mu: &'a DeviceBuffer<EF>,
     /// The power that belongs to column 0 of `q`.
@@ -43,7 +43,7 @@ pub struct Batch<'a> {
     pub f: &'a DeviceBuffer<EF>,
 }
 
-impl Batch<'_> {
+impl ColumnBatch<'_> {
     /// Records it.
     pub fn record(&self, rec: &mut Recorder) {
         let Self { block, mu, first_column, f } = *self;
@@ -114,8 +114,8 @@ mod tests {
             let device_mu = gpu.upload(&mu, "mu").unwrap();
             let mut rec = gpu.recorder("test");
             for (source, first_cell, cells, log_stride) in &inputs {
-                let block = Block { source, first_cell: *first_cell, cells: *cells, log_stride: *log_stride };
-                Batch { block: &block, mu: &device_mu, first_column: 2, f: &f }.record(&mut rec);
+                let block = ColumnBlock { source, first_cell: *first_cell, cells: *cells, log_stride: *log_stride };
+                ColumnBatch { block: &block, mu: &device_mu, first_column: 2, f: &f }.record(&mut rec);
             }
             let ticket = rec.download(&f);
             let found = rec.wait().unwrap().take(ticket).unwrap();

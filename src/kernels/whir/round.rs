@@ -11,7 +11,7 @@ use crate::{
 
 kernel! {
     /// s(1) and s(2), after folding by the last challenge
-    struct Round("whir/round.wgsl", workgroup = 128) {
+    struct RoundKernel("whir/round.wgsl", workgroup = 128) {
         buffers { read tape: F, read source: EF, write folded: EF, write partials: EF }
         params { pairs, groups, folding, alpha }
     }
@@ -62,7 +62,7 @@ pub fn round(
     let folded = TermTable::alloc(rec, if folds == 1 { table.rows } else { 1 }, log_row)?;
     let partials = rec.gpu().alloc(2 * groups, "partial sums of a round polynomial")?;
     let unread = table.values.cast();
-    let kernel = Round {
+    let kernel = RoundKernel {
         tape: alpha.map_or(&unread, Challenge::tape),
         source: &table.values,
         folded: &folded.values,

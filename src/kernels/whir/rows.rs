@@ -191,6 +191,12 @@ mod tests {
             EF::from_basis_coefficients_slice(&self.tape[word..word + 4]).unwrap()
         }
 
+        /// Query `q` as a point of the domain of 2^bits.
+        fn query_point(&self, q: usize, bits: usize) -> F {
+            let index = self.tape[QUERIES + q].as_canonical_u32() & ((1 << bits) - 1);
+            F::two_adic_generator(bits).exp_u64(index as u64)
+        }
+
         /// The coefficient that the last table gives a row: its two moments folded as evaluations w(0) = m0 - m1, w(1) = m1 would be.
         fn coefficient(&self, row: usize) -> EF {
             let [m0, m1] = [0, 1].map(|i| self.last[2 * (self.last_rows + row) + i]);
@@ -256,8 +262,7 @@ mod tests {
         {
             let s = setup(&mut rng, last_points + 3);
             let f: Vec<EF> = (0..1 << log_len).map(|_| rng.random()).collect();
-            let mut padded = f.clone();
-            padded.resize(1 << log_domain, EF::ZERO);
+            let padded = [f.clone(), vec![EF::ZERO; (1 << log_domain) - f.len()]].concat();
             let codeword = gpu.upload(&Radix2DitParallel::<F>::default().dft_algebra(padded), "codeword").unwrap();
             let exponents: Vec<u32> = (0..last_points).map(|_| rng.random_range(0..2 << log_domain)).collect();
             let gammas: Vec<EF> = s.ext(GAMMA).powers().take(count + 2).collect();
@@ -275,20 +280,18 @@ mod tests {
             let points = Points { exponents: gpu.upload(&exponents, "exponents").unwrap() };
             let mut rec = gpu.recorder("test");
             let table = TermTable::alloc(&rec, last_points + count + 2, k).unwrap();
-            let rows = PointRows { new: &new, points: &points, last, table: &table };
-            let next = rows.record(&mut rec).unwrap();
+            let next = PointRows { new: &new, points: &points, last, table: &table }.record(&mut rec).unwrap();
             let tickets = (rec.download(&table.values), rec.download(&next.exponents));
             let done = rec.wait().unwrap();
             let (found, next) = (done.take(tickets.0).unwrap(), done.take(tickets.1).unwrap());
-            for p in 0..last_points + count {
-                // z by upstream's definition: the last points to the 2^k-th, the new ones in the domain of the query indices
-                let (z, coefficient) = if p < last_points {
-                    let z = F::two_adic_generator(log_domain + 1).exp_u64(exponents[p] as u64);
-                    (z.exp_power_of_2(k), s.coefficient(3 + p))
-                } else {
-                    let index = s.tape[QUERIES + p - last_points].as_canonical_u32() & ((1 << bits) - 1);
-                    (F::two_adic_generator(bits).exp_u64(index as u64), gammas[2 + p - last_points])
-                };
+            // z by upstream's definition: the last points to the 2^k-th, the new ones in the domain of the query indices
+            let last_point = |p: usize| {
+                let z = F::two_adic_generator(log_domain + 1).exp_u64(exponents[p] as u64);
+                (z.exp_power_of_2(k), s.coefficient(3 + p))
+            };
+            let new_point = |q: usize| (s.query_point(q, bits), gammas[2 + q]);
+            let expected = (0..last_points).map(last_point).chain((0..count).map(new_point));
+            for (p, (z, coefficient)) in expected.enumerate() {
                 assert_eq!(F::two_adic_generator(log_domain).exp_u64(next[p] as u64), z);
                 for b in 0..1usize << k {
                     let class = f.iter().skip(b).step_by(1 << k);

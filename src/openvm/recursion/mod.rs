@@ -115,10 +115,8 @@ impl<const N: usize> DeviceVerifier<N> {
     /// The traces of all AIRs, in their order; `finish` is given each module's, with its number, as soon as they are there.
     fn traces<R: Send>(
         &self,
-        child_vk: &MultiStarkVerifyingKey<SC>,
+        verified: Verified<'_>,
         records: Option<&CachedTraceRecord>,
-        proofs: &[Proof<SC>],
-        preflights: &[Preflight],
         external: &VerifierExternalData,
         finish: impl Fn(usize, HostContexts) -> R + Sync,
     ) -> Option<Vec<R>> {
@@ -136,6 +134,7 @@ impl<const N: usize> DeviceVerifier<N> {
             self.whir.num_airs(),
         ];
         let (heights, last_heights) = split(external.required_heights, &air_counts);
+        let Verified { child_vk, proofs, preflights } = verified;
         let all = (child_vk, proofs, preflights);
         let modules: [Module; 6] = [
             &|heights| upstream(&self.batch_constraint, all, &(records, powers.clone()), heights),
@@ -160,6 +159,15 @@ impl<const N: usize> DeviceVerifier<N> {
         made.push(finish(count, tables.map(AirProvingContext::simple_no_pis).into()));
         Some(made)
     }
+}
+
+/// What the circuit verifies, and what a verifier computes for it.
+#[derive(Clone, Copy)]
+struct Verified<'a> {
+    child_vk: &'a MultiStarkVerifyingKey<SC>,
+    proofs: &'a [Proof<SC>],
+    /// One for each proof.
+    preflights: &'a [Preflight],
 }
 
 /// Makes a module's traces, of the heights that they shall have.
@@ -252,7 +260,7 @@ impl<const N: usize> VerifierTraceGen<WgpuBackend, SC, Gpu> for DeviceVerifier<N
         let finish = |_, contexts: HostContexts| -> Contexts {
             contexts.into_iter().map(|context| to_device(gpu, context, vec![])).collect()
         };
-        let made = self.traces(child_vk, records, proofs, &preflights, external, finish)?;
+        let made = self.traces(Verified { child_vk, proofs, preflights: &preflights }, records, external, finish)?;
         let mut contexts: Contexts = made.into_iter().flatten().collect();
         match cached {
             CachedTraceCtx::PcsData(committed) => contexts[CACHED_AIR].cached_mains = vec![committed],

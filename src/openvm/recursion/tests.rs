@@ -37,6 +37,7 @@ fn check<Fx: TestFixture<SC>>(params: (usize, usize, usize), fixture: Fx, count:
     let preflights: Vec<_> = proofs.iter().map(|proof| here.preflight(sponge.clone(), &vk, proof)).collect();
     let heights: Vec<usize> = expected.iter().map(|context| context.common_main.height()).collect();
     // by themselves, as high as they have to be, and one row short
+    let verified = Verified { child_vk: &vk, proofs: &proofs, preflights: &preflights };
     for (heights, fits) in [(None, true), (Some(heights.clone()), true), (Some(shorter(heights)), false)] {
         let external = VerifierExternalData {
             poseidon2_compress_inputs: &vec![],
@@ -46,7 +47,7 @@ fn check<Fx: TestFixture<SC>>(params: (usize, usize, usize), fixture: Fx, count:
             required_heights: heights.as_deref(),
             final_transcript_state: None,
         };
-        let made = here.traces(&vk, None, &proofs, &preflights, &external, |_, contexts| contexts);
+        let made = here.traces(verified, None, &external, |_, contexts| contexts);
         assert_eq!(made.is_some(), fits);
         let Some(made) = made else { continue };
         let made: HostContexts = made.into_iter().flatten().collect();

@@ -123,7 +123,7 @@ fn prove(
     let levels = leaves.log_len;
     let tree = FractionTree::build(rec, leaves, &state)?;
     let rounds = Rounds { heap: tree.heap.clone(), state };
-    let mut prover = Prover { tx, rec, tree, levels, rounds };
+    let mut prover = GkrProver { tx, rec, tree, levels, rounds };
     let (root, mut layers) = prover.small_layers()?;
     let root_numerator = prover.root_numerator();
     for layer in layers.len()..levels {
@@ -132,7 +132,7 @@ fn prove(
     Ok(FractionalSumcheck { root_numerator, root, layers })
 }
 
-struct Prover<'a, 'b> {
+struct GkrProver<'a, 'b> {
     tx: &'a mut Transcript<'b>,
     rec: &'a mut Recorder,
     tree: FractionTree,
@@ -140,7 +140,7 @@ struct Prover<'a, 'b> {
     rounds: Rounds,
 }
 
-impl Prover<'_, '_> {
+impl GkrProver<'_, '_> {
     /// The root's denominator and all layers that are proved from the heap, layer 0 (the claims about level 1, no rounds) first.
     fn small_layers(&mut self) -> Result<(Observed<EF>, Vec<LayerProof>)> {
         let last_layer = Rounds::SMALL_LAYER.min(self.levels - 1);

@@ -10,7 +10,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{Digest, F};
 use tracing::info_span;
 
 use super::{
-    encode::{codeword_panel, Encoder},
+    encode::{codeword_panel, PanelEncoder},
     stacked::{panel_width, PACKED_CELLS},
     StackedMatrix,
 };
@@ -163,7 +163,7 @@ fn hash_rows(
     stacked: &StackedMatrix,
 ) -> Result<(RowSponges, Vec<CodewordPanel>)> {
     let rs_height = stacked.height() << params.log_blowup;
-    let encoder = Encoder::new(rec.gpu(), stacked, params.log_blowup);
+    let encoder = PanelEncoder::new(rec.gpu(), stacked, params.log_blowup);
     let mut sponges = RowSponges::new(rec.gpu(), rs_height, stacked.width(), encoder.panel_width())?;
     let mut codewords = vec![];
     let mut permutations = 0;
@@ -222,7 +222,7 @@ impl PcsData {
     fn make_panels(&self, rec: &mut Recorder, bytes: u64, panels: &mut Vec<CodewordPanel>) -> Result<()> {
         // small panels, to fill what there is
         let panel_width = RATE.min(panel_width(rec.gpu(), self.stacked.height() << self.log_blowup));
-        let encoder = Encoder::with_panels(panel_width, &self.stacked, self.log_blowup);
+        let encoder = PanelEncoder::with_panels(panel_width, &self.stacked, self.log_blowup);
         let fit = (bytes / size_class(encoder.panel_bytes())).saturating_sub(1);
         for columns in encoder.panels(0).take(fit as usize) {
             let words = encoder.encode_kept(rec, columns.clone())?;
@@ -256,7 +256,7 @@ impl PcsData {
         if !self.keeps_codewords {
             kept.clear();
         }
-        let encoder = Encoder::new(rec.gpu(), &self.stacked, self.log_blowup);
+        let encoder = PanelEncoder::new(rec.gpu(), &self.stacked, self.log_blowup);
         for columns in encoder.panels(done) {
             let words = encoder.encode(rec, columns.clone())?;
             open(rec, &words, columns);

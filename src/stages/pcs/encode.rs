@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Encodes columns of a stacked matrix: upstream's `rs_code_matrix`, a panel at a time.
-pub(super) struct Encoder<'a> {
+pub(super) struct PanelEncoder<'a> {
     stacked: &'a StackedMatrix,
     l_skip: usize,
     log_blowup: usize,
@@ -24,7 +24,7 @@ pub(super) struct Encoder<'a> {
     work: [OnceCell<DeviceBuffer<F>>; 2],
 }
 
-impl<'a> Encoder<'a> {
+impl<'a> PanelEncoder<'a> {
     /// Panels as wide as serves the device best.
     pub(super) fn new(gpu: &Gpu, stacked: &'a StackedMatrix, log_blowup: usize) -> Self {
         Self::with_panels(panel_width(gpu, stacked.height() << log_blowup), stacked, log_blowup)

@@ -188,7 +188,7 @@ impl Arena {
             PlacedTile { source, tile_at: member.at, stride, cosets: 0 }
         };
         let tiles = &self.plan.members.iter().map(placed).collect::<Vec<_>>();
-        PleFolds { tiles, l_skip, lagrange, tile: &self.buffers[0] }.fill(rec)
+        PleFolds { tiles, l_skip, lagrange, tile: &self.buffers[0] }.record(rec)
     }
 
     /// Where the columns of an AIR begin when the arena begins.

@@ -67,7 +67,7 @@ pub(super) fn interaction_leaves(rec: &mut Recorder, args: &LeafArgs<'_>) -> Res
             let rows = start..(start + rows(a)).min(air.height());
             let source = &args.sources[a];
             let stride = tile_stride(rows.len());
-            TraceTile { source, rows: rows.clone(), tile: &scratch.tile, tile_at: 0, stride }.fill(rec);
+            TraceTile { source, rows: rows.clone(), tile: &scratch.tile, tile_at: 0, stride }.record(rec);
             let emit = EmitEvaluation {
                 tile: &scratch.tile,
                 stride,

@@ -109,7 +109,7 @@ impl ListedLeaves {
                 PlacedTile { source: &args.sources[a], tile_at, stride, cosets: 0 }
             };
             let tiles = &batch.tiles.iter().map(placed).collect::<Vec<_>>();
-            TraceTiles { tiles, tile }.fill(rec)?;
+            TraceTiles { tiles, tile }.record(rec)?;
             list.emit(rec, tile, tables, leaves);
             pace.step(rec, batch.tile_len * size_of::<F>())?;
         }

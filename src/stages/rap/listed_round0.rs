@@ -120,7 +120,7 @@ impl ListedRound0 {
                 PlacedTile { source, tile_at, stride: tile_stride(cosets << (n_lift + l_skip)), cosets }
             };
             let tiles = &batch.tiles.iter().map(placed).collect::<Vec<_>>();
-            CosetTiles { tiles, l_skip, tile }.fill(rec)?;
+            CosetTiles { tiles, l_skip, tile }.record(rec)?;
             self.lists.points(rec, list, tile, tables, sums);
             pace.step(rec, batch.tile_len * size_of::<F>())?;
         }

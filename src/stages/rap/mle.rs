@@ -70,7 +70,7 @@ impl MleTile {
         for (b, block) in tile.blocks.iter().enumerate() {
             let points = tile.block_rows(b);
             PleFold { source, points, l_skip, lagrange, tile: block, tile_at: 0, stride: 1 << tile.log_block }
-                .fill(rec);
+                .record(rec);
         }
         Ok(tile)
     }

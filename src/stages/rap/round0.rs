@@ -223,7 +223,7 @@ impl AirRound0<'_> {
         let (l_skip, tile) = (self.input.l_skip, &self.scratch.tile);
         let stride = tile_stride(xs.len() * self.points);
         let (source, points, cosets) = (self.source, xs.clone(), air.cosets());
-        CosetTile { source, points, l_skip, cosets, tile, tile_at: 0, stride }.fill(rec)?;
+        CosetTile { source, points, l_skip, cosets, tile, tile_at: 0, stride }.record(rec)?;
         let n_lift = self.input.n_lift(air);
         let eq_xi = &self.weights.eq_xi[&n_lift];
         let logup = SumEvaluation {

@@ -55,7 +55,7 @@ mod weights;
 
 use openvm_stark_backend::{proof::StackingProof, SystemParams};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, EF};
-use plan::{Level, ReductionPlan, ViewGroup, ViewRun};
+use plan::{CubeLevel, ReductionPlan, ViewGroup, ViewRun};
 
 use super::{
     pcs::StackedMatrix,
@@ -67,9 +67,9 @@ use crate::{
     gpu::{DeviceBuffer, Recorder},
     kernels::{
         stacked_reduction::{
-            round_step, skip_domain, CellDots, Combination, Combinations, CombinedPiece, CubeRound, CubeTables,
-            CubeWeights, EqTables, FoldPle, LambdaPowers, NodeRound, NodeTables, Point, Polynomial0, Records, Round0,
-            RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
+            round_step, skip_domain, CellDots, Combination, Combinations, CombinedPiece, CubeEqTables, CubeRound,
+            CubeTables, CubeWeights, FoldCombined, LambdaPowers, NodeRound, NodeTables, Point, Polynomial0, RecordSums,
+            Round0Tables, RowWeights, ViewSums, PARTIAL_ELEMENTS, RECORD_ELEMENTS,
         },
         MAX_L_SKIP,
     },
@@ -120,7 +120,7 @@ impl StackedReduction {
                 1 + plan.max_n_lift()
             )));
         }
-        Prover::new(tx, rec, &plan)?.run(r)
+        ReductionProver::new(tx, rec, &plan)?.run(r)
     }
 
     /// The proof, once the transcript was synchronised.
@@ -153,7 +153,7 @@ impl Combined {
     }
 }
 
-struct Prover<'a, 'h> {
+struct ReductionProver<'a, 'h> {
     tx: &'a mut Transcript<'h>,
     rec: &'a mut Recorder,
     plan: &'a ReductionPlan,
@@ -165,7 +165,7 @@ struct Prover<'a, 'h> {
     rounds: Vec<Observed<EF>>,
 }
 
-impl<'a, 'h> Prover<'a, 'h> {
+impl<'a, 'h> ReductionProver<'a, 'h> {
     fn new(tx: &'a mut Transcript<'h>, rec: &'a mut Recorder, plan: &'a ReductionPlan) -> Result<Self> {
         // uploads outside of the recording, here and below: inside they would end its compute pass
         let plan_words = rec.gpu().upload(&plan.words, "plan of the stacked reduction")?;
@@ -220,19 +220,19 @@ impl<'a, 'h> Prover<'a, 'h> {
         Ok(Combined { high, low })
     }
 
-    fn eq_tables(&mut self, r: &[EF]) -> Result<EqTables> {
+    fn eq_tables(&mut self, r: &[EF]) -> Result<CubeEqTables> {
         let r = self.rec.gpu().upload(r, "r")?;
         let n = self.plan.max_n_lift();
         let low_bits = RECORD_ELEMENTS.min(self.piece_rows()).ilog2() as usize - self.plan.l_skip;
         let low_bits = low_bits.min(n);
-        EqTables::new(self.rec, &r, low_bits, n - low_bits)
+        CubeEqTables::new(self.rec, &r, low_bits, n - low_bits)
     }
 
     /// s_0, u_0 and what it determines.
-    fn round_0(&mut self, combined: &Combined, eq: &EqTables, r_0: EF) -> Result<(Observed<EF>, Point)> {
+    fn round_0(&mut self, combined: &Combined, eq: &CubeEqTables, r_0: EF) -> Result<(Observed<EF>, Point)> {
         let plan = self.plan;
         let skip_domain = skip_domain(self.rec.gpu(), plan.l_skip)?;
-        let round0 = Round0 { l_skip: plan.l_skip, kinds: plan.kinds.len(), skip_domain: &skip_domain };
+        let round0 = Round0Tables { l_skip: plan.l_skip, kinds: plan.kinds.len(), skip_domain: &skip_domain };
         let (records, kind_words) = self.records(&round0, combined, eq)?;
         let kind_words = self.rec.gpu().upload(&kind_words, "kinds of views")?;
         let constants = weights::kind_constants(plan.l_skip, r_0, &plan.kinds);
@@ -249,9 +249,9 @@ impl<'a, 'h> Prover<'a, 'h> {
     /// The sums of all combined vectors over the hypercube, kind by kind, and per kind: first record, records, log_z.
     fn records(
         &mut self,
-        round0: &Round0<'_>,
+        round0: &Round0Tables<'_>,
         combined: &Combined,
-        eq: &EqTables,
+        eq: &CubeEqTables,
     ) -> Result<(DeviceBuffer<EF>, Vec<u32>)> {
         let plan = self.plan;
         let (mut record_at, mut words, mut pieces) = (0, vec![], vec![]);
@@ -269,12 +269,12 @@ impl<'a, 'h> Prover<'a, 'h> {
             words.extend([first, record_at - first, kind.log_z].map(|w| w as u32));
         }
         let records = self.rec.gpu().alloc(record_at << (plan.l_skip + 1), "records of round 0")?;
-        Records { round0, eq, pieces: &pieces, records: &records }.record(self.rec)?;
+        RecordSums { round0, eq, pieces: &pieces, records: &records }.record(self.rec)?;
         Ok((records, words))
     }
 
     /// F_g and K_g of all groups at u_0, concatenated.
-    fn fold_ple(&mut self, combined: &Combined, eq: &EqTables, point: &Point) -> Result<CubeTables> {
+    fn fold_ple(&mut self, combined: &Combined, eq: &CubeEqTables, point: &Point) -> Result<CubeTables> {
         let plan = self.plan;
         let cube = CubeTables::alloc(self.rec.gpu(), plan.cube_len())?;
         let folded = &cube.values;
@@ -282,13 +282,13 @@ impl<'a, 'h> Prover<'a, 'h> {
         for (group, pieces) in plan.groups.iter().zip(&combined.high).filter(|(group, _)| group.n_lift > 0) {
             for (i, combined) in pieces.iter().enumerate() {
                 let (rows, at) = (combined.len(), group.cube_at + ((i * combined.len()) >> plan.l_skip));
-                FoldPle { point, combined, rows, folded, at }.record(self.rec);
+                FoldCombined { point, combined, rows, folded, at }.record(self.rec);
             }
         }
         let (first_low, with_variables) = (combined.high.len(), plan.groups.partition_point(|group| group.n_lift > 0));
         if first_low < with_variables {
             let (rows, at) = (plan.low_at(first_low, with_variables), plan.groups[first_low].cube_at);
-            FoldPle { point, combined: &combined.low, rows, folded, at }.record(self.rec);
+            FoldCombined { point, combined: &combined.low, rows, folded, at }.record(self.rec);
         }
         let (plan_at, groups, weights) = (plan.groups_at, plan.groups.len(), &cube.weights);
         CubeWeights { eq, point, plan: &self.plan_words, plan_at, groups, weights }.record(self.rec);
@@ -318,7 +318,13 @@ impl<'a, 'h> Prover<'a, 'h> {
         self.tx.observe(self.rec, &nodes[plan.n_stack % 2].values, 0..width)
     }
 
-    fn cube_round(&mut self, at: usize, level: &Level, cubes: &[CubeTables; 2], partials: &DeviceBuffer<EF>) -> usize {
+    fn cube_round(
+        &mut self,
+        at: usize,
+        level: &CubeLevel,
+        cubes: &[CubeTables; 2],
+        partials: &DeviceBuffer<EF>,
+    ) -> usize {
         // the first round finds its tables made
         let (tables, next) = if at == 0 { (0, 1) } else { ((at - 1) % 2, at % 2) };
         let round = CubeRound {
@@ -336,7 +342,7 @@ impl<'a, 'h> Prover<'a, 'h> {
     fn open_views(
         &mut self,
         at: usize,
-        level: &Level,
+        level: &CubeLevel,
         point: &Point,
         cube: &CubeTables,
         nodes: &NodeTables,
@@ -367,7 +373,7 @@ impl<'a, 'h> Prover<'a, 'h> {
     fn node_round(
         &mut self,
         at: usize,
-        level: &Level,
+        level: &CubeLevel,
         nodes: &[NodeTables; 2],
         (partials, partial_at): (&DeviceBuffer<EF>, usize),
     ) -> usize {

@@ -41,7 +41,7 @@ pub(crate) struct ViewRun {
 
 /// One level: everything folded by u_0..u_level.
 #[derive(Debug, Default)]
-pub(crate) struct Level {
+pub(crate) struct CubeLevel {
     /// Elements of the concatenated groups at this level (those with `n_lift >= level`), and how many of them have a variable left.
     pub cube_len: usize,
     pub cube_paired: usize,
@@ -70,7 +70,7 @@ pub(crate) struct ReductionPlan {
     /// In the order of their groups.
     pub runs: Vec<ViewRun>,
     /// Levels 0 to n_stack.
-    pub levels: Vec<Level>,
+    pub levels: Vec<CubeLevel>,
     /// The tables that kernels read.
     pub words: Vec<u32>,
     /// Word where the groups begin: first element, dimension, kind.
@@ -246,7 +246,8 @@ impl ReductionPlan {
         // per commitment: first node and node count of the level before
         let mut before = vec![(0, 0); self.widths.len()];
         for level in 0..=self.n_stack {
-            let mut next = Level { runs_at: self.words.len(), runs: self.runs_at_level(level), ..Level::default() };
+            let mut next =
+                CubeLevel { runs_at: self.words.len(), runs: self.runs_at_level(level), ..CubeLevel::default() };
             // groups with at least so many dimensions come first
             let cube_end =
                 |n: usize| self.groups.iter().rfind(|g| g.n_lift >= n).map_or(0, |g| g.cube_at + (1 << g.n_lift));
@@ -265,7 +266,7 @@ impl ReductionPlan {
     }
 
     /// Gives every node of a level its place: writes the runs' words, returns the commitments', and counts.
-    fn place_nodes(&mut self, level: usize, next: &mut Level, before: &mut [(usize, usize)]) -> Vec<u32> {
+    fn place_nodes(&mut self, level: usize, next: &mut CubeLevel, before: &mut [(usize, usize)]) -> Vec<u32> {
         let mut commit_words = vec![];
         let mut first_nodes = vec![];
         for (commit, before) in before.iter_mut().enumerate() {

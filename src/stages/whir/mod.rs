@@ -53,7 +53,7 @@ use crate::{
         powers::powers,
         transcript::gather,
         whir::{
-            batch::{Batch, Block},
+            batch::{ColumnBatch, ColumnBlock},
             fold::fold_coefficients,
             round::{round, TermTable},
             rows::LastRound,
@@ -88,7 +88,7 @@ pub fn prove_whir(
     let (mu_pow_witness, mu) = tx.grind_then_sample(&mut rec, params.whir.mu_pow_bits, D_EF)?;
     let f = batch_columns(&mut rec, commits, &mu.challenge(0), params.l_skip)?;
     let (weight, table) = Weight::initial(&mut rec, u_cube, &f, params)?;
-    let mut prover = Prover { params, commits, f, weight, table, oracle: None };
+    let mut prover = WhirProver { params, commits, f, weight, table, oracle: None };
     let last = params.num_whir_rounds() - 1;
     let mut rounds = vec![];
     for whir_round in 0..last {
@@ -159,8 +159,8 @@ fn batch_columns(rec: &mut Recorder, commits: &[&PcsData], mu: &Challenge, l_ski
             for segment in piece.matrix.segments() {
                 let cells = piece.segment_cells(segment);
                 let (first_cell, cells) = (cells.start, cells.len());
-                let block = Block { source: &segment.buffer, first_cell, cells, log_stride: piece.log_stride };
-                Batch { block: &block, mu: &mu_powers, first_column, f: &f }.record(rec);
+                let block = ColumnBlock { source: &segment.buffer, first_cell, cells, log_stride: piece.log_stride };
+                ColumnBatch { block: &block, mu: &mu_powers, first_column, f: &f }.record(rec);
             }
         }
         first_column += stacked.width();
@@ -170,7 +170,7 @@ fn batch_columns(rec: &mut Recorder, commits: &[&PcsData], mu: &Challenge, l_ski
 }
 
 /// What one WHIR round hands to the next.
-struct Prover<'a> {
+struct WhirProver<'a> {
     params: &'a SystemParams,
     commits: &'a [&'a PcsData],
     /// Coefficients of f.
@@ -196,7 +196,7 @@ struct Sumcheck {
 }
 
 /// The queries of a round, answered, and the challenge behind them.
-struct Opened {
+struct OpenedRows {
     query_phase_pow_witness: Observed<F>,
     /// Words whose low `index_bits` bits are the queries.
     queries: Observed<F>,
@@ -206,11 +206,11 @@ struct Opened {
 }
 
 /// What the proof takes from a WHIR round but the last, by places on the transcript's tape and tickets of the recording.
-struct Round {
+struct RoundProof {
     sumcheck: Sumcheck,
     commit: Observed<Digest>,
     ood_value: Observed<EF>,
-    opened: Opened,
+    opened: OpenedRows,
 }
 
 /// What the last round sends before its queries.
@@ -222,9 +222,9 @@ struct LastFolding {
     earlier: Completed,
 }
 
-impl Prover<'_> {
+impl WhirProver<'_> {
     /// A round that commits to the folded polynomial.
-    fn round(&mut self, tx: &mut Transcript<'_>, rec: &mut Recorder, whir_round: usize) -> Result<Round> {
+    fn round(&mut self, tx: &mut Transcript<'_>, rec: &mut Recorder, whir_round: usize) -> Result<RoundProof> {
         let sumcheck = self.fold(tx, rec, whir_round)?;
         let (oracle, commit, ood_value) = self.commit(tx, rec, whir_round)?;
         // the unfolded f, and what encoding and hashing needed, go back to the pool before the openings take their panels
@@ -234,7 +234,7 @@ impl Prover<'_> {
         let last = LastRound { table: &self.table, alpha, gamma: &opened.gamma };
         self.table = self.weight.next_table(rec, last, (&opened.queries, opened.index_bits), &oracle.codeword)?;
         self.oracle = Some(oracle);
-        Ok(Round { sumcheck, commit, ood_value, opened })
+        Ok(RoundProof { sumcheck, commit, ood_value, opened })
     }
 
     /// The last round up to its coefficients, which the host observes: it is faster at a long list, and follows the rounds before, whose
@@ -260,7 +260,7 @@ impl Prover<'_> {
     }
 
     /// Samples queries and answers them from the oracle of the unfolded polynomial.
-    fn open_queries(&self, tx: &mut Transcript<'_>, rec: &mut Recorder, whir_round: usize) -> Result<Opened> {
+    fn open_queries(&self, tx: &mut Transcript<'_>, rec: &mut Recorder, whir_round: usize) -> Result<OpenedRows> {
         let (whir, log_rs_domain_size) = (&self.params.whir, self.log_rs_domain_size(whir_round));
         let num_queries = whir.rounds[whir_round].num_queries;
         // the queries, then gamma
@@ -272,7 +272,7 @@ impl Prover<'_> {
             Some(oracle) => Openings::later(rec, oracle, &queries)?,
         };
         let index_bits = log_rs_domain_size - self.params.k_whir();
-        Ok(Opened { query_phase_pow_witness, queries, index_bits, openings, gamma: gamma.challenge(0) })
+        Ok(OpenedRows { query_phase_pow_witness, queries, index_bits, openings, gamma: gamma.challenge(0) })
     }
 
     fn log_rs_domain_size(&self, whir_round: usize) -> usize {
@@ -321,7 +321,7 @@ impl Sumcheck {
     }
 }
 
-impl Round {
+impl RoundProof {
     /// Takes the values into their places in the proof.
     fn write(self, tx: &Transcript<'_>, done: &Completed, proof: &mut WhirProof<SC>) -> Result<()> {
         self.sumcheck.write(tx, proof);
@@ -331,7 +331,7 @@ impl Round {
     }
 }
 
-impl Opened {
+impl OpenedRows {
     /// Takes the values into their places in the proof.
     fn write(self, tx: &Transcript<'_>, done: &Completed, proof: &mut WhirProof<SC>) -> Result<()> {
         proof.query_phase_pow_witnesses.push(tx.witness(&self.query_phase_pow_witness));

@@ -96,7 +96,7 @@ fn openings_use_what_was_encoded_ahead() {
     let params = params(values);
     let case = case(&gpu, 3, &params, shapes);
     let (_, data) = commit(&gpu, params, &case.traces.iter().collect::<Vec<_>>()).unwrap();
-    let panel = Encoder::with_panels(RATE, &data.stacked, data.log_blowup).panel_bytes();
+    let panel = PanelEncoder::with_panels(RATE, &data.stacked, data.log_blowup).panel_bytes();
     let tree = data.bytes();
     for (bytes, panels) in [(0, 0), (panel, 0), (2 * panel, 1), (3 * panel, 2), (100 * panel, 3)] {
         let mut rec = gpu.recorder("test");
