@@ -32,6 +32,7 @@
 //! | [`backend`] | the types that upstream's backend traits ask for |
 //! | [`transcript`] | Fiat-Shamir transcripts whose sponge the device can continue |
 //! | `openvm` (feature) | OpenVM's machines, app proofs and aggregation |
+//! | `fleet` (feature `openvm`) | one proof's tasks on many devices |
 //!
 //! `docs/architecture.md` describes the layers behind that.
 
@@ -44,6 +45,8 @@ mod context;
 mod device;
 mod engine;
 pub mod error;
+#[cfg(feature = "openvm")]
+pub mod fleet;
 mod memory;
 #[cfg(feature = "openvm")]
 pub mod openvm;
