@@ -270,8 +270,6 @@ mod tests {
         }
     }
 
-    const DRIVER: InProcess = InProcess { patience: Some(Duration::from_millis(300)) };
-
     #[test]
     fn twenty_thousand_tasks_each_once() {
         conformance::each_task_once(&InProcess::default(), 15_000, 64);
@@ -279,31 +277,31 @@ mod tests {
 
     #[test]
     fn nothing_begins_where_it_does_not_fit() {
-        conformance::mixed_budgets(&DRIVER);
+        conformance::mixed_budgets(&InProcess::default());
     }
 
     #[test]
     fn a_lost_device_drops_out() {
-        conformance::lost_device(&DRIVER);
+        conformance::lost_device(&InProcess::default());
     }
 
     #[test]
     fn bad_results_never_count() {
-        conformance::bad_results(&DRIVER, 200);
+        conformance::bad_results(&InProcess::default(), 200);
     }
 
     #[test]
     fn a_guest_that_traps_ends_its_own_job() {
-        conformance::guest_that_traps(&DRIVER);
+        conformance::guest_that_traps(&InProcess::default());
     }
 
     #[test]
     fn a_late_result_is_ignored() {
-        conformance::frozen_worker(&DRIVER);
+        conformance::frozen_worker(&InProcess { patience: Some(Duration::from_millis(300)) });
     }
 
     #[test]
     fn without_devices_a_job_ends() {
-        conformance::no_device(&DRIVER);
+        conformance::no_device(&InProcess::default());
     }
 }
