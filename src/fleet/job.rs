@@ -81,8 +81,8 @@ impl Job {
     }
 
     fn overdue(&self, memory: u64, patience: Duration) -> Option<Task> {
-        let is_overdue = |one: &&(&String, &UnderWay)| one.1.workers == 1 && one.1.since.elapsed() > patience;
-        let overdue = self.under_way.iter().map(|(id, one)| (id, one)).filter(|one| is_overdue(&one));
+        let is_overdue = |(_, one): &(&String, &UnderWay)| one.workers == 1 && one.since.elapsed() > patience;
+        let overdue = self.under_way.iter().filter(is_overdue);
         let tasks = overdue.filter_map(|(id, _)| self.graph.task(id)).filter(|task| !self.is_settled(task));
         tasks.filter(|task| task.device_bytes <= memory).min_by_key(|task| task.index).cloned()
     }
