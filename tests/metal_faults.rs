@@ -6,8 +6,16 @@
 use std::fmt;
 
 use metal_on_cpu::{Buffer, Finding, FindingKind, Kernel, Mode, Options, Order, Program};
-use naga::{AddressSpace, StorageAccess};
-use openvm_wgpu_backend::internals::gpu::Capabilities;
+use openvm_wgpu_backend::internals::{
+    gpu::{Access, Capabilities, Kernel as _, KernelDecl},
+    kernels::{
+        gkr::RoundsKernel,
+        merkle::{Layers, LayersByLanes},
+        ntt::Narrow,
+        sum_rows::SumRowsKernel,
+        transcript::StepKernel,
+    },
+};
 use rayon::prelude::*;
 
 const ORDERS: [Order; 4] = [Order::Ascending, Order::Descending, Order::Random(1), Order::Random(2)];
@@ -27,41 +35,31 @@ struct Case {
 
 impl Case {
     /// `words`: of each binding.
-    fn new(path: &'static str, params: &[u32], words: &[usize], workgroups: u32) -> Self {
-        let file = format!("{}/wgsl/{path}", env!("CARGO_MANIFEST_DIR"));
-        let source = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let wgsl = Capabilities::of_apple().link(&source, &[], words.len()).expect("kernels link");
-        let module = naga::front::wgsl::parse_str(&wgsl).expect("kernels are WGSL");
-        let [workgroup, ..] = module.entry_points[0].workgroup_size;
-        let writes = |binding: u32| {
-            let is_written = |variable: &naga::GlobalVariable| match variable.space {
-                AddressSpace::Storage { access } => access.contains(StorageAccess::STORE),
-                _ => false,
-            };
-            let mut variables = module.global_variables.iter().map(|(_, variable)| variable);
-            variables.any(|variable| variable.binding.is_some_and(|at| at.binding == binding) && is_written(variable))
-        };
-        let bindings = (0..).zip(words).map(|(binding, words)| (*words, writes(binding))).collect();
-        let (params, grid) = (params.to_vec(), [workgroups, 1, 1]);
+    fn new(decl: &KernelDecl, params: &[u32], words: &[usize], workgroups: u32) -> Self {
+        let wgsl = Capabilities::of_apple().link(&decl.wgsl(), &[], words.len()).expect("kernels link");
+        assert_eq!(words.len(), decl.bindings.len(), "buffers of {}", decl.path);
+        let writes = decl.bindings.iter().map(|binding| binding.access == Access::ReadWrite);
+        let bindings = words.iter().copied().zip(writes).collect();
+        let (path, workgroup, params, grid) = (decl.path, decl.workgroup, params.to_vec(), [workgroups, 1, 1]);
         Self { path, wgsl, workgroup, params, bindings, grid, bounds_checks: false }
     }
 
     /// Two workgroups of two groups of columns each, of length 2^8.
     fn ntt_pass() -> Self {
         let words = 64 << 8;
-        Self::new("ntt/pass.wgsl", &[8, 8, 0, 0, 8, 64, 2, 0], &[words, words, ROOTS], 2)
+        Self::new(Narrow::DECL, &[8, 8, 0, 0, 8, 64, 2, 0], &[words, words, ROOTS], 2)
     }
 
     /// All layers above 1,024 leaves but the root, in two workgroups.
     fn merkle_tree() -> Self {
         let nodes = 1024 + 512 + 256 + 128 + 64 + 32 + 16 + 8 + 4 + 2;
-        Self::new("merkle/tree.wgsl", &[0, 1024, 9], &[8 * nodes, 8, ROUND_CONSTANTS], 2)
+        Self::new(Layers::DECL, &[0, 1024, 9], &[8 * nodes, 8, ROUND_CONSTANTS], 2)
     }
 
     /// All layers above 256 leaves but the root, in two workgroups.
     fn merkle_tree_lanes() -> Self {
         let nodes = 256 + 128 + 64 + 32 + 16 + 8 + 4 + 2;
-        Self::new("merkle/tree_lanes.wgsl", &[0, 256, 7], &[8 * nodes, 8, ROUND_CONSTANTS], 2)
+        Self::new(LayersByLanes::DECL, &[0, 256, 7], &[8 * nodes, 8, ROUND_CONSTANTS], 2)
     }
 
     /// The layers of a sumcheck over 2^8 fractions that one workgroup proves.
@@ -69,17 +67,17 @@ impl Case {
         let (levels, last_layer) = (8, 6);
         let (heap, level, unused, state, sponge, tape) = (16 << levels, 4 << levels, 4, 4 * 101, 16, 1000);
         let words = [heap, level, level, unused, state, sponge, tape, ROUND_CONSTANTS];
-        Self::new("gkr/rounds.wgsl", &[0, 0, 0, 0, 0, last_layer, levels, levels, 0, 0, 0, 0, 0], &words, 1)
+        Self::new(RoundsKernel::DECL, &[0, 0, 0, 0, 0, last_layer, levels, levels, 0, 0, 0, 0, 0], &words, 1)
     }
 
     /// 21 words absorbed, 11 squeezed, in the middle of a rate.
     fn transcript_step() -> Self {
-        Self::new("transcript/step.wgsl", &[3, 21, 11, 2, 5, 0, 1], &[50, 16, 40, ROUND_CONSTANTS], 1)
+        Self::new(StepKernel::DECL, &[3, 21, 11, 2, 5, 0, 1], &[50, 16, 40, ROUND_CONSTANTS], 1)
     }
 
     /// Sums of two rows of 333 elements.
     fn sum_rows() -> Self {
-        Self::new("sum_rows.wgsl", &[2, 333], &[2 * 333 * 4, 2 * 4], 2)
+        Self::new(SumRowsKernel::DECL, &[2, 333], &[2 * 333 * 4, 2 * 4], 2)
     }
 
     fn all() -> Vec<Self> {

@@ -9,6 +9,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 
 pub(crate) use eq::EqTables;
 pub(crate) use rounds::Rounds;
+pub use rounds::RoundsKernel;
 pub(crate) use tree::{raise, Heap};
 pub(crate) use window::{LayerTable, PartialSums, SumPass};
 

@@ -12,7 +12,7 @@ use crate::{
 
 kernel! {
     /// Rounds with their transcript steps, in one workgroup.
-    struct RoundsKernel("gkr/rounds.wgsl", workgroup = 128) {
+    pub struct RoundsKernel("gkr/rounds.wgsl", workgroup = 128) {
         buffers {
             write heap: EF, read table_p: u32 as vec4<u32>, read table_q: EF, read partials: EF, write state: EF,
             write sponge: F, write tape: F, read round_constants: F as vec4<u32>

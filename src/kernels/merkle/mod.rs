@@ -6,7 +6,7 @@ mod tree;
 
 pub use open::OpenRows;
 pub use sponge::{RowDigests, RowSponges};
-pub use tree::{LayersByLanes, MerkleTree};
+pub use tree::{Layers, LayersByLanes, MerkleTree};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 

@@ -20,7 +20,7 @@ kernel! {
 
 kernel! {
     /// Layers above `len` nodes
-    struct Layers("merkle/tree.wgsl", workgroup = 256) {
+    pub struct Layers("merkle/tree.wgsl", workgroup = 256) {
         buffers { write nodes: Digest, write root: Digest, read round_constants: F as vec4<u32> }
         params { start, len, levels }
     }

@@ -17,7 +17,7 @@ use crate::{
 
 kernel! {
     /// 2^log_r of the stages of a DFT, natural order in and out over all passes
-    struct Narrow("ntt/pass.wgsl", workgroup = 256) {
+    pub struct Narrow("ntt/pass.wgsl", workgroup = 256) {
         buffers { read src: u32, write dst: u32, read roots: F }
         params { log_n, log_in, log_ext, log_l, log_r, columns, repeat, inverse }
     }

@@ -7,7 +7,7 @@ mod dft;
 mod wide;
 
 pub use chunk::{encode_chunks, eval_to_coeff_rs_message, CellRun};
-pub use dft::{dft, dft_ext, inverse_dft, DftShape, Direction, Transform};
+pub use dft::{dft, dft_ext, inverse_dft, DftShape, Direction, Narrow, Transform};
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use p3_field::{PrimeCharacteristicRing, TwoAdicField};

@@ -17,7 +17,7 @@ use crate::{
 
 kernel! {
     /// Absorbs a range of words, then squeezes some; see the WGSL header.
-    struct StepKernel("transcript/step.wgsl", workgroup = 64) {
+    pub struct StepKernel("transcript/step.wgsl", workgroup = 64) {
         buffers { read source: u32, write sponge: F, write tape: F, read round_constants: F as vec4<u32> }
         params {
             start, absorb, squeeze, tape_at, absorb_index, sample_index,
