@@ -142,8 +142,9 @@ mod roles {
         prove(&engine).unwrap();
     }
 
-    /// Ends while one thread proves and another opens devices, at any moment of it.
+    /// Ends while one thread proves and another opens devices, at any moment of it, but for the one in which drivers are loaded: they are there.
     pub fn exit() {
+        let _first = WgpuDeviceBuilder::new().build(params()).unwrap();
         let moment: u64 = std::env::var("OPENVM_WGPU_TEST_MOMENT").unwrap().parse().unwrap();
         thread::spawn(|| loop {
             prove(&Engine::new(params())).unwrap();

@@ -10,7 +10,9 @@
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard},
+    panic::resume_unwind,
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
+    thread,
 };
 
 use metal_on_cpu::{Buffer, Kernel, Mode, Options, Order, Program};
@@ -18,6 +20,7 @@ use openvm_wgpu_backend::internals::gpu::{
     machine::{Binding, Dispatch, KernelId, LinkedKernel, Machine, MemoryId},
     Access,
 };
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// The environment variable by which unit tests leave the adapter for a machine: `metal-on-cpu`, or `metal-on-cpu-checked`.
 pub const VARIABLE: &str = "OPENVM_WGPU_MACHINE";
@@ -141,6 +144,19 @@ impl Machine for MetalOnCpu {
     }
 
     fn dispatch(&self, dispatch: &Dispatch<'_>) -> Result<(), String> {
+        // Submissions are executed under a lock. A worker of rayon that waited for parts of one would take up other work meanwhile, which may
+        // want that lock: so it waits without working, and others do the parts.
+        let execute = || WORKERS.install(|| self.execute(dispatch));
+        thread::scope(|scope| scope.spawn(execute).join()).unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+/// Who executes kernels, and nothing else.
+static WORKERS: LazyLock<ThreadPool> =
+    LazyLock::new(|| ThreadPoolBuilder::new().build().expect("threads can be started"));
+
+impl MetalOnCpu {
+    fn execute(&self, dispatch: &Dispatch<'_>) -> Result<(), String> {
         let compiled = lock(&self.kernels).compiled[dispatch.kernel].clone();
         let memory: Vec<_> = dispatch.buffers.iter().map(|binding| self.buffer(binding.memory)).collect();
         let bindings: Vec<&Buffer> = memory.iter().map(Arc::as_ref).collect();
