@@ -142,16 +142,16 @@ mod roles {
         prove(&engine).unwrap();
     }
 
-    /// Ends while one thread proves and another opens devices, at any moment of it, but for the one in which drivers are loaded: they are there.
+    /// Ends while two threads prove on devices of their own, at any moment of it. The devices are there: their opening is not safe in this way
+    /// (docs/reliability.md).
     pub fn exit() {
-        let _first = WgpuDeviceBuilder::new().build(params()).unwrap();
         let moment: u64 = std::env::var("OPENVM_WGPU_TEST_MOMENT").unwrap().parse().unwrap();
-        thread::spawn(|| loop {
-            prove(&Engine::new(params())).unwrap();
-        });
-        thread::spawn(|| loop {
-            prove(&Engine::from_device(WgpuDeviceBuilder::new().build(params()).unwrap())).unwrap();
-        });
+        for _ in 0..2 {
+            let engine = Engine::from_device(WgpuDeviceBuilder::new().build(params()).unwrap());
+            thread::spawn(move || loop {
+                prove(&engine).unwrap();
+            });
+        }
         thread::sleep(Duration::from_millis(moment));
         std::process::exit(7);
     }

@@ -7,7 +7,7 @@
 //! compiling or submitting on one of them then reads what its own handlers have freed: now and then that is a SIGSEGV at the very end
 //! (wgpu #8365 is near). So threads pass through a gate on their way into the driver, and a handler of ours, which runs before those of
 //! libraries that were loaded earlier, closes it: it waits until nobody is inside, and who comes later sleeps until the process is gone.
-//! What is left is the moment in which the first device is opened: of drivers that are being loaded, some handlers come before ours.
+//! What is left is the opening of devices, which does not pass the gate: of drivers that are being loaded, some handlers come before ours.
 
 use std::{
     cell::Cell,

@@ -7,7 +7,13 @@ mod pipelines;
 mod readback;
 mod timer;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::{
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError, RwLock,
+    },
+    time::{Duration, Instant},
+};
 
 pub(super) use self::disk_cache::DiskCache;
 
@@ -43,6 +49,8 @@ pub(super) struct OnWgpu {
     staging: Staging,
     /// Only when kernels are timed.
     times: Option<Mutex<Measured>>,
+    /// Whether wgpu has reported the loss.
+    lost: Arc<AtomicBool>,
 }
 
 impl OnWgpu {
@@ -57,7 +65,12 @@ impl OnWgpu {
         process::close_at_exit();
         let (on_error, on_lost) = (faults.clone(), faults.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.record(fault(error))));
-        device.set_device_lost_callback(move |reason, message| on_lost.record_lost(format!("{reason:?} {message}")));
+        let lost = Arc::new(AtomicBool::new(false));
+        let is_lost = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            on_lost.record_lost(format!("{reason:?} {message}"));
+            is_lost.store(true, Ordering::Release);
+        });
         Self {
             buffers: RwLock::default(),
             pipelines: RwLock::default(),
@@ -66,6 +79,7 @@ impl OnWgpu {
             staging: Staging::new(&device, &queue),
             times: time_kernels.then(Mutex::default),
             capabilities: capabilities.clone(),
+            lost,
             device,
             queue,
         }
@@ -175,8 +189,11 @@ impl Executor for OnWgpu {
 
     fn lose(&self) {
         self.device.destroy();
-        // the loss is reported once the queue is empty
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        // the loss is reported by a poll that finds the queue empty, which others may still fill
+        let start = Instant::now();
+        while !self.lost.load(Ordering::Acquire) && start.elapsed() < Duration::from_secs(10) {
+            let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        }
     }
 }
 
