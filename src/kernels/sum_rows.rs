@@ -8,7 +8,7 @@ use crate::{
 };
 
 kernel! {
-    /// out[row] = sum_i values[row * len + i]
+    /// `out[row] = sum_i values[row * len + i]`
     pub struct SumRowsKernel("sum_rows.wgsl", workgroup = 256) {
         buffers { read values: EF, write out: EF }
         params { rows, len }
