@@ -24,8 +24,8 @@ fn main() -> ExitCode {
     // the option's first name, which the program has for something else
     let command = Args::command().mut_arg("records", |records| records.visible_alias("json"));
     let args = Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
-    match support::proofs::run(&args.proofs) {
-        Ok(()) => ExitCode::SUCCESS,
+    match support::proofs::run(&args.proofs, support::spans::Voice::FULL) {
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -2,8 +2,11 @@
 //!
 //!     cargo run --release --features openvm --example openvm_guest
 //!     cargo run --release --features openvm --example openvm_guest -- --guest sorting --size 20000
+//!     cargo run --release --features openvm --example openvm_guest -- --gpus all --aggregate
 //!     cargo run --release --features openvm --example openvm_guest -- --help
 
+#[path = "support/gpus.rs"]
+mod gpus;
 #[path = "support/guests.rs"]
 mod guests;
 #[allow(dead_code)] // examples share this
@@ -37,13 +40,15 @@ use openvm_stark_sdk::config::{
 };
 use openvm_verify_stark_host::VmStarkProof;
 use openvm_wgpu_backend::{
-    openvm::{decode_elf, fit_segments, AggregationProver, AggregationStep, AppProver, SegmentReport, WgpuSdk},
-    BabyBearPoseidon2WgpuEngine, WgpuDeviceBuilder,
+    openvm::{
+        decode_elf, fit_segments, transpile, AggregationProver, AggregationStep, AppProver, SegmentReport, WgpuSdk,
+    },
+    BabyBearPoseidon2WgpuEngine, WgpuDevice, WgpuDeviceBuilder,
 };
 
 use guests::{guest, Guest, GUESTS};
 use record::{bytes, parse_bytes};
-use spans::{Progress, SpanCollector};
+use spans::{Progress, SpanCollector, Voice};
 
 /// The span of upstream's provers that has everything but execution and trace generation.
 const PROVE_SPAN: &str = "stark_prove_excluding_trace";
@@ -88,7 +93,11 @@ struct Args {
     /// Part of the name of the GPU to use; the example `adapters` lists the names
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// Most device memory to use, as in 4GiB
+    /// The GPUs to prove on at once, separated by commas: `all`, or numbers, PCI addresses, UUIDs or parts of names as the example `adapters` lists
+    /// them; one that is named twice is opened twice
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "adapter")]
+    gpus: Vec<String>,
+    /// Most device memory to use, as in 4GiB, on each GPU
     #[arg(long, value_parser = parse_bytes, value_name = "AMOUNT")]
     memory_budget: Option<u64>,
     /// Most memory for a segment's proof by OpenVM's estimate; by default the prover chooses what fits the budget
@@ -112,18 +121,22 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let spans = SpanCollector::install();
-    let progress = Progress::new(&spans);
+    let progress = Progress::new(&spans, Voice::FULL);
     let input = guest_input(args)?;
     let elf = match &args.elf {
         Some(path) => std::fs::read(path).wrap_err_with(|| format!("cannot read {}", path.display()))?,
         None => built_in(args).elf.to_vec(),
     };
     let elf = decode_elf(&elf)?;
-    let config = open_device(args, &progress)?;
+    let (config, others) = open_devices(args, &progress)?;
     let sdk = WgpuSdk::new(config.clone(), AggregationSystemParams::default())?;
-    let exe = progress.step("transpiling", || sdk.convert_to_exe(elf))?;
+    let exe = progress.step("transpiling", || transpile(&sdk, elf))?;
     progress.step("key generation", || sdk.app_keygen());
     let mut prover = progress.step("program and proving key to the device", || AppProver::new(&sdk, exe.clone()))?;
+    for device in &others {
+        let also = || prover.also_on(device);
+        prover = progress.step("the same to another GPU", also)?;
+    }
     if let Some(proofs) = args.parallel {
         prover = prover.proofs_at_once(proofs as usize);
     }
@@ -134,15 +147,15 @@ fn run(args: &Args) -> Result<()> {
         prover = prover.segment_memory(bytes as usize);
     }
 
-    let aggregation = args.aggregate.then(|| {
-        progress.step("aggregation: key generation", || {
-            let tree = AggregationTreeConfig::default();
-            AggregationProver::new(Arc::new(sdk.app_vk().vk), &AggregationSystemParams::default(), tree)
-        })
-    });
+    let aggregation = || {
+        let tree = AggregationTreeConfig::default();
+        let prover = AggregationProver::new(Arc::new(sdk.app_vk().vk), &AggregationSystemParams::default(), tree);
+        others.iter().try_fold(prover, AggregationProver::also_on)
+    };
+    let aggregation = args.aggregate.then(|| progress.step("aggregation: key generation", aggregation)).transpose()?;
     let mut proof = prove(&mut prover, aggregation.as_ref(), &input, &progress, &spans)?;
     for _ in 1..args.repeat {
-        prover.device().wait_for_kernels();
+        prover.devices().for_each(WgpuDevice::wait_for_kernels);
         proof = prove(&mut prover, aggregation.as_ref(), &input, &progress, &spans)?;
     }
     let verify = || verify_app_proof::<BabyBearPoseidon2WgpuEngine>(&sdk.app_vk(), &proof.app);
@@ -176,17 +189,37 @@ fn guest_input(args: &Args) -> Result<StdIn> {
     Ok(input)
 }
 
-/// Opens the default GPU; returns a VM whose segments fit it.
-fn open_device(args: &Args, progress: &Progress) -> Result<AppConfig<SdkVmConfig>> {
-    let mut builder = WgpuDeviceBuilder::new();
-    if let Some(name) = &args.adapter {
-        builder = builder.adapter(name);
+/// The GPUs that shall prove, by name; without one, the best.
+fn gpu_names(args: &Args) -> Result<Vec<Option<String>>> {
+    if args.gpus.is_empty() {
+        return Ok(vec![args.adapter.clone()]);
     }
-    if let Some(budget) = args.memory_budget {
-        builder = builder.memory_budget(budget);
+    let names = gpus::names(&args.gpus)?;
+    ensure!(!names.is_empty(), "there is no GPU to prove on");
+    Ok(names.into_iter().map(Some).collect())
+}
+
+/// Opens the GPUs, the first as the default one; returns a VM whose segments fit all of them, and the others.
+fn open_devices(args: &Args, progress: &Progress) -> Result<(AppConfig<SdkVmConfig>, Vec<WgpuDevice>)> {
+    let params = app_params_with_100_bits_security(args.log_stacked_height as usize);
+    let builder = |name: &Option<String>| {
+        let builder = WgpuDeviceBuilder::new();
+        let builder = name.iter().fold(builder, WgpuDeviceBuilder::adapter);
+        args.memory_budget.into_iter().fold(builder, WgpuDeviceBuilder::memory_budget)
+    };
+    let names = gpu_names(args)?;
+    let first = progress.step("opening the GPU", || builder(&names[0]).set_default());
+    let first = first.wrap_err("cannot prove on the GPU")?;
+    println!("adapter: {}", first.adapter());
+    let mut others = vec![];
+    for name in &names[1..] {
+        let device = progress.step("opening another GPU", || builder(name).build(params.clone()));
+        let device = device.wrap_err("cannot prove on one of the GPUs")?;
+        println!("adapter: {}", device.adapter_info());
+        others.push(device);
     }
-    let gpu = progress.step("opening the GPU", || builder.set_default()).wrap_err("cannot prove on the GPU")?;
-    println!("adapter: {}", gpu.adapter());
+    let gpus = others.iter().map(WgpuDevice::gpu).chain([&first]);
+    let smallest = gpus.min_by_key(|gpu| gpu.memory_budget()).expect("there is a first one");
     let mut vm = match &args.vm_config {
         Some(path) => {
             let toml = std::fs::read_to_string(path).wrap_err_with(|| format!("cannot read {}", path.display()))?;
@@ -195,12 +228,12 @@ fn open_device(args: &Args, progress: &Progress) -> Result<AppConfig<SdkVmConfig
         None if args.elf.is_none() => SdkVmConfig::from_toml(built_in(args).config)?,
         None => vm_with_keccak(),
     };
-    fit_segments(&mut vm, &gpu, args.parallel.unwrap_or(1) as usize);
+    fit_segments(&mut vm, smallest, args.parallel.unwrap_or(1) as usize);
     if let Some(limit) = args.segment_memory {
         // for the CPU backend, too
         AsMut::<SystemConfig>::as_mut(&mut vm).set_segmentation_max_memory(limit as usize);
     }
-    Ok(AppConfig::new(vm, app_params_with_100_bits_security(args.log_stacked_height as usize)))
+    Ok((AppConfig::new(vm, params), others))
 }
 
 /// RV32IM with input and output and Keccak-256.
@@ -224,12 +257,14 @@ fn prove(
     progress: &Progress,
     spans: &SpanCollector,
 ) -> Result<Proved> {
-    prover.device().reset_metrics();
+    prover.devices().for_each(WgpuDevice::reset_metrics);
     spans.take();
     let reports = std::sync::Mutex::new(vec![]);
     let start = Instant::now();
+    let several = prover.devices().len() > 1;
+    let on = |device: Option<usize>| device.filter(|_| several).map_or(String::new(), |gpu| format!(" on GPU {gpu}"));
     let segment = |report: &SegmentReport| {
-        print_segment(report);
+        print_segment(report, &on(report.device));
         reports.lock().expect("printing does not panic").push((start.elapsed(), *report));
     };
     let (proof, aggregated) = match aggregation {
@@ -237,7 +272,8 @@ fn prove(
         Some(aggregation) => {
             let step = |step: &AggregationStep| {
                 let (took, at) = (step.proving.as_secs_f64(), start.elapsed().as_secs_f64());
-                println!("{} proof of {} children: {took:.2} s, at {at:.2} s", step.level, step.children);
+                let on = on(step.device);
+                println!("{} proof of {} children{on}: {took:.2} s, at {at:.2} s", step.level, step.children);
             };
             let prove = || aggregation.prove_program(prover, input.clone(), segment, step);
             let (proof, aggregated) = progress.step("app proof and aggregation", prove)?;
@@ -255,14 +291,14 @@ fn prove(
         reports.iter().map(|(_, report)| report.instructions).sum::<u64>(),
         wall.as_secs_f64(),
         proving.as_secs_f64(),
-        bytes(prover.device().metrics().peak_bytes),
+        prover.devices().map(|device| bytes(device.metrics().peak_bytes)).collect::<Vec<_>>().join(", "),
     );
-    print_split(&reports, wall);
+    print_split(&reports, prover.devices().len(), wall);
     Ok(Proved { app: proof, aggregated, time: proving })
 }
 
 /// Prints where the time went; reports come with the times at which their proofs ended.
-fn print_split(reports: &[(Duration, SegmentReport)], wall: Duration) {
+fn print_split(reports: &[(Duration, SegmentReport)], devices: usize, wall: Duration) {
     let total = |part: fn(&SegmentReport) -> Duration| {
         reports.iter().map(|(_, report)| part(report)).sum::<Duration>().as_secs_f64()
     };
@@ -273,14 +309,18 @@ fn print_split(reports: &[(Duration, SegmentReport)], wall: Duration) {
         total(|report| report.waiting),
         total(|report| report.proving),
     );
-    let proving = union(reports.iter().map(|(end, report)| (end.saturating_sub(report.proving), *end)).collect());
-    println!(
-        "the device was proving for {:.2} s of {:.2} s; {:.2} s ({:.0} %) are the host's work that is not hidden behind it",
-        proving.as_secs_f64(),
-        wall.as_secs_f64(),
-        wall.saturating_sub(proving).as_secs_f64(),
-        100. * (1. - proving.as_secs_f64() / wall.as_secs_f64()),
-    );
+    for device in 0..devices {
+        let own = reports.iter().filter(|(_, report)| report.device == Some(device));
+        let proving = union(own.map(|(end, report)| (end.saturating_sub(report.proving), *end)).collect());
+        println!(
+            "{} was proving for {:.2} s of {:.2} s; {:.2} s ({:.0} %) are the host's work that is not hidden behind it",
+            if devices == 1 { "the device".to_owned() } else { format!("GPU {device}") },
+            proving.as_secs_f64(),
+            wall.as_secs_f64(),
+            wall.saturating_sub(proving).as_secs_f64(),
+            100. * (1. - proving.as_secs_f64() / wall.as_secs_f64()),
+        );
+    }
 }
 
 /// Time that is in at least one of the intervals.
@@ -295,10 +335,10 @@ fn union(mut intervals: Vec<(Duration, Duration)>) -> Duration {
     covered
 }
 
-fn print_segment(report: &SegmentReport) {
+fn print_segment(report: &SegmentReport, on: &str) {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     println!(
-        "segment {} of {}: {} instructions, {:.1} M cells; execution {:.0} ms, traces and upload {:.0} ms, proof {:.0} ms",
+        "segment {} of {}{on}: {} instructions, {:.1} M cells; execution {:.0} ms, traces and upload {:.0} ms, proof {:.0} ms",
         report.segment + 1,
         report.segments,
         report.instructions,

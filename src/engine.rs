@@ -1,6 +1,6 @@
 //! The engine: upstream's `StarkEngine` on a wgpu device.
 
-use std::{any::Any, marker::PhantomData};
+use std::marker::PhantomData;
 
 use openvm_stark_backend::{
     keygen::types::MultiStarkVerifyingKey,
@@ -16,7 +16,7 @@ use crate::{
     backend::WgpuBackend,
     context,
     device::WgpuDevice,
-    error::{fault, Error, Result},
+    error::{fault, panic_text, Error, Result},
     memory::ProofShape,
     stages::transcript::{HostTranscript, SpongeTranscript},
 };
@@ -127,15 +127,12 @@ where
             let verify = || self.verify(vk, proof).map_err(|error| Error::ProofRejected(fault(error)));
             let thread = verifier.spawn_scoped(scope, verify).map_err(|error| Error::ProofRejected(fault(error)))?;
             // the verifier panics at some proofs that it does not accept
-            thread.join().unwrap_or_else(|panic| Err(Error::ProofRejected(fault(text_of(panic.as_ref())))))
+            thread.join().unwrap_or_else(|panic| {
+                let text = panic_text(&*panic).unwrap_or("without a reason");
+                Err(Error::ProofRejected(fault(format!("the verifier panics: {text}"))))
+            })
         })
     }
-}
-
-/// What a panic says.
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("the verifier panics: {}", text.unwrap_or("without a reason"))
 }
 
 /// Bytes of stack for each node of an AIR's constraints, all of which could be nested; only what is used becomes memory.

@@ -1,6 +1,6 @@
 //! The one error type of this crate, with its causes.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 /// What can go wrong between asking for an adapter and returning a proof. Sizes are in bytes.
 ///
@@ -171,6 +171,22 @@ impl fmt::Display for Bytes {
         }
         write!(f, "{value:.1} {}", UNITS[unit])
     }
+}
+
+/// What a panic says, if that is text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied())
+}
+
+/// Runs code that panics on some input.
+///
+/// # Errors
+///
+/// The panic's text.
+#[cfg(feature = "openvm")]
+pub(crate) fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    let text = |panic: Box<dyn Any + Send>| panic_text(&*panic).unwrap_or("a panic without text").to_owned();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(text)
 }
 
 #[cfg(test)]

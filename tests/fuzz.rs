@@ -176,7 +176,7 @@ mod openvm {
         keygen::AppProvingKey,
     };
     use openvm_sdk_config::SdkVmConfig;
-    use openvm_wgpu_backend::openvm::{decode_elf, AppProver, WgpuSdk};
+    use openvm_wgpu_backend::openvm::{decode_elf, transpile, AppProver, WgpuSdk};
 
     use super::*;
 
@@ -195,7 +195,7 @@ mod openvm {
         fuzz::bytes(corpus(), "elf", &[ELF], 400, |bytes| {
             let Ok(elf) = decode_elf(bytes) else { return };
             decoded.set(decoded.get() + 1);
-            let Ok(exe) = sdk.convert_to_exe(elf) else { return };
+            let Ok(exe) = transpile(&sdk, elf) else { return };
             programs.set(programs.get() + 1);
             // a program's commitment takes a device a while
             if programs.get() % 16 == 1 {

@@ -73,6 +73,11 @@ fn device_builder() -> WgpuDeviceBuilder {
     WgpuDeviceBuilder::new().cache_rs_code_matrix(true)
 }
 
+/// A device of the test's own.
+fn device() -> WgpuDevice {
+    device_builder().build(app_params()).unwrap()
+}
+
 /// An SDK with the key that all tests share. (It cannot be shared itself: its transpiler is not `Sync`.)
 fn sdk() -> WgpuSdk {
     static KEY: LazyLock<AppProvingKey<SdkVmConfig>> =
@@ -142,6 +147,33 @@ fn segments_wait_for_memory() {
     assert!(waiting.into_inner().unwrap() > Duration::ZERO);
 }
 
+#[test]
+fn several_devices_prove_what_one_does() {
+    let (rounds, bytes) = (40, |proof: &ContinuationVmProof<SC>| proof.per_segment.encode_to_vec().unwrap());
+    let (first, second) = (device(), device());
+    let small = device_builder().memory_budget(96 << 20).build(app_params()).unwrap();
+    let mut prover = AppProver::on_device(first.clone(), SdkVmCpuBuilder, &sdk().app_pk().app_vm_pk, exe()).unwrap();
+    let expected = bytes(&prover.prove(input(rounds, MESSAGE)).unwrap());
+
+    let mut prover = prover.also_on(&small).unwrap().also_on(&second).unwrap();
+    let used = Mutex::new([0; 3]);
+    let count = |report: &SegmentReport| used.lock().unwrap()[report.device.unwrap()] += 1;
+    assert!(bytes(&prover.prove_with(input(rounds, MESSAGE), count).unwrap()) == expected);
+    // nothing begins where it does not fit
+    let used = used.into_inner().unwrap();
+    assert!(used[0] > 0 && used[1] == 0 && used[2] > 0, "{used:?}");
+
+    // one is lost in the middle, and then the last one that has the memory
+    let lost = prover.prove_with(input(rounds, MESSAGE), |_| first.gpu().lose()).unwrap();
+    assert!(bytes(&lost) == expected);
+    let alone = prover.prove_with(input(rounds, MESSAGE), |report| assert_eq!(report.device, Some(2))).unwrap();
+    assert!(bytes(&alone) == expected);
+    let error = prover.prove_with(input(rounds, MESSAGE), |_| second.gpu().lose()).map(|_| ()).unwrap_err();
+    // the one that is left has not the memory
+    assert!(matches!(error, ProveError::Segment { .. } | ProveError::NoDevice(_)), "{error}");
+    assert!(error.to_string().contains("lost"), "{error}");
+}
+
 /// Upstream's own prover, on this backend: its panics aside it works as well, and lets tests see the contexts.
 #[test]
 fn proofs_equal_the_cpu_backends() {
@@ -168,6 +200,9 @@ fn proofs_equal_the_cpu_backends() {
         assert_eq!(first_difference(proof, &expected), None);
         assert_eq!(proof.encode_to_vec().unwrap(), expected.encode_to_vec().unwrap());
     }
+    // upstream's prover has records in matrices, for the host's chips; with those of the device there is no difference
+    let on_device = AppProver::new(&sdk(), crate::exe()).unwrap().prove(input(rounds, MESSAGE)).unwrap();
+    assert!(on_device.per_segment.encode_to_vec().unwrap() == proof.per_segment.encode_to_vec().unwrap());
 }
 
 /// The same traces for the CPU backend.
@@ -197,31 +232,43 @@ fn a_segments_proofs_aggregate() {
         leaf: SmallParams { log_blowup: 2, max_constraint_degree: 4, ..SmallParams::new(4, 17) }.build(),
         internal: SmallParams { log_blowup: 3, max_constraint_degree: 4, ..SmallParams::new(2, 17) }.build(),
     };
-    let aggregation = AggregationProver::new(Arc::new(sdk().app_vk().vk), &params, AggregationTreeConfig::default());
+    let (first, second) = (device(), device());
+    let app_vk = Arc::new(sdk().app_vk().vk);
+    let aggregation = AggregationProver::on_device(&first, app_vk, &params, AggregationTreeConfig::default());
     let app = prover.prove(input(1, MESSAGE)).unwrap();
-    assert_aggregates(&prover, &aggregation, |step| aggregation.prove(app, step).unwrap());
+    assert_aggregates(&prover, &aggregation, 0, |step| aggregation.prove(app.clone(), step).unwrap());
     // the same in one flow
     let segments = Mutex::new(vec![]);
     let input = input(1, MESSAGE);
     let mut other = AppProver::new(&sdk(), exe()).unwrap();
-    assert_aggregates(&prover, &aggregation, |step| {
+    assert_aggregates(&prover, &aggregation, 0, |step| {
         let segment = |report: &SegmentReport| segments.lock().unwrap().push(report.segment);
         let (app, proof) = aggregation.prove_program(&mut other, input, segment, step).unwrap();
         assert_proves_chain(&app, other.exe_commit(), 1);
         proof
     });
     assert_eq!(segments.into_inner().unwrap(), [0]);
+    // without the first device, on another one; bytes differ, as rows of the recursion come in the order in which upstream's threads ask for them
+    let aggregation = aggregation.also_on(&second).unwrap();
+    first.gpu().lose();
+    assert_aggregates(&prover, &aggregation, 1, |step| aggregation.prove(app.clone(), step).unwrap());
+    // and without any
+    second.gpu().lose();
+    let error = aggregation.prove(app, |_| ()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("no device is left"), "{error:#}");
 }
 
+/// Aggregates on device number `device`.
 fn assert_aggregates(
     prover: &AppProver,
     aggregation: &AggregationProver,
+    device: usize,
     prove: impl FnOnce(&(dyn Fn(&AggregationStep) + Sync)) -> VmStarkProof,
 ) {
     let levels = Mutex::new(vec![]);
-    let proof = prove(&|step| levels.lock().unwrap().push((step.level, step.children)));
+    let proof = prove(&|step| levels.lock().unwrap().push((step.level, step.children, step.device)));
     let expected = [("leaf", 1), ("internal for leaf", 1), ("internal recursive", 1), ("wrap", 1)];
-    assert_eq!(levels.into_inner().unwrap(), expected);
+    assert_eq!(levels.into_inner().unwrap(), expected.map(|(level, children)| (level, children, Some(device))));
     let vk = aggregation.verifying_key().as_ref().clone();
     WgpuSdk::verify_proof(vk, aggregation.baseline(prover), &proof).unwrap();
 }

@@ -4,6 +4,7 @@
 mod device;
 
 use std::{
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -39,7 +40,15 @@ fn prove(engine: &Engine) -> Result<(), String> {
 
 /// This binary in a role, in an environment that sets (or, without a value, removes) these variables.
 fn child(role: &str, variables: &[(&str, Option<&str>)]) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("the test binary is a file"));
+    in_role(Command::new(this_binary()), role, variables)
+}
+
+fn this_binary() -> PathBuf {
+    std::env::current_exe().expect("the test binary is a file")
+}
+
+/// A command that passes its arguments on to this binary, as [`child`].
+fn in_role(mut command: Command, role: &str, variables: &[(&str, Option<&str>)]) -> Command {
     command.args(["--exact", "in_a_role", "--nocapture", "--test-threads=1"]).env(ROLE, role);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, value) in variables {
@@ -215,14 +224,10 @@ fn a_full_disk_costs_the_cache_alone() {
         files
     };
     let open = |blocks: u64| {
-        let binary = std::env::current_exe().unwrap();
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(format!(
-            "trap '' XFSZ; ulimit -f {blocks} && exec \"$0\" --exact in_a_role --nocapture --test-threads=1"
-        ));
-        command.arg(binary).env(ROLE, "open").env("XDG_CACHE_HOME", &folder).env("MESA_SHADER_CACHE_DISABLE", "1");
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let text = output(command);
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {blocks} && exec \"$0\" \"$@\"")).arg(this_binary());
+        shell.env("XDG_CACHE_HOME", &folder);
+        let text = output(in_role(shell, "open", &[("MESA_SHADER_CACHE_DISABLE", Some("1"))]));
         assert!(text.contains("opened "), "{text}");
         files()
     };

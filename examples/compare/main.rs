@@ -12,7 +12,10 @@
 mod support;
 
 use clap::Parser;
-use support::compare::{run, CompareArgs, Driver};
+use support::{
+    compare::{run, CompareArgs, Driver},
+    spans::Voice,
+};
 
 /// Proves each workload here and with a peer, and prints the ratios.
 #[derive(Parser)]
@@ -24,5 +27,5 @@ struct Args {
 
 fn main() -> eyre::Result<()> {
     let program = std::env::current_exe()?.with_file_name("keccakf");
-    run(&Args::parse().compare, &Driver { program, arguments: &[] })
+    run(&Args::parse().compare, &Driver { program, arguments: &[] }, Voice::FULL).map(drop)
 }

@@ -3,6 +3,7 @@
 //! Benches and tests include single files of it by path.
 
 pub mod compare;
+pub mod gpus;
 pub mod proofs;
 pub mod record;
 pub mod runner;

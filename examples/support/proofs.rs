@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use eyre::{ensure, Result, WrapErr};
+use eyre::{bail, ensure, Result, WrapErr};
 use openvm_stark_backend::{
     prover::{ColMajorMatrix, MatrixDimensions},
     StarkEngine, SystemParams,
@@ -20,7 +20,7 @@ use openvm_wgpu_backend::{
 use super::{
     record::{bytes, comparison, median, parse_bytes, read_records, span_tree, ProofRecord, RecordFile},
     runner::{generate_keys, Keys, Outcome, Runner},
-    spans::{Progress, SpanCollector},
+    spans::{Progress, SpanCollector, Voice},
     workloads::{seed_of_proof, Workload, WorkloadKind},
 };
 
@@ -98,26 +98,27 @@ impl From<Evaluator> for EvaluatorPolicy {
     }
 }
 
-/// Makes the proofs, and prints and writes what was measured.
+/// Makes the proofs, prints and writes what was measured, and returns it.
 ///
 /// # Errors
 ///
 /// A file that cannot be read or written, what the device reports, a proof that is rejected.
-pub fn run(args: &ProofArgs) -> Result<()> {
+pub fn run(args: &ProofArgs, voice: Voice) -> Result<Vec<ProofRecord>> {
     // what can fail for a wrong path fails before the work; the baseline may be the file that
     // --records overwrites
     let baseline = args.baseline.as_deref().map(read_records).transpose()?;
     let mut records_file = args.records.as_deref().map(RecordFile::create).transpose()?;
 
-    let spans = SpanCollector::install();
-    let progress = Progress::new(&spans);
+    let workload = Workload { kind: args.workload, log_n: args.log_perms };
     let params = app_params_with_100_bits_security(args.log_stacked_height as usize);
+    fits(args, &params)?;
+    let spans = SpanCollector::install();
+    let progress = Progress::new(&spans, voice);
     let device = progress.step("opening the GPU", || open_device(args, &params))?;
     let adapter = device.adapter_info().clone();
-    println!("adapter: {adapter}");
+    voice.line(format_args!("adapter: {adapter}"));
 
     let engine = BabyBearPoseidon2WgpuEngine::from_device(device);
-    let workload = Workload { kind: args.workload, log_n: args.log_perms };
     let keys = generate_keys(&engine, &workload, &progress);
     let runner = Runner::new(&engine, &keys, "wgpu", &progress, &spans);
 
@@ -131,7 +132,7 @@ pub fn run(args: &ProofArgs) -> Result<()> {
         last_traces.clear();
         last_traces = progress.step("trace generation", || workload.traces(seed_of_proof(args.seed, i)));
         if i == 0 {
-            print_dimensions(&keys, &last_traces);
+            print_dimensions(&keys, &last_traces, voice);
         }
         let device = engine.device();
         let ready = || {
@@ -150,22 +151,39 @@ pub fn run(args: &ProofArgs) -> Result<()> {
         if let Some(file) = &mut records_file {
             file.write(&record)?;
         }
-        print_proof(i - args.warmup + 1, &record, &outcome);
+        print_proof(i - args.warmup + 1, &record, &outcome, voice);
         if args.kernel_times {
-            print_kernel_times(&engine.device().gpu().kernel_times());
+            print_kernel_times(&engine.device().gpu().kernel_times(), voice);
         }
         outcome.verification?;
         records.push(record);
     }
 
-    print_summary(&records);
+    print_summary(&records, voice);
     if let Some(baseline) = &baseline {
-        println!("\nagainst the baseline:\n{}", comparison(baseline, &records)?);
+        voice.line(format_args!("\nagainst the baseline:\n{}", comparison(baseline, &records)?));
     }
     if args.compare_cpu && !records.is_empty() {
-        compare_cpu(&params, &keys, &last_traces, &records, &progress, &spans)?;
+        compare_cpu(&params, &keys, &last_traces, &records, &progress, &spans, voice)?;
     }
-    Ok(())
+    Ok(records)
+}
+
+/// Refuses what would be found out after minutes, or never: traces beyond the stacked height, a height that WHIR does not fold.
+fn fits(args: &ProofArgs, params: &SystemParams) -> Result<()> {
+    let most = args.log_stacked_height as usize;
+    if params.whir.rounds.is_empty() {
+        bail!("--log-stacked-height {most} is too low for a round of WHIR");
+    }
+    // beyond it, numbers of rows overflow
+    if args.log_perms <= most {
+        let rows = Workload { kind: args.workload, log_n: args.log_perms }.heights().into_iter().max().unwrap_or(0);
+        if rows <= 1 << most {
+            return Ok(());
+        }
+    }
+    let (name, n) = (Workload { kind: args.workload, log_n: 0 }.name(), args.log_perms);
+    bail!("{name} with --log-perms {n} does not fit; give a smaller one or a larger --log-stacked-height than {most}")
 }
 
 fn open_device(args: &ProofArgs, params: &SystemParams) -> Result<WgpuDevice> {
@@ -200,7 +218,7 @@ fn record(adapter: &str, workload: &Workload, engine: &BabyBearPoseidon2WgpuEngi
 }
 
 /// The kernels that took the most device time; those that are generated from one program (`.. kernel 3`) together.
-fn print_kernel_times(times: &KernelTimes) {
+fn print_kernel_times(times: &KernelTimes, voice: Voice) {
     let mut programs = KernelTimes::new();
     for (name, time) in times {
         let program = name.rsplit_once(" kernel ").map_or(name.clone(), |(program, _)| format!("{program} kernels"));
@@ -210,16 +228,17 @@ fn print_kernel_times(times: &KernelTimes) {
     }
     let mut rows: Vec<_> = programs.iter().collect();
     rows.sort_by(|a, b| b.1.ms.total_cmp(&a.1.ms));
-    println!("device time by kernel, {:.3} ms in all:", rows.iter().map(|(_, time)| time.ms).sum::<f64>());
+    let all: f64 = rows.iter().map(|(_, time)| time.ms).sum();
+    voice.line(format_args!("device time by kernel, {all:.3} ms in all:"));
     for (name, time) in rows.into_iter().take(40) {
-        println!("{:12.3} ms  x{:<6} {name}", time.ms, time.count);
+        voice.line(format_args!("{:12.3} ms  x{:<6} {name}", time.ms, time.count));
     }
 }
 
-fn print_dimensions(keys: &Keys, traces: &[ColMajorMatrix<F>]) {
+fn print_dimensions(keys: &Keys, traces: &[ColMajorMatrix<F>], voice: Voice) {
     for (air, trace) in keys.pk.per_air.iter().zip(traces) {
         let constraints = &air.vk.symbolic_constraints;
-        println!(
+        voice.line(format_args!(
             "trace of {}: 2^{} x {}, {} constraints of degree up to {}, {} interactions",
             air.air_name,
             trace.height().ilog2(),
@@ -227,13 +246,13 @@ fn print_dimensions(keys: &Keys, traces: &[ColMajorMatrix<F>]) {
             constraints.constraints.num_constraints(),
             air.vk.max_constraint_degree,
             constraints.interactions.len()
-        );
+        ));
     }
 }
 
-fn print_proof(number: usize, record: &ProofRecord, outcome: &Outcome) {
+fn print_proof(number: usize, record: &ProofRecord, outcome: &Outcome, voice: Voice) {
     let rate = record.permutations_per_s.map_or(String::new(), |rate| format!(", {rate:.1} permutations/s"));
-    println!(
+    voice.line(format_args!(
         "proof {number}: {:.1} ms{rate}, {} bytes, {}; trace upload {:.1} ms; \
          peak device memory {}; {} host waits",
         record.prove_ms,
@@ -242,19 +261,20 @@ fn print_proof(number: usize, record: &ProofRecord, outcome: &Outcome) {
         outcome.upload.as_secs_f64() * 1e3,
         bytes(record.peak_device_bytes),
         record.host_waits
-    );
+    ));
 }
 
-fn print_summary(records: &[ProofRecord]) {
-    println!("\nspans, median of {} proofs:\n{}", records.len(), span_tree(records));
+fn print_summary(records: &[ProofRecord], voice: Voice) {
+    voice.line(format_args!("\nspans, median of {} proofs:\n{}", records.len(), span_tree(records)));
     if let Some(prove_ms) = median_prove_ms(records) {
         let rate = median(records.iter().filter_map(|r| r.permutations_per_s).collect());
         let rate = rate.map_or(String::new(), |rate| format!(", {rate:.1} permutations/s"));
-        println!("prove: {prove_ms:.1} ms{rate}");
+        voice.line(format_args!("prove: {prove_ms:.1} ms{rate}"));
     }
 }
 
-fn median_prove_ms(records: &[ProofRecord]) -> Option<f64> {
+/// The median of the proofs' times, milliseconds.
+pub fn median_prove_ms(records: &[ProofRecord]) -> Option<f64> {
     median(records.iter().map(|record| record.prove_ms).collect())
 }
 
@@ -266,6 +286,7 @@ fn compare_cpu(
     records: &[ProofRecord],
     progress: &Progress,
     spans: &SpanCollector,
+    voice: Voice,
 ) -> Result<()> {
     let engine: BabyBearPoseidon2CpuEngine = StarkEngine::new(params.clone());
     let outcome = Runner::new(&engine, keys, "cpu", progress, spans).prove(traces, || Ok(()), || Ok(()))?;
@@ -273,6 +294,9 @@ fn compare_cpu(
     let cpu_ms = outcome.prove.as_secs_f64() * 1e3;
     let wgpu_ms = median_prove_ms(records).unwrap_or_default();
     ensure!(wgpu_ms > 0.0, "no proof to compare with");
-    println!("openvm-cpu-backend: {cpu_ms:.1} ms; this prover: {wgpu_ms:.1} ms, {:.2} times as fast", cpu_ms / wgpu_ms);
+    let ratio = cpu_ms / wgpu_ms;
+    voice.line(format_args!(
+        "openvm-cpu-backend: {cpu_ms:.1} ms; this prover: {wgpu_ms:.1} ms, {ratio:.2} times as fast"
+    ));
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! Proves a workload on any engine, step by step.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
-use eyre::{eyre, Result};
+use eyre::{Report, Result, WrapErr};
 use openvm_stark_backend::{
     codec::Encode,
     keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
@@ -40,6 +43,18 @@ pub struct Runner<'a, E: StarkEngine<SC = SC>> {
     progress: &'a Progress,
     spans: &'a SpanCollector,
 }
+
+/// Upstream's verifier does not accept a proof.
+#[derive(Debug)]
+pub struct Rejected(String);
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Rejected {}
 
 /// What came of one proof.
 pub struct Outcome {
@@ -84,7 +99,8 @@ impl<'a, E: StarkEngine<SC = SC>> Runner<'a, E> {
         let proof = self
             .progress
             .step(format!("{name}: proof"), || engine.prove(&self.device_pk, ctx))
-            .map_err(|error| eyre!("{name}: {error}"))?;
+            .map_err(Report::new)
+            .wrap_err_with(|| name.to_owned())?;
         let prove = at.elapsed();
         let spans = self.spans.take();
 
@@ -92,7 +108,7 @@ impl<'a, E: StarkEngine<SC = SC>> Runner<'a, E> {
         let verification = self
             .progress
             .step(format!("{name}: verification"), || engine.verify(self.vk, &proof))
-            .map_err(|error| eyre!("{name}: the verifier rejects the proof: {error}"));
+            .map_err(|error| Report::new(Rejected(format!("{name}: the verifier rejects the proof: {error}"))));
         Ok(Outcome { prove, upload, spans, proof_bytes, verification })
     }
 

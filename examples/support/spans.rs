@@ -136,9 +136,40 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanCollector {
     }
 }
 
+/// What of a run is printed.
+#[derive(Clone, Copy, Debug)]
+pub struct Voice {
+    /// What was measured, on stdout.
+    pub results: bool,
+    /// What is being done, on stderr.
+    pub progress: bool,
+}
+
+impl Voice {
+    /// Everything.
+    pub const FULL: Self = Self { results: true, progress: true };
+
+    /// A line of what was measured.
+    pub fn line(self, line: impl std::fmt::Display) {
+        if self.results {
+            // a reader that has left is no reason to stop proving
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+    }
+
+    /// A line about what is being done.
+    pub fn note(self, line: impl std::fmt::Display) {
+        if self.progress {
+            // a closed stderr is no reason either
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+}
+
 /// Says on stderr what is being done, and while it takes long, which span is running.
 pub struct Progress {
     started: Instant,
+    voice: Voice,
     quiet: Arc<AtomicBool>,
     ticker: Option<JoinHandle<()>>,
     what: Arc<Mutex<(String, Instant)>>,
@@ -149,7 +180,7 @@ const TICK: Duration = Duration::from_secs(2);
 
 impl Progress {
     /// Starts watching the spans of `collector`.
-    pub fn new(collector: &SpanCollector) -> Self {
+    pub fn new(collector: &SpanCollector, voice: Voice) -> Self {
         let quiet = Arc::new(AtomicBool::new(false));
         let what = Arc::new(Mutex::new((String::new(), Instant::now())));
         let (collector, stop, step) = (collector.clone(), quiet.clone(), what.clone());
@@ -169,11 +200,9 @@ impl Progress {
                 }
                 None => String::new(),
             };
-            // a closed stderr is no reason to stop proving
-            let seconds = since.elapsed().as_secs_f64();
-            let _ = writeln!(std::io::stderr(), "    ... {step}, {seconds:.1} s{span}");
+            voice.note(format_args!("    ... {step}, {:.1} s{span}", since.elapsed().as_secs_f64()));
         });
-        Self { started: Instant::now(), quiet, ticker: Some(ticker), what }
+        Self { started: Instant::now(), voice, quiet, ticker: Some(ticker), what }
     }
 
     /// Does one step, saying that it starts and how long it took.
@@ -182,12 +211,12 @@ impl Progress {
         let at = Instant::now();
         self.watch(what.clone(), at);
         let since_start = self.started.elapsed().as_secs_f64();
-        let _ = writeln!(std::io::stderr(), "[{since_start:7.2} s] {what}");
+        self.voice.note(format_args!("[{since_start:7.2} s] {what}"));
         let result = work();
         self.watch(String::new(), at);
         let seconds = at.elapsed().as_secs_f64();
         if seconds >= 1.0 {
-            let _ = writeln!(std::io::stderr(), "    {what} took {seconds:.2} s");
+            self.voice.note(format_args!("    {what} took {seconds:.2} s"));
         }
         result
     }

@@ -133,6 +133,19 @@ impl WgpuDeviceBuilder {
     }
 }
 
+impl WgpuDevice {
+    /// The same device for other parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for parameters out of range.
+    pub fn with_params(&self, params: SystemParams) -> Result<Self> {
+        check_params(&params)?;
+        let config = BabyBearPoseidon2Config::default_from_params(params);
+        Ok(Self { config, context_is_checked: false, ..self.clone() })
+    }
+}
+
 /// What the kernels are built for.
 fn check_params(params: &SystemParams) -> Result<()> {
     let log_codeword = params.log_stacked_height() + params.log_blowup;

@@ -1,6 +1,9 @@
 //! The process-wide default device: what engines prove on that are made from parameters alone.
 
-use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::{
+    cell::RefCell,
+    sync::{LazyLock, Mutex, MutexGuard},
+};
 
 use openvm_stark_backend::SystemParams;
 
@@ -35,9 +38,31 @@ impl WgpuDeviceBuilder {
     }
 }
 
+thread_local! {
+    /// What takes the place of the default on this thread.
+    static OF_THREAD: RefCell<Option<WgpuDevice>> = const { RefCell::new(None) };
+}
+
 impl WgpuDevice {
-    /// The process-wide default GPU, opened at the first call and again when it was lost.
+    /// Does `work`, in which this device is the default of this thread: upstream's provers of an aggregation make engines from parameters alone,
+    /// and have no other way to choose among several devices.
+    #[cfg(feature = "openvm")]
+    pub(crate) fn as_default<T>(&self, work: impl FnOnce() -> T) -> T {
+        struct Restore(Option<WgpuDevice>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                OF_THREAD.set(self.0.take());
+            }
+        }
+        let _before = Restore(OF_THREAD.replace(Some(self.clone())));
+        work()
+    }
+
+    /// The default GPU: this thread's within [`WgpuDevice::as_default`], else the process's, opened at the first call and again when it was lost.
     pub(crate) fn shared(params: SystemParams) -> Result<Self> {
+        if let Some(device) = OF_THREAD.with_borrow(Clone::clone) {
+            return device.with_params(params);
+        }
         let mut default = DefaultDevice::lock();
         // a fresh one would not do: the child of a fork has no rayon either
         default.gpu.as_ref().map_or(Ok(()), Gpu::check_process)?;

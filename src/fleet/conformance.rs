@@ -31,10 +31,7 @@ const GIB: u64 = 1 << 30;
 /// A plan of `segments` segments, of which number i needs `bytes(i)`.
 fn plan(job: &str, segments: usize, bytes: impl Fn(usize) -> u64) -> Plan {
     let segment = |segment: usize| PlannedSegment {
-        segment,
-        segments,
-        first_instruction: segment as u64,
-        instructions: 1,
+        place: SegmentPlace { segment, segments, first_instruction: segment as u64, instructions: 1 },
         device_bytes: bytes(segment),
     };
     Plan {
@@ -79,7 +76,7 @@ fn opened(result: &[u8]) -> Result<StandIn, String> {
 pub(crate) struct StandInVerifier;
 
 impl Verifier for StandInVerifier {
-    fn verify(&self, task: &Task, result: &[u8]) -> Result<Statement, String> {
+    fn verify(&self, task: &Task, result: &TaskResult) -> Result<Statement, String> {
         let StandIn { job, kind, statement } = opened(result)?;
         match job == task.job && kind == task.kind {
             true => Ok(statement),
@@ -121,18 +118,19 @@ impl Device {
         Self { memory, lost: AtomicBool::new(false), trouble: Box::new(|_, _| None), log: log.clone() }
     }
 
+    /// One of 4 GiB, in trouble.
     fn in_trouble(
-        self,
+        log: &Arc<Log>,
         trouble: impl Fn(&Task, &[TaskResult]) -> Option<Result<TaskResult, TaskError>> + Send + Sync + 'static,
-    ) -> Self {
-        Self { trouble: Box::new(trouble), ..self }
+    ) -> Arc<dyn Executor> {
+        Arc::new(Self { trouble: Box::new(trouble), ..Self::of(4 * GIB, log) })
     }
 }
 
 /// The right result of a task.
 fn right(task: &Task, inputs: &[TaskResult]) -> StandIn {
     let statement = match task.segment {
-        Some(PlannedSegment { segment, segments, .. }) => Statement {
+        Some(PlannedSegment { place: SegmentPlace { segment, segments, .. }, .. }) => Statement {
             before: state(&task.job, segment as u64),
             after: state(&task.job, segment as u64 + 1),
             terminates: segment + 1 == segments,
@@ -197,6 +195,13 @@ fn check(plan: &Plan, outcome: &Result<Proved, JobError>) {
     assert!(root.statement.terminates && root.statement.after == state(&plan.job, plan.segments.len() as u64));
 }
 
+/// A job by itself, which comes to its end.
+fn run_one(driver: &impl Driver, plan: &Plan, devices: &[Arc<dyn Executor>]) -> Proved {
+    let outcome = driver.run(std::slice::from_ref(plan), devices, &verifier()).remove(0);
+    check(plan, &outcome);
+    outcome.unwrap()
+}
+
 /// More than `segments` tasks on `devices` devices, each task once, and no device idles between two of them for long while tasks are there.
 pub(crate) fn each_task_once(driver: &impl Driver, segments: usize, devices: usize) {
     const MOST_IDLE: Duration = Duration::from_millis(50);
@@ -214,11 +219,10 @@ pub(crate) fn each_task_once(driver: &impl Driver, segments: usize, devices: usi
             *ended = Some(Instant::now());
             None
         };
-        Arc::new(Device::of(4 * GIB, &log).in_trouble(trouble)) as Arc<dyn Executor>
+        Device::in_trouble(&log, trouble)
     };
     let devices: Vec<_> = (0..devices).map(device).collect();
-    let outcomes = driver.run(std::slice::from_ref(&plan), &devices, &verifier());
-    check(&plan, &outcomes[0]);
+    run_one(driver, &plan, &devices);
     let tasks = Graph::new(&plan).unwrap().tasks().len();
     assert!(tasks >= segments * 4 / 3);
     assert_eq!(log.counts(), (tasks, 1));
@@ -239,7 +243,7 @@ pub(crate) fn mixed_budgets(driver: &impl Driver) {
     let plan = plan("mixed", 120, |i| sizes[i * 5 % sizes.len()] * GIB);
     let log = Arc::new(Log::default());
     let device = |memory| Arc::new(Device::of(memory * GIB, &log)) as Arc<dyn Executor>;
-    check(&plan, &driver.run(std::slice::from_ref(&plan), &[4, 4, 8, 24].map(device), &verifier())[0]);
+    run_one(driver, &plan, &[4, 4, 8, 24].map(device));
     assert_eq!((log.misfits.load(Ordering::Relaxed), log.counts().1), (0, 1));
     // what fits nowhere ends the job
     let outcomes = driver.run(std::slice::from_ref(&plan), &[4, 8].map(device), &verifier());
@@ -263,9 +267,8 @@ pub(crate) fn lost_device(driver: &impl Driver) {
         wait_until(|| known.load(Ordering::Relaxed));
         None
     };
-    let devices: [Arc<dyn Executor>; 2] =
-        [Arc::new(Device::of(4 * GIB, &log).in_trouble(lost)), Arc::new(Device::of(4 * GIB, &log).in_trouble(slow))];
-    check(&plan, &driver.run(std::slice::from_ref(&plan), &devices, &verifier())[0]);
+    let devices = [Device::in_trouble(&log, lost), Device::in_trouble(&log, slow)];
+    run_one(driver, &plan, &devices);
     let runs = log.runs.lock().unwrap();
     assert_eq!(runs.values().sum::<usize>(), runs.len() + 1);
 }
@@ -301,11 +304,8 @@ pub(crate) fn bad_results(driver: &impl Driver, results: usize) {
             wait_until(|| count.load(Ordering::Relaxed) >= before + MOST_BAD_RESULTS);
             None
         };
-        let devices: [Arc<dyn Executor>; 2] =
-            [Arc::new(Device::of(4 * GIB, &log).in_trouble(bad)), Arc::new(Device::of(4 * GIB, &log).in_trouble(good))];
-        let outcomes = driver.run(std::slice::from_ref(&plan), &devices, &verifier());
-        check(&plan, &outcomes[0]);
-        rejected += outcomes[0].as_ref().unwrap().rejected;
+        let devices = [Device::in_trouble(&log, bad), Device::in_trouble(&log, good)];
+        rejected += run_one(driver, &plan, &devices).rejected;
     }
     let delivered = delivered.load(Ordering::Relaxed);
     assert!(delivered >= results && rejected == delivered, "{rejected} of {delivered}");
@@ -320,7 +320,7 @@ pub(crate) fn guest_that_traps(driver: &impl Driver) {
             thread::sleep(Duration::from_millis(1));
             (task.job == "traps" && task.index == 3).then(|| Err(TaskError::Guest("trap at pc 0x1234".into())))
         };
-        Arc::new(Device::of(4 * GIB, &log).in_trouble(trap)) as Arc<dyn Executor>
+        Device::in_trouble(&log, trap)
     };
     let start = Instant::now();
     let outcomes = driver.run(&plans, &[(); 3].map(device), &verifier());
@@ -345,9 +345,8 @@ pub(crate) fn frozen_worker(driver: &impl Driver) {
         wait_until(|| known.load(Ordering::Relaxed));
         None
     };
-    let devices: [Arc<dyn Executor>; 2] =
-        [Arc::new(Device::of(4 * GIB, &log).in_trouble(frozen)), Arc::new(Device::of(4 * GIB, &log).in_trouble(other))];
-    check(&plan, &driver.run(std::slice::from_ref(&plan), &devices, &verifier())[0]);
+    let devices = [Device::in_trouble(&log, frozen), Device::in_trouble(&log, other)];
+    run_one(driver, &plan, &devices);
     let runs = log.runs.lock().unwrap();
     assert!(runs.values().sum::<usize>() <= runs.len() + 1, "{runs:?}");
 }

@@ -5,15 +5,16 @@ use std::sync::{
     Arc,
 };
 
-use super::{Statement, Task};
+use super::{Statement, Task, TaskKind};
 
-/// What a task makes: a proof as bytes, of a kind that executor and verifier agree on.
+/// What a task makes where it goes from process to process: a proof as bytes, of a kind that executor and verifier agree on. Within a process
+/// it may be any type of which clones are cheap.
 pub type TaskResult = Arc<Vec<u8>>;
 
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
-    /// The guest itself failed, as it would anywhere: ends the job, with this text.
+    /// The guest itself failed, or what is to be proved, as it would anywhere: ends the job, with this text.
     #[error("{0}")]
     Guest(String),
     /// The device failed: the task moves elsewhere. A device that is lost drops out ([`Executor::is_lost`]).
@@ -30,7 +31,7 @@ pub enum TaskError {
         /// Why.
         reason: String,
     },
-    /// [`Cancellation::cancel`] was called.
+    /// [`Cancellation::cancel`] was called, or whoever asked for the job does not want it any more: ends the job.
     #[error("cancelled")]
     Cancelled,
 }
@@ -54,8 +55,8 @@ impl Cancellation {
 /// Bad results after which a worker stops: one may be a bit that flipped, two are a device that cannot be trusted.
 pub const MOST_BAD_RESULTS: usize = 2;
 
-/// One device that does tasks.
-pub trait Executor: Send + Sync {
+/// One device that does tasks, whose results are of type `R`.
+pub trait Executor<R = TaskResult>: Send + Sync {
     /// What reports call it.
     fn name(&self) -> String;
 
@@ -65,6 +66,11 @@ pub trait Executor: Send + Sync {
     /// How many tasks it is given at once. One with several sees to it that what is on the device at once fits.
     fn slots(&self) -> usize {
         1
+    }
+
+    /// Whether slot number `slot` is for tasks of this kind, so that nodes need not wait for segments, nor segments for nodes.
+    fn takes(&self, _slot: usize, _kind: TaskKind) -> bool {
+        true
     }
 
     /// Whether the device is gone for good, so that no other task is given to it.
@@ -77,18 +83,18 @@ pub trait Executor: Send + Sync {
     /// # Errors
     ///
     /// See [`TaskError`].
-    fn run(&self, task: &Task, inputs: &[TaskResult], cancelled: &Cancellation) -> Result<TaskResult, TaskError>;
+    fn run(&self, task: &Task, inputs: &[R], cancelled: &Cancellation) -> Result<R, TaskError>;
 }
 
 /// Says whether a result is one, and what it states. Workers ask before they hand a result on, and whoever takes it asks again.
-pub trait Verifier: Send + Sync {
+pub trait Verifier<R = TaskResult>: Send + Sync {
     /// Verifies a result: that it is a proof of this task's kind, under its key, of the job's program. Whether it fits its neighbours or its
     /// children is told from what it states ([`Chain`](super::Chain), [`verify_node`]).
     ///
     /// # Errors
     ///
     /// Why it does not count.
-    fn verify(&self, task: &Task, result: &[u8]) -> Result<Statement, String>;
+    fn verify(&self, task: &Task, result: &R) -> Result<Statement, String>;
 }
 
 /// Verifies the result of a leaf or another node over children of whom it is known what they state.
@@ -96,11 +102,11 @@ pub trait Verifier: Send + Sync {
 /// # Errors
 ///
 /// Why it does not count.
-pub fn verify_node(
-    verifier: &dyn Verifier,
+pub fn verify_node<R>(
+    verifier: &dyn Verifier<R>,
     task: &Task,
     children: &[Statement],
-    result: &[u8],
+    result: &R,
 ) -> Result<Statement, String> {
     let expected =
         Statement::joined(children).map_err(|child| format!("child {child} does not follow the one before"))?;

@@ -140,7 +140,7 @@ impl Graph {
 
     fn add_segment(&mut self, plan: &Plan, index: usize) -> usize {
         let segment = plan.segments[index];
-        let text = format!("{} {}+{}", plan.job, segment.first_instruction, segment.instructions);
+        let text = format!("{} {}+{}", plan.job, segment.place.first_instruction, segment.place.instructions);
         let start: &State = &plan.start;
         let hash = hash([text.as_bytes(), format!("{start:?}").as_bytes()]);
         let task = Task {
@@ -204,7 +204,13 @@ impl Graph {
 
     /// The first task that can begin in `memory` bytes, which runs from now on.
     pub fn take(&mut self, memory: u64) -> Option<Task> {
-        let fits = |order: &&Order| self.entries[order.1].task.device_bytes <= memory;
+        self.take_of(memory, |_| true)
+    }
+
+    /// The first one of the kinds that are `wanted`.
+    pub fn take_of(&mut self, memory: u64, wanted: impl Fn(TaskKind) -> bool) -> Option<Task> {
+        let task = |order: &Order| &self.entries[order.1].task;
+        let fits = |order: &&Order| task(order).device_bytes <= memory && wanted(task(order).kind);
         let first = |(size, orders): (&u32, &BTreeSet<Order>)| orders.iter().find(fits).map(|order| (*order, *size));
         let sizes = self.ready.range(..=size_of_memory(memory));
         let ((_, number), _) = sizes.filter_map(first).min()?;
@@ -213,10 +219,9 @@ impl Graph {
         Some(self.entries[number].task.clone())
     }
 
-    /// The least memory that any task needs which can begin, bytes.
-    pub fn least_ready_bytes(&self) -> Option<u64> {
-        let bytes = |order: &Order| self.entries[order.1].task.device_bytes;
-        self.ready.values().flatten().map(bytes).min()
+    /// Whether a task can begin that is `wanted`.
+    pub fn has_ready(&self, wanted: impl Fn(&Task) -> bool) -> bool {
+        self.ready.values().flatten().any(|order| wanted(&self.entries[order.1].task))
     }
 
     /// A task that ran has no result and can begin again; nothing else changes.

@@ -1,8 +1,6 @@
 //! The driver within a process: whoever is free and has the memory takes the next task.
 
 use std::{
-    any::Any,
-    panic::{catch_unwind, AssertUnwindSafe},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::Duration,
@@ -11,17 +9,23 @@ use std::{
 use super::{
     executor::verify_node,
     job::{Job, JobError, Proved},
-    Cancellation, Executor, Plan, Statement, Task, TaskError, TaskKind, TaskResult, Verifier, MOST_BAD_RESULTS,
+    Cancellation, Executor, Plan, Statement, Task, TaskError, TaskKind, Verifier, MOST_BAD_RESULTS,
 };
-
-/// Failures in a row after which a device drops out though it does not call itself lost.
-const MOST_FAILURES: usize = 3;
+use crate::error::caught;
 
 /// Runs jobs on devices of this process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct InProcess {
     /// How long a device may have a task until another one that is free takes it, too; the first result counts. `None`: for ever.
     pub patience: Option<Duration>,
+    /// Failures in a row after which a device drops out though it does not call itself lost.
+    pub most_failures: usize,
+}
+
+impl Default for InProcess {
+    fn default() -> Self {
+        Self { patience: None, most_failures: 3 }
+    }
 }
 
 impl InProcess {
@@ -29,24 +33,17 @@ impl InProcess {
     /// `verifier` accepts them and they fit their neighbours.
     ///
     /// Returns when all have ended and nobody is at work any more; with [`InProcess::patience`], whoever is overdue is not waited for.
-    pub fn run(
+    pub fn run<R: Clone + Send + 'static>(
         &self,
         jobs: &[Plan],
-        executors: &[Arc<dyn Executor>],
-        verifier: &Arc<dyn Verifier>,
-    ) -> Vec<Result<Proved, JobError>> {
-        let begin = |plan| Job::new(plan).map_or_else(|error| Slot::Ended(Err(error.into())), Slot::Running);
-        let workers = executors.iter().map(|executor| Worker::of(&**executor)).collect();
-        let table = Table { jobs: jobs.iter().map(begin).collect(), workers };
-        let (table, changed) = (Mutex::new(table), Condvar::new());
-        let shared = Arc::new(Shared { table, changed, verifier: verifier.clone(), patience: self.patience });
-        shared.lock().end_what_is_stuck();
-        let threads = executors.iter().enumerate().flat_map(|(worker, executor)| {
-            let one = (shared.clone(), executor.clone());
-            (0..executor.slots()).map(move |_| {
-                let (shared, executor) = one.clone();
-                thread::spawn(move || shared.work(worker, &*executor))
-            })
+        executors: &[Arc<dyn Executor<R>>],
+        verifier: &Arc<dyn Verifier<R>>,
+    ) -> Vec<Result<Proved<R>, JobError>> {
+        let table = Table::new(jobs, executors.iter().map(|executor| &**executor));
+        let shared = Arc::new(Shared::new(*self, table));
+        let threads = in_turn(executors.iter().map(|executor| executor.slots())).map(|(worker, slot)| {
+            let (shared, executor, verifier) = (shared.clone(), executors[worker].clone(), verifier.clone());
+            thread::spawn(move || shared.work((worker, slot), &*executor, &*verifier))
         });
         let threads: Vec<_> = threads.collect();
         let ended = shared.wait_for_all();
@@ -55,91 +52,118 @@ impl InProcess {
         }
         ended
     }
+
+    /// As [`InProcess::run`], on executors that somebody else owns; everybody is waited for.
+    pub fn run_scoped<R: Clone + Send>(
+        &self,
+        jobs: &[Plan],
+        executors: &[&dyn Executor<R>],
+        verifier: &dyn Verifier<R>,
+    ) -> Vec<Result<Proved<R>, JobError>> {
+        let shared = Shared::new(*self, Table::new(jobs, executors.iter().copied()));
+        thread::scope(|scope| {
+            for (worker, slot) in in_turn(executors.iter().map(|executor| executor.slots())) {
+                let (shared, executor) = (&shared, executors[worker]);
+                scope.spawn(move || shared.work((worker, slot), executor, verifier));
+            }
+            shared.wait_for_all()
+        })
+    }
+}
+
+/// The slots of all executors, which have so many each: the first of each, the second of each, .., so that all begin alike.
+fn in_turn(slots: impl Iterator<Item = usize>) -> impl Iterator<Item = (usize, usize)> {
+    let slots = slots.enumerate().flat_map(|(worker, slots)| (0..slots).map(move |slot| (slot, worker)));
+    let mut slots: Vec<_> = slots.collect();
+    slots.sort();
+    slots.into_iter().map(|(slot, worker)| (worker, slot))
 }
 
 /// What the threads of all devices share.
-struct Shared {
-    table: Mutex<Table>,
+struct Shared<R> {
+    table: Mutex<Table<R>>,
     changed: Condvar,
-    verifier: Arc<dyn Verifier>,
-    patience: Option<Duration>,
+    driver: InProcess,
 }
 
-struct Table {
-    jobs: Vec<Slot>,
+struct Table<R> {
+    jobs: Vec<Slot<R>>,
     workers: Vec<Worker>,
 }
 
 #[allow(clippy::large_enum_variant)] // there are few
-enum Slot {
-    Running(Job),
-    Ended(Result<Proved, JobError>),
+enum Slot<R> {
+    Running(Job<R>),
+    Ended(Result<Proved<R>, JobError>),
 }
 
 struct Worker {
     memory: u64,
+    /// What any of its slots takes: segments, other tasks.
+    kinds: [bool; 2],
     bad: usize,
     failures: usize,
     gone: bool,
 }
 
 impl Worker {
-    fn of(executor: &dyn Executor) -> Self {
-        Self { memory: executor.memory(), bad: 0, failures: 0, gone: executor.is_lost() }
+    fn of<R>(executor: &dyn Executor<R>) -> Self {
+        let takes = |kind| (0..executor.slots()).any(|slot| executor.takes(slot, kind));
+        let kinds = [takes(TaskKind::Segment), takes(TaskKind::Leaf)];
+        Self { memory: executor.memory(), kinds, bad: 0, failures: 0, gone: executor.is_lost() }
+    }
+
+    fn takes(&self, task: &Task) -> bool {
+        !self.gone && task.device_bytes <= self.memory && self.kinds[usize::from(task.kind != TaskKind::Segment)]
     }
 }
 
 /// A task with what it takes.
-struct Given {
+struct Given<R> {
     job: usize,
     task: Task,
-    inputs: Vec<TaskResult>,
+    inputs: Vec<R>,
     statements: Vec<Statement>,
     cancelled: Cancellation,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Table> {
+impl<R: Clone> Shared<R> {
+    fn new(driver: InProcess, mut table: Table<R>) -> Self {
+        table.end_what_is_stuck();
+        Self { table: Mutex::new(table), changed: Condvar::new(), driver }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table<R>> {
         self.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Does tasks until there are no more, or the device has dropped out.
-    fn work(&self, worker: usize, executor: &dyn Executor) {
-        while let Some(given) = self.next(worker) {
-            let run = || executor.run(&given.task, &given.inputs, &given.cancelled);
-            let result =
-                catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(TaskError::Device(text(&*panic))));
-            let result = result.and_then(|result| {
-                let verify = || self.verify(&given, &result);
-                let statement = catch_unwind(AssertUnwindSafe(verify)).unwrap_or_else(|panic| Err(text(&*panic)));
+    /// Does tasks of a worker's slot until there are no more, or the device has dropped out.
+    fn work(&self, (worker, slot): (usize, usize), executor: &dyn Executor<R>, verifier: &dyn Verifier<R>) {
+        while let Some(given) = self.next(worker, &|kind| executor.takes(slot, kind)) {
+            let result = caught(|| executor.run(&given.task, &given.inputs, &given.cancelled));
+            let result = result.unwrap_or_else(|panic| Err(TaskError::Device(panic))).and_then(|result| {
+                let statement = caught(|| given.verify(verifier, &result)).unwrap_or_else(Err);
                 statement.map(|statement| (result, statement)).map_err(TaskError::Rejected)
             });
             let mut table = self.lock();
-            table.settle(worker, given, result, executor.is_lost());
+            table.settle((worker, executor.is_lost()), given, result, self.driver.most_failures);
             table.end_what_is_stuck();
             drop(table);
             self.changed.notify_all();
         }
     }
 
-    fn verify(&self, given: &Given, result: &[u8]) -> Result<Statement, String> {
-        match given.task.kind {
-            TaskKind::Segment => self.verifier.verify(&given.task, result),
-            _ => verify_node(&*self.verifier, &given.task, &given.statements, result),
-        }
-    }
-
-    /// The next task for a worker; waits for one. `None` once there will be none.
-    fn next(&self, worker: usize) -> Option<Given> {
+    /// The next task for a slot of a worker, of the kinds that are `wanted`; waits for one. `None` once there will be none.
+    fn next(&self, worker: usize, wanted: &dyn Fn(TaskKind) -> bool) -> Option<Given<R>> {
         let mut table = self.lock();
         loop {
             if table.workers[worker].gone || table.all_ended() {
                 return None;
             }
-            if let Some(given) = table.take(worker, self.patience) {
+            if let Some(given) = table.take(worker, self.driver.patience, wanted) {
                 return Some(given);
             }
-            table = match self.patience {
+            table = match self.driver.patience {
                 None => self.changed.wait(table).unwrap_or_else(|poisoned| poisoned.into_inner()),
                 Some(patience) => {
                     let waited = self.changed.wait_timeout(table, patience / 2);
@@ -149,13 +173,13 @@ impl Shared {
         }
     }
 
-    fn wait_for_all(&self) -> Vec<Result<Proved, JobError>> {
+    fn wait_for_all(&self) -> Vec<Result<Proved<R>, JobError>> {
         let mut table = self.lock();
         while !table.all_ended() {
             table = self.changed.wait(table).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         self.changed.notify_all();
-        let outcome = |slot: &Slot| match slot {
+        let outcome = |slot: &Slot<R>| match slot {
             Slot::Ended(outcome) => outcome.clone(),
             Slot::Running(_) => unreachable!("all have ended"),
         };
@@ -163,19 +187,41 @@ impl Shared {
     }
 }
 
-impl Table {
+impl<R> Given<R> {
+    fn verify(&self, verifier: &dyn Verifier<R>, result: &R) -> Result<Statement, String> {
+        match self.task.kind {
+            TaskKind::Segment => verifier.verify(&self.task, result),
+            _ => verify_node(verifier, &self.task, &self.statements, result),
+        }
+    }
+}
+
+impl<R: Clone> Table<R> {
+    fn new<'a>(jobs: &[Plan], executors: impl Iterator<Item = &'a dyn Executor<R>>) -> Self
+    where
+        R: 'a,
+    {
+        let begin = |plan| Job::new(plan).map_or_else(|error| Slot::Ended(Err(error.into())), Slot::Running);
+        Self { jobs: jobs.iter().map(begin).collect(), workers: executors.map(Worker::of).collect() }
+    }
+
     fn all_ended(&self) -> bool {
         self.jobs.iter().all(|job| matches!(job, Slot::Ended(_)))
     }
 
-    fn take(&mut self, worker: usize, patience: Option<Duration>) -> Option<Given> {
+    fn take(
+        &mut self,
+        worker: usize,
+        patience: Option<Duration>,
+        wanted: &dyn Fn(TaskKind) -> bool,
+    ) -> Option<Given<R>> {
         let memory = self.workers[worker].memory;
         let running = self.jobs.iter_mut().enumerate().filter_map(|(number, slot)| match slot {
             Slot::Running(job) => Some((number, job)),
             Slot::Ended(_) => None,
         });
         for (number, job) in running {
-            if let Some(task) = job.take(memory, patience) {
+            if let Some(task) = job.take(memory, patience, wanted) {
                 let (inputs, statements) = job.inputs(&task);
                 return Some(Given { job: number, inputs, statements, cancelled: job.cancelled.clone(), task });
             }
@@ -186,10 +232,10 @@ impl Table {
     /// Takes note of what became of a task.
     fn settle(
         &mut self,
-        worker: usize,
-        given: Given,
-        result: Result<(TaskResult, Statement), TaskError>,
-        is_lost: bool,
+        (worker, is_lost): (usize, bool),
+        given: Given<R>,
+        result: Result<(R, Statement), TaskError>,
+        most_failures: usize,
     ) {
         let from = &mut self.workers[worker];
         from.gone |= is_lost;
@@ -198,10 +244,13 @@ impl Table {
             Err(TaskError::Device(_)) => from.failures += 1,
             Err(_) => (),
         }
-        from.gone |= from.failures >= MOST_FAILURES;
+        from.gone |= from.failures >= most_failures;
         // what comes late is of no interest to a job that has ended
         let slot = &mut self.jobs[given.job];
         let Slot::Running(job) = slot else { return };
+        if is_lost {
+            job.last_failure = "a device is lost, and no other has the memory".into();
+        }
         let task = given.task;
         job.ended(&task);
         let mut bad = vec![];
@@ -212,7 +261,13 @@ impl Table {
                 bad.push(worker);
             }
             Err(TaskError::Device(reason)) => job.failed(&task, reason),
-            Err(TaskError::Cancelled) => job.failed(&task, TaskError::Cancelled.to_string()),
+            // told so since nobody is left to go on
+            Err(TaskError::Cancelled) if job.cancelled.is_cancelled() => job.failed(&task, job.last_failure.clone()),
+            // nobody else begins, and whoever is at work may finish
+            Err(TaskError::Cancelled) => {
+                *slot = Slot::Ended(Err(JobError::Cancelled));
+                return;
+            }
             Err(error @ TaskError::Input { input, .. }) => {
                 job.failed(&task, error.to_string());
                 job.revoke(&task, input);
@@ -237,21 +292,18 @@ impl Table {
 
     /// Ends jobs that nobody who is left can go on with.
     fn end_what_is_stuck(&mut self) {
-        let memory = self.workers.iter().filter(|worker| !worker.gone).map(|worker| worker.memory).max();
+        let workers = &self.workers;
         for slot in &mut self.jobs {
             if let Slot::Running(job) = slot {
-                if job.is_stuck(memory) {
+                if workers.iter().all(|worker| worker.gone) {
+                    job.cancelled.cancel();
+                }
+                if job.is_stuck(|task| workers.iter().any(|worker| worker.takes(task))) {
                     *slot = Slot::Ended(Err(JobError::NoDevice(job.last_failure.clone())));
                 }
             }
         }
     }
-}
-
-/// What a panic said.
-fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without text".into())
 }
 
 #[cfg(test)]
@@ -297,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_late_result_is_ignored() {
-        conformance::frozen_worker(&InProcess { patience: Some(Duration::from_millis(300)) });
+        conformance::frozen_worker(&InProcess { patience: Some(Duration::from_millis(300)), ..InProcess::default() });
     }
 
     #[test]

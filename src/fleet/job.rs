@@ -9,11 +9,11 @@ use super::{Cancellation, Chain, Graph, Plan, PlanError, Statement, Task, TaskKi
 
 /// What a job has made.
 #[derive(Clone, Debug)]
-pub struct Proved {
+pub struct Proved<R = TaskResult> {
     /// The segments' results, in order.
-    pub segments: Vec<TaskResult>,
+    pub segments: Vec<R>,
     /// The aggregated one, if the plan asks for it.
-    pub root: Option<TaskResult>,
+    pub root: Option<R>,
     /// Results that did not count because they do not verify or fit.
     pub rejected: usize,
 }
@@ -31,6 +31,9 @@ pub enum JobError {
     /// No device is left that could go on; what the last one said.
     #[error("no device is left for what is to be proved: {0}")]
     NoDevice(String),
+    /// An executor said [`Cancelled`](super::TaskError::Cancelled): nobody wants the proof any more.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 /// Who has a task, since when.
@@ -40,28 +43,24 @@ struct UnderWay {
 }
 
 /// A job that a driver runs.
-pub(super) struct Job {
+pub(super) struct Job<R> {
     graph: Graph,
     chain: Chain,
-    segments: usize,
-    aggregated: bool,
-    results: HashMap<String, TaskResult>,
+    results: HashMap<String, R>,
     statements: HashMap<String, Statement>,
     /// Segments that wait for those before them, with who proved them.
-    waiting: HashMap<usize, (Task, TaskResult, usize)>,
+    waiting: HashMap<usize, (Task, R, usize)>,
     under_way: HashMap<String, UnderWay>,
     pub(super) cancelled: Cancellation,
     pub(super) rejected: usize,
     pub(super) last_failure: String,
 }
 
-impl Job {
+impl<R: Clone> Job<R> {
     pub(super) fn new(plan: &Plan) -> Result<Self, PlanError> {
         Ok(Self {
             graph: Graph::new(plan)?,
             chain: Chain::new(plan.start, plan.segments.len()),
-            segments: plan.segments.len(),
-            aggregated: plan.aggregated,
             results: HashMap::new(),
             statements: HashMap::new(),
             waiting: HashMap::new(),
@@ -72,19 +71,26 @@ impl Job {
         })
     }
 
-    /// The next task for a device of `memory` bytes: one that can begin, else one that somebody has had for longer than `patience`.
-    pub(super) fn take(&mut self, memory: u64, patience: Option<Duration>) -> Option<Task> {
-        let task = self.graph.take(memory).or_else(|| self.overdue(memory, patience?))?;
+    /// The next task of the kinds that are `wanted` for a device of `memory` bytes: one that can begin, else one that somebody has had for
+    /// longer than `patience`.
+    pub(super) fn take(
+        &mut self,
+        memory: u64,
+        patience: Option<Duration>,
+        wanted: &dyn Fn(TaskKind) -> bool,
+    ) -> Option<Task> {
+        let task = self.graph.take_of(memory, wanted).or_else(|| self.overdue(memory, patience?, wanted))?;
         let under_way = self.under_way.entry(task.id.clone());
         under_way.or_insert(UnderWay { workers: 0, since: Instant::now() }).workers += 1;
         Some(task)
     }
 
-    fn overdue(&self, memory: u64, patience: Duration) -> Option<Task> {
+    fn overdue(&self, memory: u64, patience: Duration, wanted: &dyn Fn(TaskKind) -> bool) -> Option<Task> {
         let is_overdue = |(_, one): &(&String, &UnderWay)| one.workers == 1 && one.since.elapsed() > patience;
         let overdue = self.under_way.iter().filter(is_overdue);
         let tasks = overdue.filter_map(|(id, _)| self.graph.task(id)).filter(|task| !self.is_settled(task));
-        tasks.filter(|task| task.device_bytes <= memory).min_by_key(|task| task.index).cloned()
+        let fits = |task: &&Task| task.device_bytes <= memory && wanted(task.kind);
+        tasks.filter(fits).min_by_key(|task| task.index).cloned()
     }
 
     /// Whether a result is there, or waits for those before it.
@@ -93,7 +99,7 @@ impl Job {
     }
 
     /// What a task takes: results of its children, and what they state.
-    pub(super) fn inputs(&self, task: &Task) -> (Vec<TaskResult>, Vec<Statement>) {
+    pub(super) fn inputs(&self, task: &Task) -> (Vec<R>, Vec<Statement>) {
         let result = |id: &String| (self.results[id].clone(), self.statements[id]);
         task.inputs.iter().map(result).unzip()
     }
@@ -129,13 +135,7 @@ impl Job {
     }
 
     /// A result that verifies; returns who has delivered segments that do not follow the ones before.
-    pub(super) fn verified(
-        &mut self,
-        task: Task,
-        result: TaskResult,
-        statement: Statement,
-        worker: usize,
-    ) -> Vec<usize> {
+    pub(super) fn verified(&mut self, task: Task, result: R, statement: Statement, worker: usize) -> Vec<usize> {
         if self.is_settled(&task) {
             return vec![];
         }
@@ -156,11 +156,6 @@ impl Job {
         self.waiting.insert(index, (task, result, worker));
         // what waits keeps its statement in the chain, and becomes known when it counts
         let mut refused = vec![];
-        self.statements_offered(index, statement, &mut refused);
-        refused
-    }
-
-    fn statements_offered(&mut self, index: usize, statement: Statement, refused: &mut Vec<usize>) {
         for verdict in self.chain.offer(index, statement) {
             let Some((task, result, worker)) = self.waiting.remove(&verdict.segment) else { continue };
             if verdict.accepted {
@@ -170,9 +165,10 @@ impl Job {
                 self.failed(&task, "a segment's proof does not follow the one before".into());
             }
         }
+        refused
     }
 
-    fn counts(&mut self, task: &Task, result: TaskResult, statement: Statement) {
+    fn counts(&mut self, task: &Task, result: R, statement: Statement) {
         self.graph.complete(&task.id);
         self.results.insert(task.id.clone(), result);
         self.statements.insert(task.id.clone(), statement);
@@ -182,21 +178,20 @@ impl Job {
         }
     }
 
-    /// Whether nothing can go on: nothing is under way, and no task fits `memory`, the most that a device has.
-    pub(super) fn is_stuck(&self, memory: Option<u64>) -> bool {
-        self.under_way.is_empty()
-            && !self.graph.is_done()
-            && self.graph.least_ready_bytes().is_none_or(|bytes| memory.is_none_or(|memory| bytes > memory))
+    /// Whether nothing can go on: nothing is under way, and nobody takes a task that can begin.
+    pub(super) fn is_stuck(&self, somebody_takes: impl Fn(&Task) -> bool) -> bool {
+        self.under_way.is_empty() && !self.graph.is_done() && !self.graph.has_ready(somebody_takes)
     }
 
     /// What it has made, once everything is there.
-    pub(super) fn proved(&self) -> Option<Proved> {
+    pub(super) fn proved(&self) -> Option<Proved<R>> {
         if !self.graph.is_done() {
             return None;
         }
+        let of = |kind| self.graph.tasks().filter(move |task| task.kind == kind);
         let result = |task: &Task| self.results[&task.id].clone();
-        let segments = self.graph.tasks().take(self.segments).map(result).collect();
-        let root = self.graph.tasks().last().filter(|_| self.aggregated).map(result);
+        let segments = of(TaskKind::Segment).map(result).collect();
+        let root = of(TaskKind::Wrap).next().map(result);
         Some(Proved { segments, root, rejected: self.rejected })
     }
 }

@@ -3,6 +3,8 @@
 //! `docs/fleet.md` describes the model. [`Graph`] and [`Chain`] decide what runs next and what counts, without any GPU, so that all drivers
 //! decide alike; an [`Executor`] does one task on one device; a [`Verifier`] says what its result states.
 
+#[cfg(feature = "fleet")]
+pub mod blobs;
 mod chain;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -11,10 +13,12 @@ mod graph;
 mod in_process;
 mod job;
 mod plan;
+#[cfg(feature = "fleet")]
+pub mod temporal;
 
 pub use chain::{Chain, State, Statement, Verdict};
 pub use executor::{verify_node, Cancellation, Executor, TaskError, TaskResult, Verifier, MOST_BAD_RESULTS};
 pub use graph::{Completion, Graph, Task, TaskKind};
 pub use in_process::InProcess;
 pub use job::{JobError, Proved};
-pub use plan::{Plan, PlanError, PlannedSegment};
+pub use plan::{Plan, PlanError, PlannedSegment, SegmentPlace};

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 
-/// A segment as metered.
+/// A segment of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct PlannedSegment {
+pub struct SegmentPlace {
     /// Its number, from 0.
     pub segment: usize,
     /// How many there are.
@@ -15,6 +15,14 @@ pub struct PlannedSegment {
     pub first_instruction: u64,
     /// Instructions that it executes.
     pub instructions: u64,
+}
+
+/// A segment as metered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PlannedSegment {
+    /// Which one it is.
+    #[serde(flatten)]
+    pub place: SegmentPlace,
     /// Device memory that its proof takes at most, bytes.
     pub device_bytes: u64,
 }
@@ -60,7 +68,7 @@ impl Plan {
             return fail("no segment".into());
         }
         let mut at = 0;
-        for (index, segment) in self.segments.iter().enumerate() {
+        for (index, PlannedSegment { place: segment, .. }) in self.segments.iter().enumerate() {
             if (segment.segment, segment.segments) != (index, self.segments.len()) {
                 return fail(format!("segment {index} calls itself {} of {}", segment.segment, segment.segments));
             }

@@ -255,11 +255,14 @@ pub(super) fn capabilities(adapter: &wgpu::Adapter) -> Capabilities {
 }
 
 /// A discrete card has what its driver says, or is trusted with its largest buffers where that says nothing (it still refuses what it does
-/// not have); a device that shares the host's memory gets three quarters of what this process may have of that.
+/// not have); a device that shares the host's memory gets three quarters of what this process may have of that, within what Metal recommends.
+/// Vulkan's heaps of such devices say how the memory is divided by default rather than what there is.
 pub(super) fn default_budget(info: &AdapterInfo, driver: &DriverInfo) -> u64 {
-    match info.device_type {
-        DeviceType::DiscreteGpu => driver.memory.unwrap_or(u64::MAX / 2),
-        _ => host_memory::usable().map_or(8 << 30, |bytes| bytes / 4 * 3),
+    let shared = host_memory::usable().map_or(8 << 30, |bytes| bytes / 4 * 3);
+    match (info.device_type, info.backend) {
+        (DeviceType::DiscreteGpu, _) => driver.memory.unwrap_or(u64::MAX / 2),
+        (_, Backend::Metal) => driver.memory.into_iter().fold(shared, u64::min),
+        _ => shared,
     }
 }
 
@@ -341,8 +344,11 @@ mod tests {
         let driver = |memory| DriverInfo { uuid: None, memory };
         assert_eq!(default_budget(&card, &driver(Some(1 << 30))), 1 << 30);
         assert!(default_budget(&card, &driver(None)) > 1 << 60);
+        let most = host_memory::usable().unwrap() / 4 * 3;
         let shared = AdapterInfo::new(DeviceType::Cpu, Backend::Vulkan);
-        assert_eq!(default_budget(&shared, &driver(None)), host_memory::usable().unwrap() / 4 * 3);
+        assert_eq!((default_budget(&shared, &driver(None)), default_budget(&shared, &driver(Some(1)))), (most, most));
+        let metal = AdapterInfo::new(DeviceType::IntegratedGpu, Backend::Metal);
+        assert_eq!((default_budget(&metal, &driver(None)), default_budget(&metal, &driver(Some(1)))), (most, 1));
     }
 
     #[test]

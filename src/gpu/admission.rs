@@ -29,7 +29,7 @@ impl Gpu {
     /// Waits until `bytes` fit the memory budget beside what other admissions were promised and what is in use outside of all
     /// admissions (proving keys, traces that were uploaded before).
     ///
-    /// First come, first served. One that is alone begins at once, even if it is larger than the budget: then its allocations say what
+    /// First come, first served. What other programs have taken of a discrete card's memory is no room, where the driver tells. One that is alone begins at once, even if it is larger than the budget: then its allocations say what
     /// does not fit. A thread that waits here must hold nothing that others need to end: neither an admission that this one would wait for,
     /// nor a worker of a thread pool on which other proofs depend (rayon's workers take up new work while
     /// they wait for parts of old).
@@ -46,8 +46,10 @@ impl Gpu {
         memory.ledger.enqueue(id, bytes);
         let mut waited = false;
         loop {
-            let (in_use, budget) = (memory.pool.in_use(), memory.pool.budget());
-            if memory.ledger.begin(id, owner, in_use, budget) {
+            let in_use = memory.pool.in_use();
+            // one that is alone begins in any case, so nobody is asked
+            let room = if memory.ledger.is_idle() { memory.pool.budget() } else { shared.room(&memory) };
+            if memory.ledger.begin(id, owner, in_use, room) {
                 break;
             }
             memory.ledger.count_wait(&mut waited);
@@ -194,6 +196,30 @@ mod tests {
         order[..2].sort();
         assert_eq!(order, [1, 2, 3]);
         assert_eq!(gpu.metrics().memory_waits, 3);
+    }
+
+    #[test]
+    fn what_other_programs_have_taken_is_no_room() {
+        let device_memory = Some(6 * MIB);
+        let options = GpuOptions {
+            memory_budget: Some(10 * MIB),
+            device_memory,
+            keep_warm: Some(false),
+            ..GpuOptions::default()
+        };
+        let gpu = Gpu::new(&options).expect("the test device opens");
+        let first = gpu.admit(4 * MIB);
+        let beside = gpu.admit(2 * MIB);
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| gpu.admit(4 * MIB));
+            until_waits(&gpu, 1);
+            drop(beside);
+            assert!(!waits.is_finished());
+            drop(first);
+            drop(waits.join().expect("no panic"));
+        });
+        // alone, the allocations say what does not fit
+        drop(gpu.admit(9 * MIB));
     }
 
     #[test]

@@ -196,6 +196,11 @@ impl Gpu {
         self.shared.faults.check_process()
     }
 
+    /// Whether this is a handle to the same open device: it may be another one of the same adapter.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// For tests: loses the device as a driver reset would.
     pub fn lose(&self) {
         self.shared.executor.lose();

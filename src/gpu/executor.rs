@@ -122,6 +122,11 @@ pub(super) trait Executor: Send + Sync {
     /// Starts to execute `part`, whose stage errors and labels name. There is a readback if it reads anything.
     fn submit(&self, stage: &'static str, part: &Part) -> Result<Option<Box<dyn Readback>>, Fault>;
 
+    /// Memory that this process can have now, its own included, bytes, where the driver tells: less than at first if other programs took some.
+    fn available_memory(&self) -> Option<u64> {
+        None
+    }
+
     /// Gives memory back that is kept for later transfers.
     fn trim(&self) {}
 

@@ -52,12 +52,17 @@ impl Ledger {
     pub(super) fn begin(&mut self, id: AdmissionId, owner: ThreadId, in_use: u64, budget: u64) -> bool {
         let Some(&(first, promised)) = self.queue.front() else { return false };
         let taken = self.others(in_use).saturating_add(self.promised());
-        if first != id || !(self.begun.is_empty() || taken.saturating_add(promised) <= budget) {
+        if first != id || !(self.is_idle() || taken.saturating_add(promised) <= budget) {
             return false;
         }
         self.queue.pop_front();
         self.begin_now(id, promised, owner);
         true
+    }
+
+    /// Whether no admission has begun.
+    pub(super) fn is_idle(&self) -> bool {
+        self.begun.is_empty()
     }
 
     /// Gives the room of an admission back.
@@ -91,7 +96,7 @@ impl Ledger {
     ) -> bool {
         let first = self.queue.front().map_or(0, |(_, promised)| *promised);
         let taken = self.others(in_use).saturating_add(self.promised()).saturating_add(first);
-        let busy = !self.queue.is_empty() || !self.begun.is_empty();
+        let busy = !self.queue.is_empty() || !self.is_idle();
         if busy && !self.holds(owner) && taken.saturating_add(promised) > budget {
             return false;
         }

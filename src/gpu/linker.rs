@@ -58,6 +58,21 @@ const MODULES: &[(&str, &str)] = &[
     ("openvm/write_adapter", include_str!("../../wgsl/openvm/write_adapter.wgsl")),
     ("openvm/mul_adapter", include_str!("../../wgsl/openvm/mul_adapter.wgsl")),
     ("openvm/mul_core", include_str!("../../wgsl/openvm/mul_core.wgsl")),
+    ("openvm/keccak/lanes", include_str!("../../wgsl/openvm/keccak/lanes.wgsl")),
+    ("openvm/operands", include_str!("../../wgsl/openvm/operands.wgsl")),
+    ("openvm/base_alu_core", include_str!("../../wgsl/openvm/base_alu_core.wgsl")),
+    ("openvm/branch_equal_core", include_str!("../../wgsl/openvm/branch_equal_core.wgsl")),
+    ("openvm/shift_core", include_str!("../../wgsl/openvm/shift_core.wgsl")),
+    ("openvm/product_core", include_str!("../../wgsl/openvm/product_core.wgsl")),
+    ("openvm/heap_adapter", include_str!("../../wgsl/openvm/heap_adapter.wgsl")),
+    ("openvm/heap_branch_adapter", include_str!("../../wgsl/openvm/heap_branch_adapter.wgsl")),
+    ("openvm/heap_reads", include_str!("../../wgsl/openvm/heap_reads.wgsl")),
+    ("openvm/sha2/word32", include_str!("../../wgsl/openvm/sha2/word32.wgsl")),
+    ("openvm/sha2/word64", include_str!("../../wgsl/openvm/sha2/word64.wgsl")),
+    ("openvm/sha2/record", include_str!("../../wgsl/openvm/sha2/record.wgsl")),
+    ("openvm/sha2/main_row", include_str!("../../wgsl/openvm/sha2/main_row.wgsl")),
+    ("openvm/sha2/hasher_row", include_str!("../../wgsl/openvm/sha2/hasher_row.wgsl")),
+    ("openvm/sha2/hasher_links", include_str!("../../wgsl/openvm/sha2/hasher_links.wgsl")),
 ];
 
 /// Links `source` with all that it imports.

@@ -28,7 +28,8 @@ pub trait Machine: std::fmt::Debug + Send + Sync {
     /// Why it cannot be compiled.
     fn compile(&self, kernel: LinkedKernel) -> Result<KernelId, String>;
 
-    /// Runs a kernel to its end.
+    /// Runs a kernel to its end. Called under the lock that keeps submissions in order, so a thread that waits in here must not take up other
+    /// work, as workers of rayon's common pool do: that may want the lock, too.
     ///
     /// # Errors
     ///

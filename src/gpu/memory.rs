@@ -110,6 +110,12 @@ impl DeviceMemory {
         Ok(Allocation { memory, bytes, class, admission, home })
     }
 
+    /// What may be in use beside other proofs, bytes: the budget, or less where other programs have taken of the device's memory.
+    pub(super) fn room(&self, memory: &MemoryGuard<'_>) -> u64 {
+        let available = self.executor.available_memory().into_iter().chain(self.limits.device);
+        available.fold(memory.pool.budget(), u64::min)
+    }
+
     /// Gives all free memory back to the driver.
     pub(super) fn trim(&self) {
         let free = self.lock().pool.trim();

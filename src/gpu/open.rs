@@ -76,6 +76,8 @@ pub(super) fn on_wgpu(options: &GpuOptions, faults: &Arc<Faults>) -> Result<Open
     }))
     .map_err(|error| Error::gpu(&format!("opening {}", info.name), fault(error)))?;
     let budget = options.memory_budget.unwrap_or_else(|| adapter::default_budget(&info, &driver));
+    // elsewhere the host's memory is what there is, or the driver tells nothing that changes
+    let watched = (info.device_type == wgpu::DeviceType::DiscreteGpu).then_some(adapter);
     let adapter = summary;
     tracing::debug!(%adapter, budget, ?capabilities, "device opened");
     let disk = capabilities
@@ -83,7 +85,7 @@ pub(super) fn on_wgpu(options: &GpuOptions, faults: &Arc<Faults>) -> Result<Open
         .then(|| DiskCache::open(&opened.0, &adapter, options.cache_folder.as_deref()))
         .flatten();
     let time_kernels = options.kernel_times && capabilities.timestamps;
-    let executor = OnWgpu::new(opened, disk, &capabilities, faults, time_kernels);
+    let executor = OnWgpu::new(opened, watched, disk, &capabilities, faults, time_kernels);
     Ok(OpenDevice { executor, adapter, capabilities, budget })
 }
 

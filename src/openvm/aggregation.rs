@@ -3,17 +3,12 @@
 //! Upstream's circuits are used as they are; the traces of the verifier are made in `recursion`, the few others by the CPU backend.
 
 mod nodes;
+#[cfg(feature = "fleet")]
+mod stated;
 
-use std::{
-    panic::resume_unwind,
-    sync::{mpsc::channel, Arc},
-    thread,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use openvm_circuit::arch::{
-    ContinuationVmProof, Executor, MatrixRecordArena, MeteredExecutor, PreflightExecutor, VmBuilder, VmExecutionConfig,
-};
+use openvm_circuit::arch::ContinuationVmProof;
 use openvm_continuations::{
     circuit::{
         inner::{InnerTraceGen, InnerTraceGenImpl, ProofsType},
@@ -41,14 +36,19 @@ use openvm_verify_stark_host::{
     VmStarkProof,
 };
 
-use self::nodes::{Nodes, Step};
+use self::nodes::{aggregate, Levels, NodeWork};
 use super::{
     builder::to_device,
     kept::{KeptProofs, NothingKept},
     recursion::DeviceVerifier,
-    AppProver, ChipRecords, Engine, HostEngine, SegmentReport,
+    tasks::{Tree, Work},
+    AppProver, Engine, HostVmBuilder, SegmentReport,
 };
-use crate::{gpu::Gpu, WgpuBackend, WgpuDevice};
+use crate::{
+    error::{caught, fault, Error},
+    gpu::Gpu,
+    WgpuBackend, WgpuDevice,
+};
 
 type SC = BabyBearPoseidon2Config;
 type HostBackend = CpuBackend<SC>;
@@ -57,21 +57,13 @@ type HostBackend = CpuBackend<SC>;
 pub type InnerProver<const N: usize> = InnerAggregationProver<WgpuBackend, DeviceVerifier<N>, InnerTraceGenImpl>;
 
 /// Aggregates app proofs of one VM into one STARK proof, for programs without deferrals; upstream's `AggProver` with all its levels on the
-/// default GPU.
+/// default GPU, and on others as well ([`AggregationProver::also_on`]).
 pub struct AggregationProver {
-    leaf: InnerProver<MAX_NUM_CHILDREN_LEAF>,
-    internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL>,
-    internal_recursive: InnerProver<MAX_NUM_CHILDREN_INTERNAL>,
+    /// The keys of all levels on each device, and what they prove; one device at least.
+    devices: Vec<Levels>,
+    app_vk: Arc<MultiStarkVerifyingKey<SC>>,
     tree: AggregationTreeConfig,
-    gpu: Gpu,
 }
-
-/// The part of a memory budget that has room for one proof of an aggregation beside others, or beside segments: it takes 2 GiB, which are known
-/// only when its traces are on the device, too late to be admitted together with them.
-const ROOM_FOR_ONE: u64 = 8 << 30;
-
-/// Proofs of a level at once: their traces are the host's work, of which hardly more than a few threads' can be done at a time.
-const MOST_AT_ONCE: u64 = 4;
 
 /// One proof of an aggregation.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +77,8 @@ pub struct AggregationStep {
     pub proving: Duration,
     /// Whether the proof was there already ([`KeptProofs`]).
     pub kept: bool,
+    /// The number of the device that proved it ([`AggregationProver::devices`]); `None` if it was kept.
+    pub device: Option<usize>,
 }
 
 impl AggregationProver {
@@ -100,6 +94,20 @@ impl AggregationProver {
         tree: AggregationTreeConfig,
     ) -> Self {
         Self::with_keys(app_vk, params, tree, None, None)
+    }
+
+    /// As [`AggregationProver::new`], on `device` in place of the default GPU, whatever its parameters.
+    ///
+    /// # Panics
+    ///
+    /// As [`AggregationProver::new`].
+    pub fn on_device(
+        device: &WgpuDevice,
+        app_vk: Arc<MultiStarkVerifyingKey<SC>>,
+        params: &AggregationSystemParams,
+        tree: AggregationTreeConfig,
+    ) -> Self {
+        device.as_default(|| Self::new(app_vk, params, tree))
     }
 
     /// As [`AggregationProver::new`], with keys that were generated before, by upstream's tools too: those of the first two levels and that
@@ -121,27 +129,67 @@ impl AggregationProver {
         let leaf_params = leaf.as_ref().map_or(&params.leaf, |pk| &pk.params).clone();
         let internal_params = internal.as_ref().map_or(&params.internal, |pk| &pk.params);
         check_param_compatibility(&app_vk.inner.params, &leaf_params, internal_params);
-        let leaf = level(app_vk, leaf, &leaf_params, false);
+        let leaf = level(app_vk.clone(), leaf, &leaf_params, false);
         let internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL> =
             level(leaf.get_vk(), internal, &params.internal, false);
         let internal_recursive = level(internal_for_leaf.get_vk(), recursive, &params.internal, true);
         let device = WgpuDevice::shared(leaf_params).expect("the default GPU, which has just made keys");
-        Self { leaf, internal_for_leaf, internal_recursive, tree, gpu: device.gpu().clone() }
+        Self { devices: vec![Levels { device, leaf, internal_for_leaf, internal_recursive }], app_vk, tree }
+    }
+
+    /// The same prover, which proves on `device`, too, whatever that one's parameters: each node on the device that is free first. The proofs
+    /// are the same, and a device that is lost does no harm as long as another one is left. An [`AppProver`] that proves on the same devices
+    /// ([`AppProver::also_on`]) shares them.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports.
+    pub fn also_on(mut self, device: &WgpuDevice) -> Result<Self, Error> {
+        let Levels { leaf, internal_for_leaf, internal_recursive, device: first } = &self.devices[0];
+        let device = device.with_params(first.params().clone())?;
+        let levels = || Levels {
+            leaf: level(self.app_vk.clone(), Some(leaf.get_pk()), first.params(), false),
+            internal_for_leaf: level(leaf.get_vk(), Some(internal_for_leaf.get_pk()), first.params(), false),
+            internal_recursive: level(
+                internal_for_leaf.get_vk(),
+                Some(internal_recursive.get_pk()),
+                first.params(),
+                true,
+            ),
+            device: device.clone(),
+        };
+        // upstream's code has no way to return the device's error
+        let levels = caught(|| device.as_default(levels))
+            .map_err(|panic| Error::gpu("the keys of an aggregation", fault(panic)))?;
+        self.devices.push(levels);
+        Ok(self)
+    }
+
+    /// The devices that prove; steps have their numbers.
+    pub fn devices(&self) -> impl ExactSizeIterator<Item = &WgpuDevice> {
+        self.devices.iter().map(|levels| &levels.device)
+    }
+
+    /// The first device's, whose keys are all devices'.
+    fn levels(&self) -> &Levels {
+        &self.devices[0]
     }
 
     /// The keys of all levels, as upstream's tools keep them.
     pub fn proving_key(&self) -> AggProvingKey {
-        let prefix =
-            AggPrefixProvingKey { leaf: self.leaf.get_pk(), internal_for_leaf: self.internal_for_leaf.get_pk() };
-        AggProvingKey { prefix, internal_recursive: self.internal_recursive.get_pk() }
+        let prefix = AggPrefixProvingKey {
+            leaf: self.levels().leaf.get_pk(),
+            internal_for_leaf: self.levels().internal_for_leaf.get_pk(),
+        };
+        AggProvingKey { prefix, internal_recursive: self.levels().internal_recursive.get_pk() }
     }
 
     /// The commitment to the app's VM and the levels up to the recursive one: upstream's `app_vm_commit`.
     pub fn app_vm_commit(&self) -> Digest {
         let keys = [
-            self.leaf.get_vk_commit(false),
-            self.internal_for_leaf.get_vk_commit(false),
-            self.internal_recursive.get_vk_commit(false),
+            self.levels().leaf.get_vk_commit(false),
+            self.levels().internal_for_leaf.get_vk_commit(false),
+            self.levels().internal_recursive.get_vk_commit(false),
         ];
         let parts: Vec<Digest> = keys.into_iter().flat_map(|key| [key.cached_commit, key.vk_pre_hash]).collect();
         poseidon2_hash_slice(parts.as_flattened()).0
@@ -149,23 +197,19 @@ impl AggregationProver {
 
     /// The key that verifies the aggregated proof.
     pub fn verifying_key(&self) -> Arc<MultiStarkVerifyingKey<SC>> {
-        self.internal_recursive.get_vk()
+        self.levels().internal_recursive.get_vk()
     }
 
     /// What the verifier compares the aggregated proof's public values with.
-    pub fn baseline<B>(&self, app: &AppProver<B>) -> VerificationBaseline
-    where
-        B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
-        B::SystemChipInventory: 'static,
-    {
+    pub fn baseline<B: HostVmBuilder>(&self, app: &AppProver<B>) -> VerificationBaseline {
         VerificationBaseline {
             app_exe_commit: app.exe_commit(),
             memory_dimensions: app.system_config().memory_config.memory_dimensions(),
             num_user_pvs: app.system_config().num_public_values,
-            app_vk_commit: self.leaf.get_vk_commit(false),
-            leaf_vk_commit: self.internal_for_leaf.get_vk_commit(false),
-            internal_for_leaf_vk_commit: self.internal_recursive.get_vk_commit(false),
-            internal_recursive_vk_commit: self.internal_recursive.get_vk_commit(true),
+            app_vk_commit: self.levels().leaf.get_vk_commit(false),
+            leaf_vk_commit: self.levels().internal_for_leaf.get_vk_commit(false),
+            internal_for_leaf_vk_commit: self.levels().internal_recursive.get_vk_commit(false),
+            internal_recursive_vk_commit: self.levels().internal_recursive.get_vk_commit(true),
             expected_def_hook_commit: None,
         }
     }
@@ -196,32 +240,39 @@ impl AggregationProver {
         kept: &dyn KeptProofs,
         progress: impl Fn(&AggregationStep) + Sync,
     ) -> eyre::Result<VmStarkProof> {
-        let _warm = self.gpu.keep_warm();
-        let nodes = Nodes { prover: self, kept, progress: &progress };
-        let leaves = nodes.level(Step::Leaf, &app.per_segment, self.tree.num_children_leaf)?;
-        nodes.above_leaves(leaves, app.user_public_values)
+        let _warm: Vec<_> = self.devices().map(WgpuDevice::keep_warm).collect();
+        let works = self.works(kept, &progress);
+        let inner = aggregate(app.per_segment, &self.tree(&works))?;
+        Ok(VmStarkProof { inner, user_pvs_proof: app.user_public_values, deferral_merkle_proofs: None })
     }
 
-    /// Proves an execution and aggregates it: leaf proofs begin while segments are still being proved, if the device has memory for both.
+    /// What each device does of an aggregation.
+    fn works<'a>(
+        &'a self,
+        kept: &'a dyn KeptProofs,
+        progress: &'a (dyn Fn(&AggregationStep) + Sync),
+    ) -> Vec<NodeWork<'a>> {
+        let work = |(number, levels)| NodeWork { number, levels, kept, progress };
+        self.devices.iter().enumerate().map(work).collect()
+    }
+
+    fn tree<'a>(&self, works: &'a [NodeWork<'a>]) -> Tree<'a> {
+        Tree { shape: self.tree, nodes: works.iter().map(|work| work as &dyn Work).collect() }
+    }
+
+    /// Proves an execution and aggregates it: each node's proof begins as soon as its children are there.
     /// `segment` is called after each segment, `progress` after each proof of the aggregation.
     ///
     /// # Errors
     ///
     /// A [`ProveError`](super::ProveError) for the execution and its segments; what the device reports.
-    pub fn prove_program<B>(
+    pub fn prove_program<B: HostVmBuilder>(
         &self,
         app: &mut AppProver<B>,
         input: StdIn,
         segment: impl Fn(&SegmentReport) + Sync,
         progress: impl Fn(&AggregationStep) + Sync,
-    ) -> eyre::Result<(ContinuationVmProof<SC>, VmStarkProof)>
-    where
-        B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Send + Sync + 'static,
-        B::VmConfig: Send + Sync + 'static,
-        B::SystemChipInventory: 'static,
-        <B::VmConfig as VmExecutionConfig<F>>::Executor:
-            Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
-    {
+    ) -> eyre::Result<(ContinuationVmProof<SC>, VmStarkProof)> {
         self.prove_program_keeping(app, input, &NothingKept, segment, progress)
     }
 
@@ -230,46 +281,19 @@ impl AggregationProver {
     /// # Errors
     ///
     /// As [`AggregationProver::prove_program`]; [`ProveError::Stopped`](super::ProveError::Stopped) if `kept` says so.
-    pub fn prove_program_keeping<B>(
+    pub fn prove_program_keeping<B: HostVmBuilder>(
         &self,
         app: &mut AppProver<B>,
         input: StdIn,
         kept: &dyn KeptProofs,
         segment: impl Fn(&SegmentReport) + Sync,
         progress: impl Fn(&AggregationStep) + Sync,
-    ) -> eyre::Result<(ContinuationVmProof<SC>, VmStarkProof)>
-    where
-        B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Send + Sync + 'static,
-        B::VmConfig: Send + Sync + 'static,
-        B::SystemChipInventory: 'static,
-        <B::VmConfig as VmExecutionConfig<F>>::Executor:
-            Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
-    {
-        let _warm = self.gpu.keep_warm();
-        if self.at_once() < 2 {
-            let proof = app.prove_keeping(input, kept, segment)?;
-            let aggregated = self.prove_keeping(proof.clone(), kept, progress)?;
-            return Ok((proof, aggregated));
-        }
-        let nodes = Nodes { prover: self, kept, progress: &progress };
-        let (proof, leaves) = thread::scope(|scope| {
-            let (sender, segments) = channel();
-            let leaves = scope.spawn(|| nodes.leaves_as_they_come(segments));
-            let proof = app.prove_each(input, kept, move |report, proof| {
-                // a leaf that failed is found out at the end
-                let _ = sender.send((report.segment, report.segments, proof.clone()));
-                segment(report);
-            });
-            let leaves = leaves.join().unwrap_or_else(|panic| resume_unwind(panic));
-            Ok::<_, eyre::Report>((proof?, leaves?))
-        })?;
-        let aggregated = nodes.above_leaves(leaves, proof.user_public_values.clone())?;
-        Ok((proof, aggregated))
-    }
-
-    /// How many proofs of a level are made at once: as many as there is memory for.
-    fn at_once(&self) -> usize {
-        (self.gpu.memory_budget() / ROOM_FOR_ONE).clamp(1, MOST_AT_ONCE) as usize
+    ) -> eyre::Result<(ContinuationVmProof<SC>, VmStarkProof)> {
+        let _warm: Vec<_> = self.devices().map(WgpuDevice::keep_warm).collect();
+        let works = self.works(kept, &progress);
+        let (proof, root) = app.prove_tasks(input, kept, &segment, Some(&self.tree(&works)))?;
+        let (inner, user_pvs_proof) = (root.expect("the plan has a root"), proof.user_public_values.clone());
+        Ok((proof, VmStarkProof { inner, user_pvs_proof, deferral_merkle_proofs: None }))
     }
 }
 

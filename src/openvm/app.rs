@@ -1,64 +1,70 @@
 //! App proofs: the segments of a guest's execution, proved while the next one executes.
 
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use openvm_circuit::{
     arch::{
-        execution_mode::metered::segment_ctx::Segment, instructions::exe::VmExe, ContinuationVmProof, Executor,
-        MatrixRecordArena, MeteredExecutor, PreflightExecutor, Streams, SystemConfig, VirtualMachine,
-        VirtualMachineError, VmBuilder, VmExecutionConfig,
+        execution_mode::metered::segment_ctx::Segment, instructions::exe::VmExe, ContinuationVmProof, ExecutionError,
+        ExitCode, Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmExecState, VmExecutionConfig,
     },
-    system::{
-        memory::{merkle::public_values::UserPublicValuesProof, CHUNK},
-        program::trace::compute_exe_commit_from_mem_config,
-    },
+    system::program::trace::compute_exe_commit_from_mem_config,
 };
 use openvm_sdk::{prover::vm::types::VmProvingKey, types::ExecutableFormat, SdkError, StdIn};
 use openvm_sdk_config::SdkVmCpuBuilder;
 use openvm_stark_backend::{
-    proof::Proof,
+    keygen::types::MultiStarkProvingKey,
     prover::{CommittedTraceData, DeviceDataTransporter},
-    StarkEngine,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, Digest, F};
 
 use super::{
-    kept::{KeptProofs, NothingKept, SegmentPlace},
-    lanes::{share, DevicePk, Execution, Job},
+    kept::{KeptProofs, NothingKept},
+    lanes::{share, DevicePk, Execution},
     machine::DeviceChips,
-    pipeline::pipeline,
-    preflight::AirRecords,
-    records::{ChipRecords, Pool},
-    segments::{available_memory, Options},
-    untrusted::{caught, check_exe, sdk as sdk_error},
-    Engine, HostEngine, WgpuSdkOf, WgpuVmBuilder,
+    metered::Metered,
+    preflight::{AirRecords, Interpreter},
+    records::Pool,
+    segments::Options,
+    untrusted::{check_exe, sdk as sdk_error, transpile},
+    Engine, HostVmBuilder, WgpuSdkOf, WgpuVmBuilder,
 };
-use crate::{error::with_causes, WgpuBackend, WgpuDevice};
+use crate::{
+    error::{caught, with_causes},
+    fleet::SegmentPlace,
+    WgpuBackend, WgpuDevice,
+};
 
 type SC = BabyBearPoseidon2Config;
 
-/// Proves executions of one program; upstream's `AppProver`, with errors where that panics and the host's work beside the device's.
-pub struct AppProver<B = SdkVmCpuBuilder>
-where
-    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
-    B::SystemChipInventory: 'static,
-{
+mod ahead;
+pub(super) mod segments;
+
+/// With which a program ends that has not failed.
+const SUCCESS: u32 = ExitCode::Success as u32;
+
+/// Proves executions of one program; upstream's `AppProver`, with errors where that panics and the host's work beside the device's, on one
+/// device or several ([`AppProver::also_on`]).
+pub struct AppProver<B: HostVmBuilder = SdkVmCpuBuilder> {
     /// Meters executions; those who prepare segments have VMs of their own.
     vm: VirtualMachine<Engine, WgpuVmBuilder<B>>,
     host: B,
-    /// The VM's key once more, which threads can share.
-    pk: DevicePk,
+    /// The VM's key, for other devices.
+    key: Arc<MultiStarkProvingKey<SC>>,
     exe: Arc<VmExe<F>>,
-    program: CommittedTraceData<WgpuBackend>,
-    device: WgpuDevice,
+    /// The devices that prove; the VM is on the first.
+    devices: Vec<OnDevice>,
     options: Options,
     chips: Arc<DeviceChips>,
     /// Memory for records, kept from proof to proof.
     pool: Pool,
+}
+
+/// What a device has of a program.
+struct OnDevice {
+    device: WgpuDevice,
+    /// The VM's key, which threads can share.
+    pk: DevicePk,
+    program: CommittedTraceData<WgpuBackend>,
 }
 
 /// What went wrong, and where.
@@ -82,6 +88,9 @@ pub enum ProveError {
         /// Why.
         error: crate::Error,
     },
+    /// No device is left that could prove what is missing, or has the memory for it.
+    #[error("{0}")]
+    NoDevice(String),
     /// [`KeptProofs::stops`] said so; what was proved is kept.
     #[error("stopped as asked, with {proved} of {segments} segments proved")]
     Stopped {
@@ -130,6 +139,8 @@ pub struct SegmentReport {
     pub proving: Duration,
     /// Whether the proof was there already ([`KeptProofs`]), so that nothing took any time.
     pub kept: bool,
+    /// The number of the device that proved it ([`AppProver::devices`]); `None` if it was kept.
+    pub device: Option<usize>,
 }
 
 /// What the proof of a segment would need.
@@ -151,15 +162,12 @@ impl SegmentReport {
     fn of_kept(place: &SegmentPlace) -> Self {
         let SegmentPlace { segment, segments, instructions, .. } = *place;
         let [execution, waiting, trace_generation, proving] = [Duration::ZERO; 4];
-        Self { segment, segments, instructions, cells: 0, execution, waiting, trace_generation, proving, kept: true }
+        let (cells, kept, device) = (0, true, None);
+        Self { segment, segments, instructions, cells, execution, waiting, trace_generation, proving, kept, device }
     }
 }
 
-impl<B> AppProver<B>
-where
-    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
-    B::SystemChipInventory: 'static,
-{
+impl<B: HostVmBuilder> AppProver<B> {
     /// The VM.
     pub fn vm(&self) -> &VirtualMachine<Engine, WgpuVmBuilder<B>> {
         &self.vm
@@ -170,9 +178,14 @@ where
         &self.exe
     }
 
-    /// The device that proves.
+    /// The device that proves, the first one if there are several.
     pub fn device(&self) -> &WgpuDevice {
-        &self.device
+        &self.devices[0].device
+    }
+
+    /// All devices that prove; reports have their numbers.
+    pub fn devices(&self) -> impl ExactSizeIterator<Item = &WgpuDevice> {
+        self.devices.iter().map(|on| &on.device)
     }
 
     /// The VM's memory and public values.
@@ -183,26 +196,16 @@ where
     /// The commitment to the program, its initial memory and its entry point, which a verifier knows it by.
     pub fn exe_commit(&self) -> Digest {
         let memory_config = &self.system_config().memory_config;
-        compute_exe_commit_from_mem_config(&self.program.commitment, &self.exe, memory_config)
+        compute_exe_commit_from_mem_config(&self.devices[0].program.commitment, &self.exe, memory_config)
     }
-}
 
-impl<B> AppProver<B>
-where
-    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Send + Sync + 'static,
-    B::VmConfig: Send + Sync + 'static,
-    B::SystemChipInventory: 'static,
-    <B::VmConfig as VmExecutionConfig<F>>::Executor:
-        Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
-{
     /// A prover of `executable` on the default GPU, with the SDK's key, which is generated at the first use.
     ///
     /// # Errors
     ///
     /// [`ProveError::Sdk`] if there is no transpiler for an ELF or it fails; as [`AppProver::on_device`].
     pub fn new(sdk: &WgpuSdkOf<B>, executable: impl Into<ExecutableFormat>) -> Result<Self, ProveError> {
-        let exe = caught(|| sdk.convert_to_exe(executable))
-            .map_err(|reason| sdk_error(format!("not a program: {reason}")))??;
+        let exe = transpile(sdk, executable)?;
         let pk = &sdk.app_pk().app_vm_pk;
         let device = WgpuDevice::shared(pk.get_params())?;
         Self::on_device(device, sdk.app_vm_builder().host().clone(), pk, exe)
@@ -227,18 +230,33 @@ where
         let uploads = builder.uploads().clone();
         let vm = VirtualMachine::new(engine, builder, pk.vm_config.clone(), share(&pk_on_device))?;
         // what the VM cannot execute is known now
-        caught(|| vm.preflight_interpreter(&exe).map(|_| ()))
+        let executors = VmExecutionConfig::<F>::create_executors(&pk.vm_config).map_err(VirtualMachineError::from)?;
+        caught(|| Interpreter::new(&exe.program, executors, &vm.executor_idx_to_air_idx()).map(|_| ()))
             .map_err(|reason| sdk_error(format!("not a program for this VM: {reason}")))?
             .map_err(VirtualMachineError::from)?;
-        // upstream's code has no way to return the device's error
-        let program = caught(|| vm.commit_program_on_device(&exe.program))
-            .map_err(|reason| sdk_error(format!("the device cannot commit to the program: {reason}")))?;
         let chips = uploads.chips().expect("a machine was built");
         let (options, pool) = (Options::default(), Pool::default());
-        Ok(Self { vm, host, pk: pk_on_device, exe, program, device, options, chips, pool })
+        let devices = vec![OnDevice::new(device, pk_on_device, &vm, &exe)?];
+        Ok(Self { vm, host, key: pk.vm_pk.clone(), exe, devices, options, chips, pool })
     }
 
-    /// Proves up to `proofs` segments at once, as far as the device's memory allows. By default two, or one where there are few threads or
+    /// The same prover, which proves on `device`, too, whatever that one's parameters: each segment on the device that is free first and has the
+    /// memory. The proofs are the same, and a device that is lost does no harm as long as another one is left. Devices may be of different sizes;
+    /// [`fit_segments`](super::fit_segments) is asked for the smallest one that shall prove.
+    ///
+    /// # Errors
+    ///
+    /// As [`AppProver::on_device`].
+    pub fn also_on(mut self, device: &WgpuDevice) -> Result<Self, ProveError> {
+        let device = device.with_params(self.device().params().clone())?;
+        let pk = device.transport_pk_to_device(&self.key);
+        let (engine, builder) = (Engine::from_device(device.clone()), WgpuVmBuilder::new(self.host.clone()));
+        let vm = VirtualMachine::new(engine, builder, self.vm.config().clone(), share(&pk))?;
+        self.devices.push(OnDevice::new(device, pk, &vm, &self.exe)?);
+        Ok(self)
+    }
+
+    /// Proves up to `proofs` segments at once on each device, as far as its memory allows. By default two, or one where there are few threads or
     /// segments.
     ///
     /// # Panics
@@ -250,8 +268,9 @@ where
         self
     }
 
-    /// Executes up to `segments` segments and prepares them at once, each on a thread with a VM of its own. By default as many as half of
-    /// rayon's threads, as far as half of the host's memory holds them, and one where there are fewer than four threads.
+    /// Executes up to `segments` segments for each device and prepares them at once, each on a thread with a VM of its own. By default as many as
+    /// half of rayon's threads, as far as half of the host's memory holds them, shared among the devices, and one where there are fewer than
+    /// four threads.
     ///
     /// Each thread holds the records of a segment in the host's memory, 50 bytes an instruction, and those of chips that make their traces on
     /// the host, 4 bytes a cell. Traces are made when the device has room for the segment's proof, records before.
@@ -305,76 +324,11 @@ where
         kept: &dyn KeptProofs,
         progress: impl Fn(&SegmentReport) + Sync,
     ) -> Result<ContinuationVmProof<SC>, ProveError> {
-        self.prove_each(input, kept, |report, _| progress(report))
-    }
-
-    /// As [`AppProver::prove_keeping`]; `ended` gets each segment's proof, too.
-    pub(super) fn prove_each(
-        &mut self,
-        input: StdIn,
-        kept: &dyn KeptProofs,
-        ended: impl Fn(&SegmentReport, &Proof<SC>) + Sync,
-    ) -> Result<ContinuationVmProof<SC>, ProveError> {
-        // the first proof comes after executions and traces, which take longer than a card keeps its clocks
-        let _warm = self.device.keep_warm();
-        let input: Streams<F> = input.into();
-        let segments = self.segments(input.clone())?;
-        let places = SegmentPlace::all(&segments);
-        kept.begin(&places);
-        let mut public_values = kept.public_values();
-        // the last one's traces have the tree that public values are opened in
-        let has_end = |place: &&SegmentPlace| place.segment + 1 < places.len() || public_values.is_some();
-        let there = |place: &SegmentPlace| Some(place).filter(has_end).and_then(|place| kept.segment(place));
-        let mut proofs: Vec<_> = places.iter().map(there).collect();
-        for (place, proof) in places.iter().zip(&proofs) {
-            proof.iter().for_each(|proof| ended(&SegmentReport::of_kept(place), proof));
-        }
-        let missing: Vec<usize> = (0..places.len()).filter(|index| proofs[*index].is_none()).collect();
-        if !missing.is_empty() {
-            let prove = |report: &SegmentReport, proof: &Proof<SC>| {
-                kept.keep_segment(&places[report.segment], proof);
-                ended(report, proof);
-            };
-            let (end, proved) = self.prove_missing(&input, &segments, &missing, kept, prove)?;
-            if proved.len() < missing.len() {
-                let proved = places.len() - missing.len() + proved.len();
-                return Err(ProveError::Stopped { proved, segments: places.len() });
-            }
-            missing.into_iter().zip(proved).for_each(|(index, proof)| proofs[index] = Some(proof));
-            end.iter().for_each(|values| kept.keep_public_values(values));
-            public_values = end.or(public_values);
-        }
-        let user_public_values = public_values.expect("opened behind the last segment, or kept");
-        Ok(ContinuationVmProof { per_segment: proofs.into_iter().flatten().collect(), user_public_values })
-    }
-
-    /// Proves the segments `missing`, in their order; fewer if `kept` stops it. With them comes the opening of the public values, if the last
-    /// segment is among them.
-    #[allow(clippy::type_complexity)]
-    fn prove_missing(
-        &self,
-        input: &Streams<F>,
-        segments: &[Segment],
-        missing: &[usize],
-        kept: &dyn KeptProofs,
-        ended: impl Fn(&SegmentReport, &Proof<SC>) + Sync,
-    ) -> Result<(Option<UserPublicValuesProof<CHUNK, F>>, Vec<Proof<SC>>), ProveError> {
-        let execution = Execution { missing, kept, ..self.execution(input, segments) };
-        let (bytes, memory) = (execution.most_host_bytes(), available_memory(self.device.gpu()));
-        let threads = self.options.threads(missing.len(), bytes, memory, rayon::current_num_threads());
-        let execution = Execution { lanes: threads.lanes, ..execution };
-        let (pk, device) = (&self.pk, &self.device);
-        let prove = |job: Job| {
-            let (proof, report) = prove_job(device, pk, job)?;
-            ended(&report, &proof);
-            Ok(proof)
-        };
-        let (ends, proved) = thread::scope(|scope| {
-            // beside the first segments' executions
-            scope.spawn(|| device.gpu().compile_ahead(execution.kernels()));
-            pipeline(threads, |lane, queue| execution.prepare(lane, &queue), prove)
-        })?;
-        Ok((ends.into_iter().flatten().next(), proved))
+        let proved = self.prove_tasks(input, kept, &progress, None);
+        proved.map(|(proof, _)| proof).map_err(|error| match error.downcast() {
+            Ok(error) => error,
+            Err(other) => ProveError::NoDevice(format!("{other:#}")),
+        })
     }
 
     /// Executes the program and says what its segments would need, without proving anything.
@@ -384,58 +338,76 @@ where
     /// [`ProveError::Vm`] if the execution fails.
     pub fn meter(&self, input: StdIn) -> Result<Vec<MeteredSegment>, ProveError> {
         let input: Streams<F> = input.into();
-        let segments = self.segments(input.clone())?;
-        let execution = self.execution(&input, &segments);
-        Ok(segments.iter().map(|segment| execution.metered(segment)).collect())
+        let segments = Metered::default();
+        self.find_segments(input.clone(), |segment, _| segments.push(segment))?;
+        let execution = self.execution(0, &input, &segments, &NothingKept);
+        Ok(execution.segments().iter().map(|segment| execution.metered(segment)).collect())
     }
 
-    /// Executes the program to find its segments.
-    fn segments(&self, input: Streams<F>) -> Result<Vec<Segment>, VirtualMachineError> {
+    /// Executes the program to find its segments, of which each is told as soon as it is known, with whether the execution goes on.
+    fn find_segments(
+        &self,
+        input: Streams<F>,
+        mut found: impl FnMut(Segment, bool),
+    ) -> Result<(), VirtualMachineError> {
         let (vm, exe) = (&self.vm, &self.exe);
         let most = self.system_config().segmentation_max_memory;
         let memory = self.options.segment_memory(most, rayon::current_num_threads());
-        let metering = vm.build_metered_ctx(exe).with_max_memory(memory);
-        let (segments, _) = vm.metered_interpreter(exe)?.execute_metered(input, metering)?;
-        Ok(segments)
+        let metering = vm.build_metered_ctx(exe).with_max_memory(memory).with_suspend_on_segment(true);
+        let interpreter = vm.metered_interpreter(exe)?;
+        let mut state = VmExecState::new(interpreter.create_initial_vm_state(input), metering);
+        let mut told = 0;
+        loop {
+            state = interpreter.execute_metered_until_suspend(state)?;
+            let segments = &state.ctx.segments()[told..];
+            told += segments.len();
+            let goes_on = matches!(state.exit_code, Ok(None));
+            segments.iter().for_each(|segment| found(segment.clone(), goes_on));
+            match state.exit_code {
+                Ok(None) => (),
+                Ok(Some(SUCCESS)) => return Ok(()),
+                Ok(Some(code)) => return Err(ExecutionError::FailedWithExitCode(code).into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// What is known of the AIRs' records.
     fn airs(&self) -> Vec<AirRecords> {
-        let airs = &self.pk.per_air;
+        let airs = &self.devices[0].pk.per_air;
         let widths = airs.iter().map(|air| air.vk.params.width.main_width());
         let kernels = self.chips.kernels_by_air(airs.len());
         widths.zip(kernels).map(|(width, kernel)| AirRecords { width, kernel }).collect()
     }
 
-    fn execution<'a>(&'a self, input: &'a Streams<F>, segments: &'a [Segment]) -> Execution<'a, B> {
-        Execution {
-            host: &self.host,
-            vm_config: self.vm.config(),
-            device: &self.device,
-            pk: &self.pk,
-            exe: &self.exe,
-            program: &self.program,
-            input,
-            segments,
-            missing: &[],
-            kept: &NothingKept,
-            lanes: 1,
-            airs: self.airs(),
-            tables: self.chips.tables(),
-            pool: &self.pool,
-        }
+    /// An execution on device `number`.
+    fn execution<'a>(
+        &'a self,
+        number: usize,
+        input: &'a Streams<F>,
+        segments: &'a Metered,
+        kept: &'a dyn KeptProofs,
+    ) -> Execution<'a, B> {
+        let OnDevice { device, pk, program } = &self.devices[number];
+        let (host, vm_config, exe, pool) = (&self.host, self.vm.config(), &self.exe, &self.pool);
+        let (airs, tables) = (self.airs(), self.chips.tables());
+        Execution { host, vm_config, number, device, pk, exe, program, input, segments, kept, airs, tables, pool }
     }
 }
 
-/// Proves a segment that is ready.
-fn prove_job(device: &WgpuDevice, pk: &DevicePk, job: Job) -> Result<(Proof<SC>, SegmentReport), ProveError> {
-    let Job { context, admission, mut report, ready } = job;
-    report.waiting += ready.elapsed();
-    let start = Instant::now();
-    let engine: Engine = Engine::from_device(device.under(&admission));
-    let proof = engine.prove(pk, context).map_err(|error| ProveError::Segment { segment: report.segment, error })?;
-    report.proving = start.elapsed();
-    Ok((proof, report))
+impl OnDevice {
+    /// Commits to the program on the device of `vm`.
+    fn new<B: HostVmBuilder>(
+        device: WgpuDevice,
+        pk: DevicePk,
+        vm: &VirtualMachine<Engine, WgpuVmBuilder<B>>,
+        exe: &VmExe<F>,
+    ) -> Result<Self, ProveError> {
+        // upstream's code has no way to return the device's error
+        let program = caught(|| vm.commit_program_on_device(&exe.program))
+            .map_err(|reason| sdk_error(format!("the device cannot commit to the program: {reason}")))?;
+        Ok(Self { device, pk, program })
+    }
 }
 
 #[cfg(test)]

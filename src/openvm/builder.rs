@@ -4,12 +4,16 @@
 //! host's trace on. So any machine that the CPU backend can build, extensions of users included, proves here without a change.
 
 use std::{
+    cell::RefCell,
     rc::Rc,
     sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
 use openvm_circuit::{
-    arch::{AirInventory, ChipInventory, ChipInventoryError, MatrixRecordArena, VmBuilder, VmChipComplex},
+    arch::{
+        AirInventory, ChipInventory, ChipInventoryError, Executor, MatrixRecordArena, MeteredExecutor,
+        PreflightExecutor, VmBuilder, VmChipComplex, VmExecutionConfig,
+    },
     primitives::Chip,
     system::poseidon2::Poseidon2PeripheryChip,
 };
@@ -28,6 +32,7 @@ use p3_baby_bear::Poseidon2BabyBear;
 use p3_field::PrimeCharacteristicRing;
 
 use super::{
+    field_expr::{field_traces, FieldTraces},
     machine::{take_counts, DeviceChips},
     records::{ChipRecords, DenseRecords},
     system::{DeviceSystem, Hashes},
@@ -36,7 +41,7 @@ use super::{
 use crate::{
     gpu::{DeviceMatrix, Gpu},
     kernels::{
-        openvm::{fill_trace, Counts},
+        openvm::{fill_traces, Counts},
         transpose::upload_row_major,
     },
     transcript::SpongeTranscript,
@@ -46,6 +51,36 @@ use crate::{
 type SC = BabyBearPoseidon2Config;
 type HostBackend = CpuBackend<SC>;
 type HostCommitment = CommittedTraceData<HostBackend>;
+
+/// A builder of a VM for the CPU engine, whose executions [`AppProver`](super::AppProver) proves: a name for all that this takes. Upstream's
+/// builders are such, and those of VMs with extensions of one's own.
+pub trait HostVmBuilder:
+    VmBuilder<
+        HostEngine,
+        VmConfig: VmExecutionConfig<
+            F,
+            Executor: Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
+        > + Send
+                      + Sync
+                      + 'static,
+        RecordArena = MatrixRecordArena<F>,
+        SystemChipInventory: 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<B> HostVmBuilder for B
+where
+    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Send + Sync + 'static,
+    B::VmConfig: Send + Sync + 'static,
+    B::SystemChipInventory: 'static,
+    <B::VmConfig as VmExecutionConfig<F>>::Executor:
+        Executor<F> + MeteredExecutor<F> + PreflightExecutor<F, ChipRecords>,
+{
+}
 
 /// A `VmBuilder` for [`WgpuEngine`], made of one for the CPU engine.
 ///
@@ -134,12 +169,20 @@ where
         let chips = Rc::new(host.inventory);
         let hasher = chips.chips().iter().position(|chip| chip.as_any().is::<Arc<Poseidon2PeripheryChip<F>>>());
         let hashes = Hashes::default();
+        let next_trace = NextTrace::default();
         let on_device = Arc::new(DeviceChips::of(&chips));
         self.uploads.lock().chips = Some(on_device.clone());
         for index in 0..chips.chips().len() {
             let hashes = (Some(index) == hasher).then(|| hashes.clone());
-            let (chips, on_device) = (chips.clone(), on_device.clone());
-            inventory.add_periphery_chip(DeviceChip { chips, on_device, index, hashes, target: target.clone() });
+            inventory.add_periphery_chip(DeviceChip {
+                chips: chips.clone(),
+                on_device: on_device.clone(),
+                index,
+                hashes,
+                field: field_traces(&chips, index),
+                next_trace: next_trace.clone(),
+                target: target.clone(),
+            });
         }
         let system = DeviceSystem::new(host.system, target, hashes, hasher.is_some());
         Ok(VmChipComplex { system, inventory })
@@ -163,6 +206,9 @@ impl Target {
     }
 }
 
+/// A trace that was made of the records of another chip, with the number of its own, which comes next.
+type NextTrace = Rc<RefCell<Option<(usize, DeviceMatrix<F>)>>>;
+
 /// A chip of the CPU machine, with its traces on the device.
 struct DeviceChip {
     chips: Rc<ChipInventory<SC, MatrixRecordArena<F>, HostBackend>>,
@@ -170,6 +216,9 @@ struct DeviceChip {
     index: usize,
     /// What the memory asks of the chip, if it is that which hashes it.
     hashes: Option<Hashes>,
+    /// What makes its trace in its place, if that is the host's.
+    field: Option<Box<dyn FieldTraces>>,
+    next_trace: NextTrace,
     target: Target,
 }
 
@@ -177,8 +226,10 @@ impl DeviceChip {
     /// The trace that the host's chip makes.
     fn on_host(&self, records: MatrixRecordArena<F>) -> AirProvingContext<WgpuBackend> {
         let chip = &self.chips.chips()[self.index];
-        let context = match (&self.hashes, chip.as_any().downcast_ref::<Arc<Poseidon2PeripheryChip<F>>>()) {
-            (Some(hashes), Some(hasher)) => hashes.trace(hasher),
+        let hasher = chip.as_any().downcast_ref::<Arc<Poseidon2PeripheryChip<F>>>();
+        let context = match (&self.field, &self.hashes, hasher) {
+            (Some(field), ..) => field.context(chip.as_any(), records),
+            (None, Some(hashes), Some(hasher)) => hashes.trace(hasher),
             _ => chip.generate_proving_ctx(records),
         };
         to_device(&self.target.gpu(), context, vec![])
@@ -189,22 +240,36 @@ impl DeviceChip {
         let (table, counts) = self.on_device.table(self.index).zip(self.target.counts())?;
         let host_counts = take_counts(self.chips.chips()[self.index].as_any(), table);
         let common_main = counts.trace(&self.target.gpu(), table, &host_counts);
-        Some(AirProvingContext { cached_mains: vec![], common_main, public_values: vec![] })
+        Some(only(common_main))
+    }
+
+    /// The trace that was made of another chip's records.
+    fn of_others(&self) -> Option<AirProvingContext<WgpuBackend>> {
+        let (_, trace) = self.next_trace.take().filter(|(chip, _)| *chip == self.index)?;
+        Some(only(trace))
     }
 
     fn on_device(&self, records: &DenseRecords) -> AirProvingContext<WgpuBackend> {
         let (gpu, kernel) = (self.target.gpu(), records.kernel());
         let counts = self.target.counts().expect("lookups of chips on the device are counted");
-        let common_main = fill_trace(&gpu, kernel, &records.parts(), &counts);
-        AirProvingContext { cached_mains: vec![], common_main, public_values: vec![] }
+        let mut traces = fill_traces(&gpu, kernel, &records.parts(), &counts).into_iter();
+        let own = traces.next().expect("the chip's own");
+        // chips come in the reverse order of their numbers
+        self.next_trace.replace(traces.next().map(|trace| (self.index - 1, trace)));
+        only(own)
     }
+}
+
+/// A context with nothing but a trace.
+fn only(common_main: DeviceMatrix<F>) -> AirProvingContext<WgpuBackend> {
+    AirProvingContext { cached_mains: vec![], common_main, public_values: vec![] }
 }
 
 impl Chip<ChipRecords, WgpuBackend> for DeviceChip {
     fn generate_proving_ctx(&self, records: ChipRecords) -> AirProvingContext<WgpuBackend> {
         match records.into_parts() {
             Ok(records) => self.on_device(&records),
-            Err(matrix) => self.table().unwrap_or_else(|| self.on_host(matrix)),
+            Err(matrix) => self.of_others().or_else(|| self.table()).unwrap_or_else(|| self.on_host(matrix)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Proofs that are there already: a run that ended early left them, and the next one need not make them again.
 
+use std::sync::Arc;
+
 use openvm_circuit::{
     arch::execution_mode::metered::segment_ctx::Segment,
     system::memory::{merkle::public_values::UserPublicValuesProof, CHUNK},
@@ -7,33 +9,19 @@ use openvm_circuit::{
 use openvm_stark_backend::{keygen::types::MultiStarkVerifyingKey, proof::Proof};
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
 
+use crate::fleet::SegmentPlace;
+
 type SC = BabyBearPoseidon2Config;
 
-/// A segment of an execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SegmentPlace {
-    /// Its number, from 0.
-    pub segment: usize,
-    /// How many there are.
-    pub segments: usize,
-    /// Instructions executed before it.
-    pub first_instruction: u64,
-    /// Instructions that it executes.
-    pub instructions: u64,
-}
-
-impl SegmentPlace {
-    /// The places of all segments of an execution.
-    pub(super) fn all(segments: &[Segment]) -> Vec<Self> {
-        let place = |(segment, s): (usize, &Segment)| Self {
-            segment,
-            segments: segments.len(),
-            first_instruction: s.instret_start,
-            instructions: s.num_insns,
-        };
-        segments.iter().enumerate().map(place).collect()
-    }
+/// The places of all segments of an execution.
+pub(super) fn places(segments: &[Arc<Segment>]) -> Vec<SegmentPlace> {
+    let place = |(segment, s): (usize, &Arc<Segment>)| SegmentPlace {
+        segment,
+        segments: segments.len(),
+        first_instruction: s.instret_start,
+        instructions: s.num_insns,
+    };
+    segments.iter().enumerate().map(place).collect()
 }
 
 /// Where the proofs of a program's execution are kept as they come, and taken from if they are there.
@@ -41,7 +29,12 @@ impl SegmentPlace {
 /// Whoever implements this answers for what it returns: that a segment's proof is one of this program on this input from this instruction on,
 /// and that a node's proof verifies these children. Methods are called from several threads.
 pub trait KeptProofs: Sync {
-    /// Called once, when the segments are known and before any is proved.
+    /// Whether nothing is there at all. Then the first segments are proved while the others are still to be found.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Called once, when the segments are known and before any proof is taken or kept.
     fn begin(&self, _segments: &[SegmentPlace]) {}
 
     /// The proof of a segment, if it is there.
@@ -89,4 +82,8 @@ pub trait KeptProofs: Sync {
 /// Nothing is there, and nothing is kept.
 pub(super) struct NothingKept;
 
-impl KeptProofs for NothingKept {}
+impl KeptProofs for NothingKept {
+    fn is_empty(&self) -> bool {
+        true
+    }
+}

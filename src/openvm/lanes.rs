@@ -1,23 +1,29 @@
-//! Segments on their way to their proofs: the host's part, on several threads.
+//! Segments on their way to their proofs: a device's part of an execution.
 //!
-//! Each thread, a *lane*, has a VM and a state of its own, takes every `lanes`-th segment and goes from one to the next by executing what lies
-//! between without records. That is cheap: 250 M instructions a second, against 8 M with records (2 cores of a server). To hand out
-//! states from one execution instead would mean to copy the guest's memory for each segment, which costs as much as 100 M
-//! instructions.
+//! Several threads, *lanes*, have a VM and a state of their own each, and go from one segment to the next by executing what lies between
+//! without records. That is cheap: 250 M instructions a second, against 8 M with records (2 cores of a server). To hand out states from one
+//! execution instead would mean to copy the guest's memory for each segment, which costs as much as 100 M instructions.
 
 use std::{
-    sync::Arc,
+    mem,
+    panic::{catch_unwind, AssertUnwindSafe},
+    sync::{
+        mpsc::{channel, Receiver, Sender, TryRecvError},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+    },
+    thread::Scope,
     time::{Duration, Instant},
 };
 
 use openvm_circuit::{
     arch::{
-        execution_mode::metered::segment_ctx::Segment, hasher::poseidon2::vm_poseidon2_hasher,
-        instructions::exe::VmExe, ExecutionError, Executor, MatrixRecordArena, PreflightExecutionOutput,
-        PreflightExecutor, Streams, SystemConfig, VirtualMachine, VirtualMachineError, VmBuilder, VmExecutionConfig,
-        VmExecutor, VmInstance, VmState,
+        execution_mode::{metered::segment_ctx::Segment, ExecutionCtx},
+        hasher::poseidon2::vm_poseidon2_hasher,
+        instructions::exe::VmExe,
+        InterpretedInstance, PreflightExecutionOutput, Streams, SystemConfig, VirtualMachine, VirtualMachineError,
+        VmExecutionConfig, VmExecutor, VmState,
     },
-    system::memory::{merkle::public_values::UserPublicValuesProof, online::GuestMemory, CHUNK},
+    system::memory::{merkle::public_values::UserPublicValuesProof, online::GuestMemory},
 };
 use openvm_stark_backend::prover::{
     CommittedTraceData, DeviceMultiStarkProvingKey, DeviceStarkProvingKey, ProvingContext,
@@ -27,12 +33,14 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use super::{
     builder::Uploads,
     kept::KeptProofs,
-    pipeline::Queue,
-    preflight::{preflight, AirRecords},
+    metered::Metered,
+    preflight::{preflight, preflight_first, AirRecords, Interpreter},
     records::{ChipRecords, Pool},
-    Engine, HostEngine, MeteredSegment, ProveError, SegmentReport, WgpuVmBuilder,
+    tasks::{Failure, PublicValues},
+    Engine, HostVmBuilder, MeteredSegment, ProveError, SegmentReport, WgpuVmBuilder,
 };
 use crate::{
+    fleet::Cancellation,
     gpu::{Admission, KernelDecl},
     kernels::openvm::{Counts, Tables},
     memory::ProofShape,
@@ -41,23 +49,28 @@ use crate::{
 
 pub(super) type DevicePk = DeviceMultiStarkProvingKey<WgpuBackend>;
 type State = VmState<F, GuestMemory>;
-type Instance<B> = VmInstance<Engine, WgpuVmBuilder<B>>;
 
-/// An execution whose segments are known; what its lanes share.
-pub(super) struct Execution<'a, B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>> {
+/// A lane's VM, with the program; what it has on the device, it shares.
+struct Machine<B: HostVmBuilder> {
+    vm: VirtualMachine<Engine, WgpuVmBuilder<B>>,
+    interpreter: Interpreter<<B::VmConfig as VmExecutionConfig<F>>::Executor>,
+    uploads: Uploads,
+}
+
+/// An execution on one device; what its lanes share.
+pub(super) struct Execution<'a, B: HostVmBuilder> {
     pub host: &'a B,
     pub vm_config: &'a B::VmConfig,
+    /// The device's number among the prover's.
+    pub number: usize,
     pub device: &'a WgpuDevice,
     pub pk: &'a DevicePk,
     pub exe: &'a Arc<VmExe<F>>,
     pub program: &'a CommittedTraceData<WgpuBackend>,
     pub input: &'a Streams<F>,
-    pub segments: &'a [Segment],
-    /// Numbers of the segments to prove.
-    pub missing: &'a [usize],
+    pub segments: &'a Metered,
     /// Says when to stop.
     pub kept: &'a dyn KeptProofs,
-    pub lanes: usize,
     /// Memory for records.
     pub pool: &'a Pool,
     pub airs: Vec<AirRecords>,
@@ -69,78 +82,290 @@ pub(super) struct Execution<'a, B: VmBuilder<HostEngine, RecordArena = MatrixRec
 pub(super) struct Job {
     pub context: ProvingContext<WgpuBackend>,
     pub admission: Admission,
+    /// Without the number of segments, which may not be known.
     pub report: SegmentReport,
     /// Since when.
     pub ready: Instant,
+    /// Behind the last segment.
+    pub public_values: Option<PublicValues>,
 }
 
-impl<B> Execution<'_, B>
-where
-    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>> + Clone + Sync,
-    B::VmConfig: Sync,
-    B::SystemChipInventory: 'static,
-    <B::VmConfig as VmExecutionConfig<F>>::Executor: Executor<F> + PreflightExecutor<F, ChipRecords>,
-{
-    /// Prepares the missing segments `lane`, `lane + lanes`, ..; returns the public values if the execution's last segment is among them.
-    pub(super) fn prepare(
-        &self,
-        lane: usize,
-        queue: &Queue<Job>,
-    ) -> Result<Option<UserPublicValuesProof<CHUNK, F>>, ProveError> {
-        let (mut instance, uploads) = self.instance()?;
-        let mut state = instance.state_mut().take().expect("an instance begins with one");
-        state.streams = self.input.clone();
-        // another one, since the VM changes while it is in use
-        let executor = VmExecutor::new(self.vm_config.clone()).map_err(VirtualMachineError::from)?;
-        let interpreter = executor.instance(self.exe).map_err(VirtualMachineError::from)?;
-        let skip = |state: State, segments: &[Segment]| -> Result<State, ExecutionError> {
-            let instructions = segments.iter().map(|segment| segment.num_insns).sum();
-            if instructions > 0 {
-                interpreter.execute_from_state(state, Some(instructions))
-            } else {
-                Ok(state)
-            }
-        };
-        let mut at = 0;
-        for number in (lane..self.missing.len()).step_by(self.lanes) {
-            let (index, start) = (self.missing[number], Instant::now());
-            if self.kept.stops() {
-                return Ok(None);
-            }
-            state = skip(state, &self.segments[at..index]).map_err(VirtualMachineError::from)?;
-            if queue.has_failed() {
-                return Ok(None);
-            }
-            let (job, to) = self.job(&mut instance, &uploads, state, (index, start))?;
-            queue.push(number, job);
-            (state, at) = (to, index + 1);
+/// A segment's records.
+struct Executed {
+    output: PreflightExecutionOutput<F, ChipRecords>,
+    execution: Duration,
+}
+
+/// How far a lane has come.
+struct Way<'e, 'a, B: HostVmBuilder> {
+    execution: &'e Execution<'a, B>,
+    /// Another one than the VM's, since that changes while it is in use.
+    executor: &'e VmExecutor<F, B::VmConfig>,
+    interpreter: Option<InterpretedInstance<'e, F, ExecutionCtx>>,
+    /// The number of the next segment.
+    at: usize,
+    /// The state before it; none at the beginning of the execution.
+    state: Option<State>,
+}
+
+impl<B: HostVmBuilder> Way<'_, '_, B> {
+    /// The state before a segment: executes those before it without records.
+    fn to(&mut self, machine: &Machine<B>, segment: usize) -> Result<State, VirtualMachineError> {
+        let execution = self.execution;
+        let state = self.state.take().unwrap_or_else(|| execution.initial_state(&machine.vm));
+        let between = &execution.segments()[self.at..segment];
+        if between.is_empty() {
+            return Ok(state);
         }
-        Ok((at == self.segments.len()).then(|| public_values(&instance.vm, &state)))
+        let interpreter = match &mut self.interpreter {
+            Some(interpreter) => interpreter,
+            none => none.insert(self.executor.instance(execution.exe)?),
+        };
+        let instructions = between.iter().map(|segment| segment.num_insns).sum();
+        Ok(interpreter.execute_from_state(state, Some(instructions))?)
+    }
+}
+
+/// A segment that a lane shall prepare.
+#[derive(Clone)]
+struct Request {
+    segment: usize,
+    cancelled: Cancellation,
+    reply: Sender<Result<Job, Failure>>,
+}
+
+/// VMs are made one after the other. Their tables are page faults, in which threads hinder each other: eight at once take 110 ms, one takes 15.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A lane that is free.
+struct Lane {
+    requests: Sender<Request>,
+    /// The number of the segment that it has come to.
+    at: usize,
+    /// It executes the first segment, whether that is known or not, and is kept for whoever asks for that.
+    begins: bool,
+}
+
+/// A device's lanes.
+#[derive(Default)]
+pub(super) struct Lanes {
+    state: Mutex<LanesState>,
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct LanesState {
+    free: Vec<Lane>,
+    /// How many there are.
+    started: usize,
+    is_closed: bool,
+}
+
+impl Lanes {
+    /// Starts lanes until there are `lanes` of them.
+    pub(super) fn grow<'scope, 'a, B: HostVmBuilder>(
+        &self,
+        execution: &'scope Execution<'a, B>,
+        lanes: usize,
+        scope: &'scope Scope<'scope, '_>,
+    ) {
+        while self.lock().started < lanes {
+            self.start(execution, false, scope);
+        }
     }
 
-    /// A VM with the program; what it has on the device, it shares.
-    fn instance(&self) -> Result<(Instance<B>, Uploads), VirtualMachineError> {
+    /// Starts a lane; one that `begins` executes the first segment before that is known, and somebody has to [ask](Self::prepare) for it, or to
+    /// [let](Self::let_go) the lane go.
+    pub(super) fn start<'scope, 'a, B: HostVmBuilder>(
+        &self,
+        execution: &'scope Execution<'a, B>,
+        begins: bool,
+        scope: &'scope Scope<'scope, '_>,
+    ) {
+        let (requests, receiver) = channel();
+        let mut state = self.lock();
+        state.started += 1;
+        if !state.is_closed {
+            scope.spawn(move || execution.lane(&receiver, begins));
+            state.free.push(Lane { requests, at: 0, begins });
+        }
+        drop(state);
+        self.freed.notify_all();
+    }
+
+    /// Nobody will ask for the first segment.
+    pub(super) fn let_go(&self) {
+        self.lock().free.iter_mut().for_each(|lane| lane.begins = false);
+        self.freed.notify_all();
+    }
+
+    /// Ends those that are free, and others when they are done with what they have.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        state.free.clear();
+        drop(state);
+        self.freed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LanesState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has segment `segment` prepared by a lane that is free, if possible the one that has the shortest way to it.
+    pub(super) fn prepare(&self, segment: usize, cancelled: &Cancellation) -> Result<Job, Failure> {
+        let requests = self.take(segment).ok_or(Failure::Cancelled)?;
+        let (reply, job) = channel();
+        let request = Request { segment, cancelled: cancelled.clone(), reply };
+        let job = match requests.send(request) {
+            Ok(()) => job.recv().unwrap_or(Err(Failure::Cancelled)),
+            Err(_) => Err(Failure::Cancelled),
+        };
+        // whoever has failed begins anew
+        let at = if job.is_ok() { segment + 1 } else { 0 };
+        let mut state = self.lock();
+        if !state.is_closed {
+            state.free.push(Lane { requests, at, begins: false });
+        }
+        drop(state);
+        self.freed.notify_one();
+        job
+    }
+
+    /// Waits for a lane; none if they are closed.
+    fn take(&self, segment: usize) -> Option<Sender<Request>> {
+        let mut state = self.lock();
+        while !state.is_closed {
+            let free = state.free.iter().enumerate().filter(|(_, lane)| segment == 0 || !lane.begins);
+            // those that are beyond it have to begin anew
+            let way = |lane: &Lane| (lane.begins, if lane.at <= segment { lane.at + 1 } else { 0 });
+            match free.max_by_key(|(_, lane)| way(lane)) {
+                Some((number, _)) => return Some(state.free.swap_remove(number).requests),
+                None => state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+        None
+    }
+}
+
+impl<'a, B: HostVmBuilder> Execution<'a, B> {
+    /// A lane: prepares segments until nobody can ask for one any more. Its VM is made before anybody asks, and the first segment is executed
+    /// if it `begins`.
+    fn lane(&self, requests: &Receiver<Request>, mut begins: bool) {
+        let mut request = None;
+        loop {
+            let begins = mem::take(&mut begins);
+            let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut request, requests, begins)));
+            let failure = match served {
+                Ok(Ok(())) if request.is_none() => return,
+                Ok(Ok(())) => continue,
+                Ok(Err(failure)) => failure,
+                Err(panic) => Failure::Panic(panic),
+            };
+            let Some(request) = request.take().or_else(|| requests.recv().ok()) else { return };
+            let _ = request.reply.send(Err(failure));
+        }
+    }
+
+    /// Prepares what is asked for, from the beginning of the execution on, until something lies before what was.
+    fn serve(&self, request: &mut Option<Request>, requests: &Receiver<Request>, begins: bool) -> Result<(), Failure> {
+        let Some(mut machine) = self.machine_in_turn(request, requests)? else { return Ok(()) };
+        let mut begun = if begins { self.begin(&mut machine) } else { None };
+        let executor = &VmExecutor::new(self.vm_config.clone()).map_err(vm)?;
+        let mut way = Way { execution: self, executor, interpreter: None, at: 0, state: None };
+        if request.is_none() {
+            *request = requests.recv().ok();
+        }
+        // it stays where it is until it is done, so that whoever asked is told of failures
+        while let Some(Request { segment, cancelled, reply }) =
+            request.clone().filter(|request| way.at <= request.segment)
+        {
+            let start = Instant::now();
+            if self.kept.stops() {
+                return Err(Failure::Cancelled);
+            }
+            let executed = match begun.take().filter(|_| segment == 0) {
+                Some(executed) => executed,
+                None => {
+                    let state = way.to(&machine, segment).map_err(vm)?;
+                    if cancelled.is_cancelled() {
+                        return Err(Failure::Cancelled);
+                    }
+                    self.execute(&mut machine, state, (segment, start))?
+                }
+            };
+            let (job, state) = self.job(&mut machine, executed, segment)?;
+            (way.state, way.at) = (Some(state), segment + 1);
+            // nobody waits any more where a task's thread has ended
+            let _ = reply.send(Ok(job));
+            *request = requests.recv().ok();
+        }
+        Ok(())
+    }
+
+    /// Nothing if nobody will ask for a segment.
+    fn machine_in_turn(
+        &self,
+        request: &mut Option<Request>,
+        requests: &Receiver<Request>,
+    ) -> Result<Option<Machine<B>>, Failure> {
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        if request.is_none() {
+            match requests.try_recv() {
+                Ok(first) => *request = Some(first),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Ok(None),
+            }
+        }
+        self.machine().map(Some).map_err(vm)
+    }
+
+    fn machine(&self) -> Result<Machine<B>, VirtualMachineError> {
         let builder = WgpuVmBuilder::new(self.host.clone());
         let uploads = builder.uploads().clone();
         let engine = Engine::from_device(self.device.clone());
-        let vm = VirtualMachine::new(engine, builder, self.vm_config.clone(), share(self.pk))?;
-        Ok((VmInstance::new(vm, self.exe.clone(), self.program.clone())?, uploads))
+        let mut vm = VirtualMachine::new(engine, builder, self.vm_config.clone(), share(self.pk))?;
+        vm.load_program(self.program.clone());
+        let executors = self.vm_config.create_executors()?;
+        let interpreter = Interpreter::new(&self.exe.program, executors, &vm.executor_idx_to_air_idx())?;
+        Ok(Machine { vm, interpreter, uploads })
     }
 
-    /// Executes segment `index` and, once there is room for its proof, generates its traces. The time since `start` counts as execution.
-    fn job(
+    /// Executes the first segment while it is being found. Nothing if that fails, for which whoever finds it has better words, or if the
+    /// execution came further.
+    fn begin(&self, Machine { vm, interpreter, .. }: &mut Machine<B>) -> Option<Executed> {
+        let (start, state) = (Instant::now(), self.initial_state(vm));
+        vm.transport_init_memory_to_device(&state.memory);
+        let output = preflight_first(interpreter, state, self.segments, &self.airs, self.pool).ok()??;
+        Some(Executed { output, execution: start.elapsed() })
+    }
+
+    fn initial_state(&self, vm: &VirtualMachine<Engine, WgpuVmBuilder<B>>) -> State {
+        vm.create_initial_state(self.exe, self.input.clone())
+    }
+
+    /// Executes segment `index`. The time since `start` counts as execution.
+    fn execute(
         &self,
-        VmInstance { vm, interpreter, .. }: &mut Instance<B>,
-        uploads: &Uploads,
+        Machine { vm, interpreter, .. }: &mut Machine<B>,
         state: State,
         (index, start): (usize, Instant),
-    ) -> Result<(Job, State), ProveError> {
-        let (device, segment) = (self.device, &self.segments[index]);
+    ) -> Result<Executed, ProveError> {
         vm.transport_init_memory_to_device(&state.memory);
-        let executed = preflight(interpreter, state, segment, &self.airs, self.pool);
-        let PreflightExecutionOutput { system_records, record_arenas, to_state } =
-            executed.map_err(VirtualMachineError::from)?;
-        let execution = start.elapsed();
+        let output = preflight(interpreter, state, &self.segments()[index], &self.airs, self.pool);
+        Ok(Executed { output: output.map_err(VirtualMachineError::from)?, execution: start.elapsed() })
+    }
+
+    /// Generates the traces of segment `index`, once there is room for its proof; returns the state behind it, too.
+    fn job(
+        &self,
+        Machine { vm, uploads, .. }: &mut Machine<B>,
+        Executed { output, execution }: Executed,
+        index: usize,
+    ) -> Result<(Job, State), ProveError> {
+        let (device, segment) = (self.device, &*self.segments()[index]);
+        let PreflightExecutionOutput { system_records, record_arenas, to_state } = output;
+        let ends = system_records.exit_code.is_some();
 
         // for all of it at once, so that proofs under way never wait for each other; whoever comes first begins, since segments may be proved
         // in any order
@@ -156,7 +381,7 @@ where
         let context = uploads.through(gpu, counts, || vm.generate_proving_ctx(system_records, record_arenas));
         let report = SegmentReport {
             segment: index,
-            segments: self.segments.len(),
+            segments: 0,
             instructions: segment.num_insns,
             cells: shape.cells() as usize,
             execution,
@@ -164,9 +389,16 @@ where
             trace_generation: start.elapsed(),
             proving: Duration::ZERO,
             kept: false,
+            device: Some(self.number),
         };
         let context = context.map_err(VirtualMachineError::from)?;
-        Ok((Job { context, admission, report, ready: Instant::now() }, to_state))
+        let public_values = ends.then(|| public_values(vm, &to_state));
+        Ok((Job { context, admission, report, ready: Instant::now(), public_values }, to_state))
+    }
+
+    /// The segments that are known.
+    pub(super) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.all()
     }
 
     /// What a segment's proof would need.
@@ -184,16 +416,17 @@ where
 
     /// The most of the host's memory that a segment takes.
     pub(super) fn most_host_bytes(&self) -> u64 {
-        let of_segment = |segment: &Segment| -> u64 {
+        let of_segment = |segment: &Arc<Segment>| -> u64 {
             let airs = segment.trace_heights.iter().zip(&self.airs);
             airs.map(|(height, air)| u64::from(*height) * air.row_bytes() as u64).sum()
         };
-        self.segments.iter().map(of_segment).max().unwrap_or(0)
+        self.segments().iter().map(of_segment).max().unwrap_or(0)
     }
 
     /// The kernels that make traces of these segments.
     pub(super) fn kernels(&self) -> Vec<&'static KernelDecl> {
-        let is_used = |air: usize| self.segments.iter().any(|segment| segment.trace_heights[air] > 0);
+        let segments = self.segments();
+        let is_used = |air: usize| segments.iter().any(|segment| segment.trace_heights[air] > 0);
         let used = self.airs.iter().enumerate().filter(|(air, _)| is_used(*air));
         used.filter_map(|(_, air)| Some(air.kernel?.decl)).chain([Counts::KERNEL]).collect()
     }
@@ -206,12 +439,12 @@ where
     }
 }
 
+fn vm(error: impl Into<VirtualMachineError>) -> Failure {
+    ProveError::from(error.into()).into()
+}
+
 /// The public values in the memory with which the execution ends.
-fn public_values<B>(vm: &VirtualMachine<Engine, WgpuVmBuilder<B>>, last: &State) -> UserPublicValuesProof<CHUNK, F>
-where
-    B: VmBuilder<HostEngine, RecordArena = MatrixRecordArena<F>>,
-    B::SystemChipInventory: 'static,
-{
+fn public_values<B: HostVmBuilder>(vm: &VirtualMachine<Engine, WgpuVmBuilder<B>>, last: &State) -> PublicValues {
     let system: &SystemConfig = vm.config().as_ref();
     UserPublicValuesProof::compute(
         system.memory_config.memory_dimensions(),

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use openvm_bigint_circuit::Rv32Multiplication256Chip;
 use openvm_circuit::{
     arch::ChipInventory,
     primitives::{
@@ -20,7 +21,7 @@ use openvm_rv32im_circuit::Rv32MultiplicationChip;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
 use rayon::prelude::*;
 
-use crate::kernels::openvm::{Table, Tables, TraceKernel};
+use crate::kernels::openvm::{Periphery, Table, Tables, TraceKernel};
 
 type Inventory<RA> = ChipInventory<BabyBearPoseidon2Config, RA, CpuBackend<BabyBearPoseidon2Config>>;
 
@@ -36,8 +37,7 @@ impl DeviceChips {
     /// What of a CPU machine's chips can be on the device.
     pub(super) fn of<RA>(chips: &Inventory<RA>) -> Self {
         let tables = tables(chips);
-        let kernel = |chip: &dyn Any| tables.as_ref().and_then(|_| TraceKernel::of(chip));
-        let kernels = chips.chips().iter().map(|chip| kernel(chip.as_any())).collect();
+        let kernels = if tables.is_some() { kernels(chips) } else { vec![None; chips.chips().len()] };
         Self { kernels, tables }
     }
 
@@ -59,18 +59,39 @@ impl DeviceChips {
     }
 }
 
+fn kernels<RA>(chips: &Inventory<RA>) -> Vec<Option<&'static TraceKernel>> {
+    let mut kernels = vec![None; chips.chips().len()];
+    for (chip, kernel) in
+        chips.chips().iter().enumerate().filter_map(|(i, chip)| Some((i, TraceKernel::of(chip.as_any())?)))
+    {
+        if let Some(Periphery { air, kernel }) = kernel.periphery {
+            // else both are the host's, where one hands its records on to the other
+            let Some(before) = chip.checked_sub(1).filter(|before| chips.airs().ext_airs()[*before].name() == air)
+            else {
+                continue;
+            };
+            kernels[before] = Some(kernel);
+        }
+        kernels[chip] = Some(kernel);
+    }
+    kernels
+}
+
 fn tables<RA>(chips: &Inventory<RA>) -> Option<(Tables, Vec<(usize, Table)>)> {
     let (ranges_at, ranges) = find::<SharedVariableRangeCheckerChip, _>(chips, |_| true)?;
     // as upstream's extensions, which take the first that there is
     let (bitwise_at, _) = find::<SharedBitwiseOperationLookupChip<8>, _>(chips, |_| true)?;
     let mut tables = vec![(ranges_at, Table::Ranges), (bitwise_at, Table::Bitwise)];
-    let mut tuple_sizes = [0; 2];
-    if let Some((_, mul)) = find::<Rv32MultiplicationChip<F>, _>(chips, |_| true) {
-        // there may be others for larger numbers
-        let own = &mul.inner.range_tuple_chip;
+    let mut tuple_sizes = [[0; 2]; 2];
+    let mul = find::<Rv32MultiplicationChip<F>, _>(chips, |_| true).map(|(_, chip)| &chip.inner.range_tuple_chip);
+    let wide = find::<Rv32Multiplication256Chip<F>, _>(chips, |_| true).map(|(_, chip)| &chip.inner.range_tuple_chip);
+    // one table serves both if it is large enough
+    let wide = wide.filter(|wide| mul.is_none_or(|mul| !Arc::ptr_eq(mul, wide)));
+    for (own, table, sizes) in [(mul, Table::Tuples, 0), (wide, Table::WideTuples, 1)] {
+        let Some(own) = own else { continue };
         let (at, tuples) = find(chips, |chip: &SharedRangeTupleCheckerChip<2>| Arc::ptr_eq(chip, own))?;
-        tables.push((at, Table::Tuples));
-        tuple_sizes = *tuples.sizes();
+        tables.push((at, table));
+        tuple_sizes[sizes] = *tuples.sizes();
     }
     let sizes = Tables {
         range_bits: ranges.range_max_bits() as u32,
@@ -94,7 +115,7 @@ pub(super) fn take_counts(chip: &dyn Any, table: Table) -> Vec<u32> {
             let chip: &SharedBitwiseOperationLookupChip<8> = chip.downcast_ref().expect(KIND);
             chip.count_range.par_iter().chain(&chip.count_xor).map(take).collect()
         }
-        Table::Tuples => {
+        Table::Tuples | Table::WideTuples => {
             let chip: &SharedRangeTupleCheckerChip<2> = chip.downcast_ref().expect(KIND);
             chip.count.par_iter().map(|count| take(count)).collect()
         }
@@ -109,36 +130,47 @@ fn find<C: 'static, RA>(chips: &Inventory<RA>, is: impl Fn(&C) -> bool) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use openvm_bigint_circuit::{Int256Rv32Config, Int256Rv32CpuBuilder};
     use openvm_circuit::arch::{VmBuilder, VmCircuitConfig};
     use openvm_sdk_config::{SdkVmConfig, SdkVmCpuBuilder};
 
     use super::*;
-    use crate::{kernels::openvm::TRACE_KERNELS, openvm::HostEngine};
+    use crate::{kernels::openvm::Counts, openvm::HostEngine};
 
-    fn machine(config: &SdkVmConfig) -> DeviceChips {
-        let airs = VmCircuitConfig::<BabyBearPoseidon2Config>::create_airs(config).unwrap();
-        let machine = VmBuilder::<HostEngine>::create_chip_complex(&SdkVmCpuBuilder, config, airs, &()).unwrap();
-        DeviceChips::of(&machine.inventory)
+    fn machine<B: VmBuilder<HostEngine>>(builder: &B, config: &B::VmConfig) -> DeviceChips {
+        let airs = config.create_airs().unwrap();
+        DeviceChips::of(&builder.create_chip_complex(config, airs, &()).unwrap().inventory)
     }
 
     #[test]
-    fn all_chips_of_rv32im_are_on_the_device() {
-        for config in [SdkVmConfig::riscv32(), SdkVmConfig::standard()] {
-            let machine = machine(&config);
+    fn all_chips_with_kernels_are_on_the_device() {
+        let machines = [
+            (machine(&SdkVmCpuBuilder, &SdkVmConfig::riscv32()), vec![], [2048, 0]),
+            (machine(&SdkVmCpuBuilder, &SdkVmConfig::standard()), vec!["keccak", "bigint", "sha2"], [8192, 0]),
+            (machine(&Int256Rv32CpuBuilder, &Int256Rv32Config::default()), vec!["bigint"], [2048, 8192]),
+        ];
+        for (machine, extensions, tuples) in machines {
             let airs = machine.kernels.len() + 5;
             let kernels = machine.kernels_by_air(airs);
             assert_eq!(kernels.len(), airs);
             assert!(kernels[..5].iter().all(Option::is_none));
-            for kernel in TRACE_KERNELS {
-                let chips = kernels.iter().flatten().filter(|of| of.decl.path == kernel.decl.path);
-                assert_eq!(chips.count(), 1, "{}", kernel.decl.path);
+            for kernel in crate::kernels::openvm::kernels() {
+                let path: Vec<&str> = kernel.path.split('/').collect();
+                let is_there = path.len() == 2 || extensions.contains(&path[1]);
+                let chips = kernels.iter().flatten().filter(|of| of.decl.path == kernel.path);
+                let is_table = kernel.path == Counts::KERNEL.path;
+                assert_eq!(chips.count(), usize::from(is_there && !is_table), "{}", kernel.path);
             }
-            for table in [Table::Ranges, Table::Bitwise, Table::Tuples] {
+            let wide = usize::from(tuples[1] > 0);
+            for (table, expected) in
+                [(Table::Ranges, 1), (Table::Bitwise, 1), (Table::Tuples, 1), (Table::WideTuples, wide)]
+            {
                 let chips = (0..machine.kernels.len()).filter(|chip| machine.table(*chip) == Some(table));
-                assert_eq!(chips.count(), 1, "{table:?}");
+                assert_eq!(chips.count(), expected, "{table:?}");
             }
             let tables = machine.tables().unwrap();
-            assert!(tables.range_bits >= 15 && tables.tuple_sizes[0] >= 256);
+            assert!(tables.range_bits >= 15);
+            assert_eq!(tables.tuple_sizes.map(|sizes| sizes[1]), tuples);
         }
     }
 }

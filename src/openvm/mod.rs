@@ -1,7 +1,8 @@
 //! OpenVM 2.0.2 programs on the GPU, with its published crates as they are (feature `openvm`).
 //!
-//! A virtual machine executes on the host. The traces of RV32IM's chips are made on the device out of the records of the execution, others
-//! on the host, as with the CPU backend. App proofs, leaf proofs and internal proofs are made on the device. `docs/openvm.md` is the guide
+//! A virtual machine executes on the host. The traces of the chips of RV32IM, keccak, sha2 and bigint are made on the device out of the records
+//! of the execution, others on the host, as with the CPU backend. App proofs, leaf proofs and internal proofs are made on the device.
+//! `docs/openvm.md` is the guide
 //! for a project that proves with another backend today.
 //!
 //! ```no_run
@@ -28,34 +29,39 @@
 mod aggregation;
 mod app;
 mod builder;
+mod field_expr;
 mod guest_memory;
 mod huge_pages;
+#[cfg(feature = "fleet")]
+pub mod jobs;
 mod kept;
 mod lanes;
 mod machine;
 mod mapped;
-mod pipeline;
+mod metered;
 mod preflight;
 mod records;
 mod recursion;
 mod segments;
 mod system;
+mod tasks;
 mod untrusted;
 
 pub use aggregation::{AggregationProver, AggregationStep, InnerProver};
 pub use app::{AppProver, MeteredSegment, ProveError, SegmentReport};
-pub use builder::WgpuVmBuilder;
-pub use kept::{KeptProofs, SegmentPlace};
+pub use builder::{HostVmBuilder, WgpuVmBuilder};
+pub use kept::KeptProofs;
 pub use records::ChipRecords;
 pub use recursion::DeviceVerifier;
 pub use segments::{fit_segments, segment_memory};
 pub use system::DeviceSystem;
-pub use untrusted::decode_elf;
+pub use untrusted::{decode_elf, transpile};
 
 use openvm_sdk::GenericSdk;
 use openvm_sdk_config::SdkVmCpuBuilder;
 use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2CpuEngine;
 
+pub use crate::fleet::SegmentPlace;
 use crate::BabyBearPoseidon2WgpuEngine;
 
 /// The engine that generates traces.

@@ -11,6 +11,7 @@ use openvm_circuit::arch::{
     RecordArena,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+use p3_field::PrimeCharacteristicRing;
 
 use super::huge_pages::Pages;
 use crate::kernels::openvm::{Layout, TraceKernel};
@@ -79,7 +80,7 @@ where
     #[inline(always)]
     fn alloc(&'a mut self, layout: MultiRowLayout<M>) -> R {
         match &mut self.0 {
-            Records::Host(matrix) => matrix.alloc(layout),
+            Records::Host(matrix) => with_room(matrix, layout.metadata.get_num_rows()).alloc(layout),
             Records::Device(records) => records.rows(layout.metadata.get_num_rows()).custom_borrow(layout),
         }
     }
@@ -93,13 +94,38 @@ where
     #[inline(always)]
     fn alloc(&'a mut self, layout: AdapterCoreLayout<M>) -> (A, C) {
         match &mut self.0 {
-            Records::Host(matrix) => matrix.alloc(layout),
+            Records::Host(matrix) => with_room(matrix, 1).alloc(layout),
             Records::Device(records) => {
                 let (adapter, core) = records.row();
                 (adapter.custom_borrow(layout.clone()), core.custom_borrow(layout))
             }
         }
     }
+}
+
+/// Rows that a matrix begins with if nobody knows how many it will have.
+const FIRST_ROWS: usize = 1 << 10;
+
+/// How much larger a matrix becomes that is full: what is not used of it is never touched, so it costs nothing.
+const GROWTH: usize = 4;
+
+/// The matrix with room for `rows` more.
+#[inline(always)]
+fn with_room(matrix: &mut MatrixRecordArena<F>, rows: usize) -> &mut MatrixRecordArena<F> {
+    if matrix.trace_offset + rows * matrix.width > matrix.trace_buffer.len() {
+        grow(matrix, rows);
+    }
+    matrix
+}
+
+#[cold]
+fn grow(matrix: &mut MatrixRecordArena<F>, rows: usize) {
+    let used = matrix.trace_offset;
+    let rows = (used / matrix.width.max(1) + rows).next_power_of_two().max(FIRST_ROWS) * GROWTH;
+    let mut larger = F::zero_vec(rows * matrix.width);
+    let _ = Pages::of(&mut larger, 0);
+    larger[..used].copy_from_slice(&matrix.trace_buffer[..used]);
+    matrix.trace_buffer = larger;
 }
 
 /// Records one behind the other.
@@ -137,8 +163,12 @@ impl DenseRecords {
 
     /// Memory for a record of `rows` rows.
     fn rows(&mut self, rows: usize) -> &mut [u8] {
-        let Layout::Rows { head, row } = self.kernel.layout else { unreachable!("a record for one row") };
-        self.take(head + rows * row)
+        let bytes = match self.kernel.layout {
+            Layout::Rows { head, row } => head + rows * row,
+            Layout::Row { bytes, .. } | Layout::Ring { bytes } if rows == 1 => bytes,
+            layout => unreachable!("a record for {rows} rows in {layout:?}"),
+        };
+        self.take(bytes)
     }
 
     #[inline(always)]

@@ -2,12 +2,20 @@
 
 use openvm_circuit::arch::{execution_mode::metered::segment_ctx::DEFAULT_MAX_MEMORY, SystemConfig};
 
-use super::pipeline::Threads;
 use crate::gpu::{available_host_memory, Gpu};
 
 /// Part of the budget that is left to what stays between proofs: constraint programs, the committed program, lookup tables, the pool's
 /// rounding.
 const RESIDENT: u64 = 16;
+
+/// What a GPU's budget leaves to proofs, bytes.
+pub(super) fn room(gpu: &Gpu) -> u64 {
+    left_to_proofs(gpu.memory_budget())
+}
+
+fn left_to_proofs(budget: u64) -> u64 {
+    budget - budget / RESIDENT
+}
 
 /// Sets the memory that execution may give a segment so that `proofs_at_once` proofs fit the memory budget together.
 ///
@@ -28,7 +36,7 @@ pub fn fit_segments(config: &mut impl AsMut<SystemConfig>, gpu: &Gpu, proofs_at_
 /// If `proofs_at_once` is 0.
 pub fn segment_memory(budget: u64, proofs_at_once: usize) -> usize {
     assert!(proofs_at_once > 0, "no proof at all");
-    let each = (budget - budget / RESIDENT) / proofs_at_once as u64;
+    let each = left_to_proofs(budget) / proofs_at_once as u64;
     usize::try_from(each).unwrap_or(usize::MAX).min(DEFAULT_MAX_MEMORY)
 }
 
@@ -38,6 +46,13 @@ const SEGMENT_MEMORY: usize = 4 << 30;
 
 /// Threads from which on it pays to prepare several segments at once.
 const MANY_THREADS: usize = 4;
+
+/// How many threads prepare a device's segments, and how many it proves at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Threads {
+    pub lanes: usize,
+    pub workers: usize,
+}
 
 /// How many segments are prepared and proved at once, and how large they are, where nobody has said.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +67,11 @@ impl Options {
     pub(super) fn segment_memory(&self, most: usize, threads: usize) -> usize {
         let chosen = if threads < MANY_THREADS { most } else { most.min(SEGMENT_MEMORY) };
         self.segment_memory.unwrap_or(chosen)
+    }
+
+    /// Whether segments begin while the execution is still metered: where that takes no threads from others.
+    pub(super) fn is_ahead(&self, threads: usize) -> bool {
+        self.traces.map_or(threads >= MANY_THREADS, |traces| traces > 1)
     }
 
     /// Threads for `segments` segments, of which each takes up to `bytes` of the `memory` that the host has left.

@@ -1,6 +1,6 @@
 //! Programs from anywhere: what upstream's code would end the process for, panic on or fill the memory with is an error here.
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
 
 use elf::{
     abi::{EM_RISCV, ET_EXEC, PF_X, PT_LOAD},
@@ -9,13 +9,14 @@ use elf::{
     segment::ProgramHeader,
     ElfBytes,
 };
-use openvm_circuit::arch::{instructions::exe::VmExe, SystemConfig};
-use openvm_sdk::SdkError;
+use openvm_circuit::arch::{instructions::exe::VmExe, SystemConfig, VmBuilder};
+use openvm_sdk::{types::ExecutableFormat, SdkError};
 use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
 
-use super::ProveError;
+use super::{Engine, ProveError, WgpuSdkOf, WgpuVmBuilder};
+use crate::error::caught;
 
 /// Where programs begin at the latest. Upstream's interpreters have some 60 bytes for each word below, so this is 250 MB of nothing; its
 /// linker script puts programs at 2 MiB.
@@ -38,6 +39,21 @@ pub fn decode_elf(bytes: &[u8]) -> Result<Elf, ProveError> {
     caught(|| Elf::decode(&file, MEM_SIZE as u32))
         .map_err(|reason| bad(&reason))?
         .map_err(|error| bad(&format!("{error:#}")))
+}
+
+/// The VM's program of an ELF, or of a program in that form. Upstream's transpilers panic at instructions that they do not like, an exit code
+/// of more than a byte for example, which is an error here.
+///
+/// # Errors
+///
+/// [`ProveError::Sdk`] if the VM has no transpiler or that fails.
+pub fn transpile<B>(sdk: &WgpuSdkOf<B>, executable: impl Into<ExecutableFormat>) -> Result<Arc<VmExe<F>>, ProveError>
+where
+    WgpuVmBuilder<B>: VmBuilder<Engine>,
+{
+    let exe =
+        caught(|| sdk.convert_to_exe(executable)).map_err(|reason| self::sdk(format!("not a program: {reason}")))?;
+    Ok(exe?)
 }
 
 /// The file without zeros to fill in, after a check of all that upstream's decoder and what follows take for granted.
@@ -159,18 +175,6 @@ pub(super) fn check_exe(exe: &VmExe<F>, config: &SystemConfig, params: &SystemPa
         return fail(format!("its initial memory has {address:#x} of address space {space}, which the VM has not"));
     }
     Ok(())
-}
-
-/// Runs upstream's code, which panics on some input.
-///
-/// # Errors
-///
-/// The panic's text.
-pub(super) fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without text".into())
-    })
 }
 
 pub(super) fn sdk(reason: String) -> ProveError {

@@ -117,9 +117,8 @@ impl std::fmt::Debug for Estimator {
 
 impl Machine for Estimator {
     fn create(&self, memory: MemoryId, bytes: u64) {
-        self.memory.create(memory, bytes);
-        // field elements all
-        self.memory.buffer(memory).fill_zero(0..bytes as usize);
+        // field elements all, and most of the gigabytes are never touched
+        self.memory.put(memory, Buffer::zeroed(bytes as usize));
     }
 
     fn destroy(&self, memory: MemoryId) {
@@ -167,7 +166,7 @@ impl Machine for Estimator {
 }
 
 fn copy(buffer: &Buffer) -> Buffer {
-    let copy = Buffer::new(buffer.len());
+    let copy = Buffer::zeroed(buffer.len());
     copy.copy_from(0, buffer, 0, buffer.len());
     copy
 }

@@ -9,6 +9,13 @@ fn help_has_examples_and_exit_codes() {
     for expected in ["Examples:", "Exit codes:", "doctor", "prove app", "verify"] {
         assert!(help.contains(expected), "{expected} is not in {help}");
     }
+    let commands = ["doctor", "keygen", "setup", "commit", "execute", "run", "meter", "bench", "report", "completions"];
+    let proofs = ["prove app", "prove stark", "verify app", "verify stark"];
+    for command in commands.into_iter().chain(proofs) {
+        let args: Vec<_> = command.split(' ').chain(["--help"]).collect();
+        let help = text(&project.run(&args).stdout);
+        assert!(help.contains("Examples:\n  openvm-wgpu ") && help.contains("--json"), "{command}: {help}");
+    }
     let shown = project.run(&[]);
     assert_eq!(shown.status.code(), Some(2));
 }
@@ -22,6 +29,8 @@ fn completions_and_manual_are_made_from_the_options() {
     }
     let page = text(&project.run(&["man"]).stdout);
     assert!(page.contains(".TH") && page.contains("segment\\-max\\-memory"), "{page}");
+    assert_eq!(project.ok(&["man"])["text"], page);
+    assert!(project.ok(&["completions", "zsh"])["text"].as_str().unwrap().contains("#compdef openvm-wgpu"));
 }
 
 #[test]

@@ -1,14 +1,18 @@
-//! The program `openvm-wgpu`: upstream's files both ways, pictures, and one line about what is wrong.
+//! The program `openvm-wgpu`: upstream's files both ways, runs that go on where they ended, pictures, and one line
+//! about what is wrong.
 
+mod aggregation;
 mod formats;
 mod help;
 mod pictures;
+mod resume;
+mod surroundings;
 mod wrong;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{LazyLock, Mutex, MutexGuard},
 };
 
@@ -35,6 +39,7 @@ struct Project {
 }
 
 static PROJECT: LazyLock<Project> = LazyLock::new(|| {
+    // not below this crate's Cargo.toml, beside which keys would go
     let folder = std::env::temp_dir().join(format!("openvm-wgpu-cli-{}", std::process::id()));
     fs::create_dir_all(folder.join("home")).unwrap();
     let config = AppConfig::new(vm_config(), app_params());
@@ -133,4 +138,15 @@ fn json_of(output: &Output) -> Value {
     assert!(output.status.success(), "{}: {error}", output.status);
     assert_eq!(out.lines().count(), 1, "{out}");
     serde_json::from_str(&out).unwrap_or_else(|problem| panic!("{problem}: {out}"))
+}
+
+/// Ends a process when a test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // it may have ended
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

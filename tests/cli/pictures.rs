@@ -1,6 +1,12 @@
 //! Records, traces, metrics, and the page that a browser shows.
 
-use std::{fs, io::Read};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use super::*;
 
@@ -74,7 +80,19 @@ fn a_run_is_shown_in_a_browser_and_in_perfettos_form() {
     for (option, name) in [("--record", "run.json"), ("--trace", "trace.json"), ("--metrics", "metrics.txt")] {
         args.extend([option.to_owned(), out.join(name).display().to_string()]);
     }
-    let said = project.ok(&refs(&args));
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    args.extend(["--metrics-listen".to_owned(), address.to_string()]);
+    // one card twice, as if there were two
+    args.extend(["--gpus", "0,0"].map(String::from));
+    let mut told = String::new();
+    let (said, scraped) = while_asking(address, || {
+        let output = project.run(&[&refs(&args)[..], &["--json"]].concat());
+        told = text(&output.stderr);
+        json_of(&output)
+    });
+    assert!(told.contains("] GPU 1: ") && told.contains(" s on GPU 1; "), "{told}");
+    assert_eq!(said["devices"].as_array().unwrap().len(), 2, "{said}");
+    assert!(scraped.starts_with("HTTP/1.1 200") && scraped.contains("\nexecute_metered_time_ms"), "{scraped}");
     check_trace(&serde_json::from_slice(&fs::read(out.join("trace.json")).unwrap()).unwrap());
     check_metrics(&fs::read_to_string(out.join("metrics.txt")).unwrap(), &said);
 
@@ -86,13 +104,46 @@ fn a_run_is_shown_in_a_browser_and_in_perfettos_form() {
     let page = out.join("report.html").display().to_string();
     project.ok(&["report", "pictures/run.json", "--baseline", "pictures/before.json", "--output", &page]);
     let text = fs::read_to_string(&page).unwrap();
-    for expected in
-        ["Timeline", "Where the time went", "Device memory", "Kernels by time", "Against an earlier run", "-50.0 %"]
-    {
+    for expected in [
+        "Timeline",
+        "Where the time went",
+        ">GPU 1<",
+        "Device memory",
+        "Kernels by time",
+        "Against an earlier run",
+        "-50.0 %",
+    ] {
         assert!(text.contains(expected), "{expected}");
     }
     assert!(!text.contains("http"), "the page asks the network for something");
     check_picture(&out, &page);
+}
+
+/// What `run` returns, and what was last answered at an address while it ran.
+fn while_asking<T>(address: SocketAddr, run: impl FnOnce() -> T) -> (T, String) {
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut last = String::new();
+            while !ended.load(Ordering::Relaxed) {
+                last = ask(address).unwrap_or(last);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            last
+        });
+        let result = run();
+        ended.store(true, Ordering::Relaxed);
+        (result, asking.join().unwrap())
+    })
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn check_trace(trace: &Value) {
@@ -101,12 +152,15 @@ fn check_trace(trace: &Value) {
         |process: u64, phase: &str| events.iter().filter(move |e| e["pid"] == process && e["ph"] == *phase).count();
     let spans: Vec<_> = events.iter().filter(|event| event["name"] == "stark_prove_excluding_trace").collect();
     assert!(!spans.is_empty() && spans.iter().all(|span| span["dur"].as_f64().unwrap() > 0.));
-    assert!(of(2, "X") > 100, "kernels of the device: {}", of(2, "X"));
-    assert!(of(2, "C") > 2, "values of the memory counter: {}", of(2, "C"));
+    for device in [2, 3] {
+        assert!(of(device, "X") > 100, "kernels of the device: {}", of(device, "X"));
+        assert!(of(device, "C") > 2, "values of the memory counter: {}", of(device, "C"));
+    }
+    assert!(events.iter().any(|event| event["name"].as_str().unwrap().ends_with(", GPU 1")));
     assert!(events.iter().any(|event| event["args"]["name"] == "segments: waiting for the device"));
     // the device works while the host proves
     let end = |event: &Value| event["ts"].as_f64().unwrap() + event["dur"].as_f64().unwrap();
-    let kernels = || events.iter().filter(|event| event["pid"] == 2 && event["ph"] == "X");
+    let kernels = || events.iter().filter(|event| event["pid"] != 1 && event["ph"] == "X");
     let last_span = events.iter().filter(|event| event["pid"] == 1 && event["ph"] == "X").map(end).fold(0., f64::max);
     assert!(kernels().all(|kernel| kernel["ts"].as_f64().unwrap() >= 0. && end(kernel) <= last_span + 1e5));
 }
@@ -119,6 +173,13 @@ fn check_metrics(metrics: &str, said: &Value) {
     assert_eq!(value("execute_metered_insns"), said["instructions"].as_f64().unwrap());
     assert_eq!(value("num_segments"), said["segments"].as_f64().unwrap());
     assert!(value("stark_prove_excluding_trace_time_ms") > 0.);
+    // as upstream counts by AIR
+    for name in ["rows{", "cells{", "main_cols{", "constraint_deg{", "total_cells{", "threshold{"] {
+        assert!(value(name) > 0., "{name}");
+    }
+    let labelled =
+        |line: &&str| line.starts_with("rows{") && line.contains("ProgramAir") && line.contains("segment=\"1\"");
+    assert!(metrics.lines().any(|line| labelled(&line)), "{metrics}");
 }
 
 /// Takes a picture of the page and looks for the colours of what it must show.

@@ -19,9 +19,48 @@ fn options() {
     check(project, &["prof"], 2, &["prof", "--help"]);
     check(project, &["prove", "app", "--parallel", "0"], 2, &["parallel", "--help"]);
     check(project, &["prove", "app", "--segment-max-memory", "4 bananas"], 2, &["bananas", "GiB"]);
-    check(project, &["prove", "root"], 2, &["BN254", "cargo openvm"]);
+    check(project, &["prove", "root"], 2, &["BN254", "cargo openvm prove evm", "RootProver"]);
+    check(project, &["prove", "stark", "--num-children-leaf", "0"], 2, &["--num-children-leaf 0", "give 1 to"]);
+    check(project, &["prove", "stark", "--num-children-internal", "99"], 2, &["internal 99", "give 2 to"]);
+    check(project, &["prove", "app", "--metrics-listen", "localhost"], 2, &["--metrics-listen", "--help"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check(project, &["prove", "app", "--metrics-listen", &address], 2, &[&address, "another --metrics-listen"]);
+    check(project, &["prove", "app", "--gpus", "0,"], 2, &["--gpus <LIST>", "--help"]);
+    check(project, &["prove", "app", "--gpus", "0", "--adapter", "a"], 2, &["--gpus <LIST>", "--adapter <NAME>"]);
+    check(project, &["doctor", "--adapter", ""], 2, &["--adapter <NAME>", "--help"]);
+    check(project, &["completions", "csh"], 2, &["csh", "zsh"]);
     check(project, &["keygen", "--manifest-path", "nowhere/Cargo.toml"], 2, &["nowhere/Cargo.toml", "not there"]);
     check(project, &["keygen", "--manifest-path", "openvm.toml"], 2, &["no Cargo.toml"]);
+}
+
+#[test]
+fn what_only_upstreams_tool_has() {
+    let project = &*PROJECT;
+    check(project, &["build"], 2, &["no build", "cargo openvm build", "--exe"]);
+    check(project, &["prove", "app", "--features", "std"], 2, &["no --features", "cargo openvm build", "--bin"]);
+    check(project, &["prove", "stark", "-p", "guest"], 2, &["no -p", "cargo openvm build"]);
+    check(project, &["prove", "app", "--config", "openvm.toml"], 2, &["no --config", "keygen --config"]);
+    check(project, &["prove", "evm"], 2, &["no evm", "cargo openvm prove evm"]);
+    check(project, &["setup", "--force"], 2, &["no --force", "always"]);
+    check(project, &["setup", "--evm"], 2, &["no --evm", "cargo openvm setup --evm"]);
+    check(project, &["run", "--mode", "meter"], 2, &["no --mode", "openvm-wgpu meter"]);
+}
+
+#[test]
+fn what_cannot_be_measured() {
+    let project = &*PROJECT;
+    let bench = |args: &[&'static str]| [&["bench", "proofs"], args].concat();
+    check(project, &bench(&["--log-perms", "40"]), 2, &["--log-perms 40", "--log-stacked-height"]);
+    check(project, &bench(&["--log-stacked-height", "8", "--log-perms", "1"]), 2, &["--log-stacked-height 8", "WHIR"]);
+    check(project, &bench(&["--records", "guest.elf/x"]), 2, &["cannot write guest.elf/x"]);
+    check(project, &bench(&["--baseline", "none"]), 2, &["cannot read none"]);
+    check(project, &bench(&["--adapter", "no such card"]), 4, &["no such card", "doctor"]);
+    check(project, &["bench", "compare", "--peer", "none/peer"], 2, &["none/peer", "leave --peer out"]);
+    check(project, &["bench", "compare", "--job", "dummy:5"], 2, &["NAME:N:HEIGHT:PROOFS"]);
+    check(project, &["bench", "compare", "--no-run", "--out", "none"], 2, &["cannot read none"]);
+    let unknown = ["bench", "compare", "--job", "none:5:15:1", "--out", "compared"];
+    check(project, &unknown, 2, &["none 5", "keccak", "--help"]);
 }
 
 #[test]
@@ -51,7 +90,7 @@ fn files_that_are_something_else() {
     let pk = fs::read(project.path("openvm/app.pk")).unwrap();
     write("half.pk", &pk[..pk.len() / 2]);
     check(project, &["prove", "app", "--app-pk", "half.pk"], 2, &["half.pk is no app proving key", "keygen"]);
-    check(project, &["prove", "app", "--app-pk", "openvm"], 2, &["openvm is a folder"]);
+    check(project, &["prove", "app", "--app-pk", "openvm"], 2, &["openvm is a folder", "keygen"]);
     let vk = fs::read(project.path("openvm/app.vk")).unwrap();
     write("half.vk", &vk[..vk.len() / 2]);
     check(project, &["verify", "app", "--app-vk", "half.vk"], 2, &["half.vk is no app verifying key", "keygen"]);
@@ -84,7 +123,12 @@ fn guests_and_their_input() {
     // a VM without the guest's extension
     fs::write(project.path("plain.toml"), "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n")
         .unwrap();
-    check(project, &["execute", "--config", "plain.toml", "--exe", "guest.elf"], 3, &["openvm.toml", "lacks"]);
+    check(
+        project,
+        &["execute", "--config", "plain.toml", "--exe", "guest.elf"],
+        3,
+        &["openvm.toml", "lacks", "keygen"],
+    );
     // less memory than a proof needs
     fs::write(out.join("input.json"), input(1)).unwrap();
     let mut args = prove_args("app", &out);

@@ -92,11 +92,16 @@ pub fn print_table(shaders: &[Shader], taken: &[Vec<Taken>]) {
     }
 }
 
+/// Mesa 22.3 spills one register of this for RDNA 3: the rounds of SHA-512 have eight words of 64 bits and a schedule of sixteen.
+const ONE_REGISTER: &str = "openvm/sha2/sha512_hasher.wgsl";
+
 /// Kernels that spill, each with the family. Mesa 22.3 spills in generated kernels for RDNA 3 that Mesa 25 does not spill in (docs/hardware.md).
 pub fn spilled(shaders: &[Shader], taken: &[Vec<Taken>]) -> Vec<String> {
     let of_family = |(family, taken): (&&str, &Vec<Taken>)| {
         let spills = |(shader, taken): (&Shader, &Taken)| {
-            let known = *family == "gfx1100" && !shader.name.ends_with(".wgsl") && !shader.name.contains(".wgsl ");
+            let generated = !shader.name.ends_with(".wgsl") && !shader.name.contains(".wgsl ");
+            let few = shader.name == ONE_REGISTER && taken.spilled <= 1;
+            let known = *family == "gfx1100" && (generated || few);
             let text = || format!("{} on {family}: {} of {} registers", shader.name, taken.spilled, taken.registers);
             (taken.spilled > 0 && !known).then(text)
         };

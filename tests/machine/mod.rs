@@ -105,6 +105,11 @@ impl MetalOnCpu {
     pub fn buffer(&self, memory: MemoryId) -> Arc<Buffer> {
         lock(&self.memory)[&memory].clone()
     }
+
+    /// Makes `buffer` the memory.
+    pub fn put(&self, memory: MemoryId, buffer: Buffer) {
+        lock(&self.memory).insert(memory, Arc::new(buffer));
+    }
 }
 
 impl std::fmt::Debug for MetalOnCpu {
@@ -115,7 +120,7 @@ impl std::fmt::Debug for MetalOnCpu {
 
 impl Machine for MetalOnCpu {
     fn create(&self, memory: MemoryId, bytes: u64) {
-        lock(&self.memory).insert(memory, Arc::new(Buffer::new(bytes as usize)));
+        self.put(memory, Buffer::new(bytes as usize));
     }
 
     fn destroy(&self, memory: MemoryId) {

@@ -18,3 +18,9 @@ fn put_u32(row: u32, column: u32, x: u32) {
 fn put_bool(row: u32, column: u32, x: bool) {
     put(row, column, select(0u, F_ONE, x));
 }
+
+fn put_zeros(row: u32, column: u32, columns: u32) {
+    for (var i = 0u; i < columns; i++) {
+        put(row, column + i, 0u);
+    }
+}

@@ -6,12 +6,13 @@
 
 const LOW: u32 = 256u;
 const HIGH: u32 = 64u;
-/// Small differences of clocks, their high limbs, XORs of a byte with itself, the range of (0, 0).
+/// Small differences of clocks, their high limbs, XORs of a byte with itself, ranges of two numbers below 8, the tuple (0, 0).
 const HOT_HIGH: u32 = 256u;
 const HOT_XOR: u32 = 320u;
 const HOT_RANGE: u32 = 576u;
-const HOT: u32 = 577u;
-var<workgroup> hot: array<atomic<u32>, 577>;
+const HOT_TUPLE: u32 = 640u;
+const HOT: u32 = 641u;
+var<workgroup> hot: array<atomic<u32>, 641>;
 
 fn clear_hot(local: u32) {
     for (var i = local; i < HOT; i += THREADS) {
@@ -38,7 +39,11 @@ fn hot_place(i: u32) -> u32 {
     if i < HOT_RANGE {
         return xor_place(i - HOT_XOR, i - HOT_XOR);
     }
-    return params.bitwise_at;
+    if i < HOT_TUPLE {
+        let pair = i - HOT_RANGE;
+        return params.bitwise_at + 256u * (pair / 8u) + pair % 8u;
+    }
+    return params.tuples_at;
 }
 
 fn range_place(value: u32, bits: u32) -> u32 {
@@ -59,8 +64,12 @@ fn is_counting() -> bool {
 }
 
 fn count_at(place: u32) {
+    count_times(place, 1u);
+}
+
+fn count_times(place: u32, times: u32) {
     if is_counting() {
-        atomicAdd(&counts[place], 1u);
+        atomicAdd(&counts[place], times);
     }
 }
 
@@ -77,8 +86,8 @@ fn count_range(value: u32, bits: u32) {
 
 /// That `x` and `y` are bytes.
 fn count_bytes(x: u32, y: u32) {
-    if (x | y) == 0u {
-        count_hot(HOT_RANGE);
+    if (x | y) < 8u {
+        count_hot(HOT_RANGE + 8u * x + y);
     } else {
         count_at(params.bitwise_at + 256u * x + y);
     }
@@ -95,7 +104,11 @@ fn count_xor(x: u32, y: u32) {
 
 /// That `(x, y)` is in the table of tuples.
 fn count_tuple(x: u32, y: u32) {
-    count_at(params.tuples_at + params.tuple_size * x + y);
+    if (x | y) == 0u {
+        count_hot(HOT_TUPLE);
+    } else {
+        count_at(params.tuples_at + params.tuple_size * x + y);
+    }
 }
 
 /// Columns of an access at time `now` to what was accessed at `before`: that time, and two limbs of `now - before - 1`.

@@ -1,18 +1,21 @@
-// Products byte by byte, with carries.
-#import openvm/row
+// Low halves of products: MUL.
+//
+// Host reference: `MultiplicationFiller`.
+#import openvm/operands
 
-/// The part of x y that belongs to byte `i` of eight, without carries; bytes 4 to 7 of x and y are `x_sign` and `y_sign`.
-fn product_limb(x: u32, y: u32, x_sign: u32, y_sign: u32, i: u32) -> u32 {
-    var sum = 0u;
-    for (var j = 0u; j <= i; j++) {
-        let of_x = select(x_sign, limb(x, j & 3u), j < 4u);
-        let of_y = select(y_sign, limb(y, (i - j) & 3u), i - j < 4u);
-        sum += of_x * of_y;
+/// Columns from `column` on, with the operands at words `b_at` and `c_at` of the records.
+fn put_mul(row: u32, column: u32, b_at: u32, c_at: u32) {
+    put_bytes(row, column + LIMBS, b_at, WORDS);
+    put_bytes(row, column + 2u * LIMBS, c_at, WORDS);
+    put(row, column + 3u * LIMBS, F_ONE);
+    var carry = 0u;
+    for (var i = 0u; i < LIMBS; i++) {
+        var sum = carry;
+        for (var j = 0u; j <= i; j++) {
+            sum += operand_limb(b_at, j) * operand_limb(c_at, i - j);
+        }
+        carry = sum >> 8u;
+        put_u32(row, column + i, sum & 0xffu);
+        count_tuple(sum & 0xffu, carry);
     }
-    return sum;
-}
-
-/// 255 where the highest bit is set and counts.
-fn sign_byte(x: u32, is_signed: bool) -> u32 {
-    return select(0u, 0xffu, is_signed && (x >> 31u) != 0u);
 }

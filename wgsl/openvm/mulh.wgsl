@@ -2,7 +2,7 @@
 //
 // One thread a row (openvm/row.wgsl). Host reference: `MulHFiller`.
 #import openvm/mul_adapter
-#import openvm/mul_core
+#import openvm/product_core
 
 #interface
 

@@ -28,9 +28,10 @@ fn put_limbs(row: u32, column: u32, word: u32) {
     }
 }
 
-fn put_zeros(row: u32, column: u32, columns: u32) {
-    for (var i = 0u; i < columns; i++) {
-        put(row, column + i, 0u);
+/// The four bytes of each of `words` words from `at` on in the records.
+fn put_bytes(row: u32, column: u32, at: u32, words: u32) {
+    for (var i = 0u; i < words; i++) {
+        put_limbs(row, column + 4u * i, records[at + i]);
     }
 }
 

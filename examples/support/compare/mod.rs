@@ -4,13 +4,19 @@ mod chart;
 mod peer;
 
 use std::{
+    fmt,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use eyre::{ensure, Result, WrapErr};
+use eyre::{bail, ensure, Report, Result, WrapErr};
+use serde_json::{json, Value};
 
-use super::record::{bytes, median, read_records, ProofRecord};
+use super::{
+    record::{bytes, median, read_records, ProofRecord},
+    spans::Voice,
+};
 use chart::{draw, Bars};
 use peer::PeerRun;
 
@@ -77,17 +83,31 @@ impl Job {
         folder.join(format!("{}-{}.{extension}", self.workload, self.log_n))
     }
 
-    fn run(&self, args: &CompareArgs, driver: &Driver) -> Result<()> {
-        let status = Command::new(&driver.program)
+    fn run(&self, args: &CompareArgs, driver: &Driver, voice: Voice) -> Result<()> {
+        let mut child = Command::new(&driver.program)
             .args(driver.arguments)
             .args(["--workload", &self.workload, "--log-perms", &self.log_n.to_string()])
             .args(["--log-stacked-height", &self.log_stacked_height.to_string()])
             .args(["--proofs", &self.proofs.to_string(), "--warmup", &args.warmup.to_string()])
             .args(["--warm-up-ms", &args.warm_up_ms.to_string(), "--records"])
             .arg(self.file(&args.out, "json"))
-            .status()
+            .stdout(if voice.results { Stdio::inherit() } else { Stdio::null() })
+            .stderr(Stdio::piped())
+            .spawn()
             .wrap_err_with(|| format!("cannot run {}", driver.program.display()))?;
-        ensure!(status.success(), "{}: {status}", self.name());
+        // passes on what it says; its last words are this run's
+        let mut last = String::new();
+        for line in child.stderr.take().into_iter().flat_map(|said| BufReader::new(said).lines()).map_while(Result::ok)
+        {
+            match line.strip_prefix("error: ") {
+                Some(error) => error.clone_into(&mut last),
+                None => voice.note(&line),
+            }
+        }
+        let status = child.wait().wrap_err_with(|| format!("cannot wait for {}", driver.program.display()))?;
+        if !status.success() {
+            return Err(Report::new(DriverFailed { code: status.code(), error: format!("{}: {last}", self.name()) }));
+        }
         if let Some(peer) = &args.peer {
             self.run_peer(peer, args)?;
         }
@@ -125,22 +145,43 @@ impl Comparison {
         median(self.ours.iter().map(|record| record.prove_ms).collect()).expect("there are proofs")
     }
 
-    fn row(&self) -> String {
+    fn least_and_most(&self) -> (f64, f64) {
         let ms = |record: &ProofRecord| record.prove_ms;
         let least = self.ours.iter().map(ms).fold(f64::INFINITY, f64::min);
-        let most = self.ours.iter().map(ms).fold(0.0, f64::max);
+        (least, self.ours.iter().map(ms).fold(0.0, f64::max))
+    }
+
+    fn host_waits(&self) -> u64 {
+        self.ours.iter().map(|record| record.host_waits).max().unwrap_or(0)
+    }
+
+    fn peak_device_bytes(&self) -> u64 {
+        self.ours.iter().map(|record| record.peak_device_bytes).max().unwrap_or(0)
+    }
+
+    fn to_json(&self) -> Value {
+        let (least, most) = self.least_and_most();
+        let peer = self.peer.as_ref().map(PeerRun::median_ms);
+        json!({
+            "adapter": self.ours[0].adapter, "workload": self.name, "proofs": self.ours.len(), "median_ms": self.median_ms(),
+            "least_ms": least, "most_ms": most, "peer_median_ms": peer, "ratio": peer.map(|peer| self.median_ms() / peer),
+            "host_waits": self.host_waits(), "peak_device_bytes": self.peak_device_bytes(),
+        })
+    }
+
+    fn row(&self) -> String {
+        let (least, most) = self.least_and_most();
         let (peer, ratio) = match &self.peer {
             Some(peer) => (format!("{:.1}", peer.median_ms()), format!("{:.2}", self.median_ms() / peer.median_ms())),
             None => ("-".to_owned(), "-".to_owned()),
         };
-        let waits = self.ours.iter().map(|record| record.host_waits).max().unwrap_or(0);
-        let peak = self.ours.iter().map(|record| record.peak_device_bytes).max().unwrap_or(0);
         format!(
-            "| {} | {} | {:.1} ({least:.1}-{most:.1}) | {peer} | {ratio} | {waits} | {} |",
+            "| {} | {} | {:.1} ({least:.1}-{most:.1}) | {peer} | {ratio} | {} | {} |",
             self.name,
             self.ours.len(),
             self.median_ms(),
-            bytes(peak),
+            self.host_waits(),
+            bytes(self.peak_device_bytes()),
         )
     }
 }
@@ -151,21 +192,42 @@ pub struct Driver {
     pub arguments: &'static [&'static str],
 }
 
-/// Proves each workload here and with the peer, and prints the ratios.
+/// A driver's own failure.
+#[derive(Debug)]
+pub struct DriverFailed {
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    error: String,
+}
+
+impl fmt::Display for DriverFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)
+    }
+}
+
+impl std::error::Error for DriverFailed {}
+
+/// Proves each workload here and with the peer, prints the ratios, and returns an object for each workload.
 ///
 /// # Errors
 ///
 /// A driver that cannot be run or fails, records that cannot be read, a proof that was not verified.
-pub fn run(args: &CompareArgs, driver: &Driver) -> Result<()> {
+pub fn run(args: &CompareArgs, driver: &Driver, voice: Voice) -> Result<Vec<Value>> {
     if !args.no_run {
+        // before minutes of proofs; a name alone is looked for as shells do
+        let lost = |peer: &&PathBuf| peer.components().nth(1).is_some() && !peer.is_file();
+        if let Some(peer) = args.peer.as_ref().filter(lost) {
+            bail!("no peer's driver at {}; build it, or leave --peer out", peer.display());
+        }
         std::fs::create_dir_all(&args.out).wrap_err_with(|| format!("cannot make {}", args.out.display()))?;
-        args.job.iter().try_for_each(|job| job.run(args, driver))?;
+        args.job.iter().try_for_each(|job| job.run(args, driver, voice))?;
     }
     let comparisons = args.job.iter().map(|job| job.read(&args.out)).collect::<Result<Vec<_>>>()?;
-    println!("{}, median (least-most), milliseconds\n", comparisons[0].ours[0].adapter);
-    println!("| workload | proofs | this backend | peer | ratio | host waits | peak device memory |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    comparisons.iter().for_each(|comparison| println!("{}", comparison.row()));
+    voice.line(format_args!("{}, median (least-most), milliseconds\n", comparisons[0].ours[0].adapter));
+    voice.line("| workload | proofs | this backend | peer | ratio | host waits | peak device memory |");
+    voice.line("| --- | --- | --- | --- | --- | --- | --- |");
+    comparisons.iter().for_each(|comparison| voice.line(comparison.row()));
     if let Some(path) = &args.svg {
         let bars = comparisons.iter().map(|comparison| Bars {
             name: comparison.name.clone(),
@@ -175,5 +237,5 @@ pub fn run(args: &CompareArgs, driver: &Driver) -> Result<()> {
         let title = format!("Proving time on {}", comparisons[0].ours[0].adapter);
         draw(path, &title, "CUDA backend", &bars.collect::<Vec<_>>())?;
     }
-    Ok(())
+    Ok(comparisons.iter().map(Comparison::to_json).collect())
 }

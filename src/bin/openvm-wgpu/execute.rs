@@ -21,6 +21,7 @@ use crate::{
 
 /// Options of `execute`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::EXECUTE)]
 pub struct ExecuteArgs {
     /// The guest: a program of OpenVM (.vmexe) or its ELF; by default the project's only one
     #[arg(long, value_name = "FILE")]
@@ -51,12 +52,12 @@ pub fn execute(args: &ExecuteArgs, speech: Speech) -> Result<()> {
     })?;
     drop(watch);
     let text = format!("public values: {}", hex(&values));
-    speech.result(json!({ "ok": true, "command": "execute", "public_values": hex(&values) }), &text);
-    Ok(())
+    speech.result(json!({ "ok": true, "command": "execute", "public_values": hex(&values) }), &text)
 }
 
 /// Options of `meter`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::METER)]
 pub struct MeterArgs {
     /// The guest: a program of OpenVM (.vmexe) or its ELF; by default the project's only one
     #[arg(long, value_name = "FILE")]
@@ -84,7 +85,7 @@ pub fn meter(args: &MeterArgs, speech: Speech) -> Result<()> {
     let watch = Watch::new(speech, Recorder::default());
     let mut keys = watch.step("reading the key", || Keys::of_app(&project.key(&args.app_pk, project::APP_PK)))?;
     let gpu = watch.step("opening the device", || args.device.open(false))?;
-    watch.device(&gpu);
+    watch.devices(vec![gpu.clone()]);
     keys.fit(&gpu, 1);
     let (_, mut prover) = keys.app_prover(guest, &watch)?;
     let segments = watch.step("executing", || prover.meter(input.clone()))?;
@@ -98,8 +99,7 @@ pub fn meter(args: &MeterArgs, speech: Speech) -> Result<()> {
     let budgets: Vec<Value> = rows.iter().map(Row::to_json).collect();
     let instructions = rows[0].instructions;
     let value = json!({ "ok": true, "command": "meter", "instructions": instructions, "budgets": budgets });
-    speech.result(value, &table(&rows));
-    Ok(())
+    speech.result(value, &table(&rows))
 }
 
 /// The segments for one budget; as `prove` cuts them by default where there is none.

@@ -104,6 +104,7 @@ impl From<ProveError> for Failure {
             stopped @ (ProveError::Stopped { .. } | ProveError::StoppedAggregation) => {
                 Self::new(Kind::Stopped, format!("{stopped}; run the same command again: it goes on from there"))
             }
+            none @ ProveError::NoDevice(_) => Self::new(Kind::Device, none),
             other => Self::new(Kind::Internal, other),
         }
     }
@@ -131,7 +132,8 @@ impl From<SdkError> for Failure {
             SdkError::Vm(error) => error.into(),
             SdkError::VerifyStark(error) => Self::rejected(format!("the proof is rejected: {error}")),
             SdkError::Transpiler(error) => {
-                Self::new(Kind::Guest, format!("the guest has instructions that the VM of openvm.toml lacks: {error}"))
+                let lacks = "the guest has instructions that the VM of openvm.toml lacks";
+                Self::new(Kind::Guest, format!("{lacks}: {error}; add their extension to it and run keygen again"))
             }
             SdkError::Other(error) => Self::new(Kind::Guest, format!("{error:#}")),
             other => Self::new(Kind::Internal, other),

@@ -1,11 +1,15 @@
 //! Reading and writing upstream's files, with errors that say what to do.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use openvm_circuit::arch::instructions::exe::VmExe;
 use openvm_sdk::{
     config::AppConfig,
-    fs::{read_from_file_json, read_object_from_file, write_object_to_file, write_to_file_json},
+    fs::{read_object_from_file, write_object_to_file},
     types::ExecutableFormat,
     StdIn, F,
 };
@@ -35,11 +39,11 @@ pub fn read_object<T: DeserializeOwned>(path: &Path, what: &str, advice: &str) -
     })
 }
 
-/// The same in JSON.
+/// The same in JSON. Upstream's reader asks the system for each byte, and its writer hands over each word; the form is the same.
 pub fn read_json<T: DeserializeOwned>(path: &Path, what: &str, advice: &str) -> Result<T> {
     readable(path, what, advice)?;
-    read_from_file_json(path).map_err(|error| {
-        let reason = last_line(&error);
+    let bytes = fs::read(path).map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
+    serde_json::from_slice(&bytes).map_err(|reason| {
         Failure::usage(format!("{} is no {what}, or only a part of one ({reason}); {advice}", path.display()))
     })
 }
@@ -49,28 +53,58 @@ pub fn write_object(path: &Path, object: &impl Serialize) -> Result<()> {
 }
 
 pub fn write_json(path: &Path, object: &impl Serialize) -> Result<()> {
-    whole(path, |path| write_to_file_json(path, object))
+    whole(path, |path| Ok(fs::write(path, serde_json::to_vec_pretty(object)?)?))
+}
+
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    whole(path, |path| Ok(fs::write(path, text)?))
 }
 
 /// Writes beside the file and puts it in its place, so that nobody finds half of one.
 fn whole(path: &Path, write: impl FnOnce(&Path) -> eyre::Result<()>) -> Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".part");
-    let beside = Path::new(&beside);
     let failed = |reason: String| Failure::usage(format!("cannot write {}: {reason}", path.display()));
-    write(beside).map_err(|error| failed(last_line(&error)))?;
-    fs::rename(beside, path).map_err(|error| failed(error.to_string()))
+    if is_no_file(path) {
+        return write(path).map_err(|error| failed(last_line(&error)));
+    }
+    make_folder_of(path)?;
+    // a link stays one
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let beside = &beside(&place);
+    let written = write(beside).map_err(|error| last_line(&error));
+    written.and_then(|()| fs::rename(beside, &place).map_err(|error| error.to_string())).map_err(|reason| {
+        // half a file is of no use, least of all on a full disk
+        let _ = fs::remove_file(beside);
+        failed(reason)
+    })
+}
+
+/// The name under which a file is written.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+/// A pipe or a device, as /dev/stdout: nothing may be put in its place.
+fn is_no_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+fn make_folder_of(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|error| Failure::io(format!("cannot make {}", folder.display()), &error))
 }
 
 /// That a file can be written, before hours of work: its folder is there or can be made.
 pub fn writable(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(|error| Failure::io(format!("cannot make {}", folder.display()), &error))?;
+    make_folder_of(path)?;
     if path.is_dir() {
         return Err(Failure::usage(format!("cannot write {}: it is a folder", path.display())));
     }
-    let mut probe = path.as_os_str().to_owned();
-    probe.push(".part");
+    if is_no_file(path) {
+        return Ok(());
+    }
+    let probe = beside(&fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()));
     fs::File::create(&probe)
         .and_then(|_| fs::remove_file(&probe))
         .map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))
@@ -78,7 +112,9 @@ pub fn writable(path: &Path) -> Result<()> {
 
 fn readable(path: &Path, what: &str, advice: &str) -> Result<()> {
     match fs::File::open(path).and_then(|file| file.metadata()) {
-        Ok(metadata) if metadata.is_dir() => Err(Failure::usage(format!("{} is a folder, no {what}", path.display()))),
+        Ok(metadata) if metadata.is_dir() => {
+            Err(Failure::usage(format!("{} is a folder, no {what}; {advice}", path.display())))
+        }
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(Failure::usage(format!("no {what} at {}; {advice}", path.display())))
@@ -134,11 +170,15 @@ pub fn read_guest(path: &Path) -> Result<ExecutableFormat> {
 pub fn read_input(input: Option<&str>) -> Result<StdIn> {
     let mut stdin = StdIn::default();
     let Some(input) = input else { return Ok(stdin) };
-    if let Ok(bytes) = decode_hex(input) {
-        push_input(&mut stdin, &bytes).map_err(|reason| Failure::usage(format!("--input {input}: {reason}")))?;
-        return Ok(stdin);
-    }
     let path = Path::new(input);
+    if let Ok(bytes) = decode_hex(input) {
+        match push_input(&mut stdin, &bytes) {
+            Ok(()) => return Ok(stdin),
+            // `cafe` may be a file
+            Err(reason) if !path.exists() => return Err(Failure::usage(format!("--input {input}: {reason}"))),
+            Err(_) => {}
+        }
+    }
     let form =
         "give hexadecimal digits (01 and bytes, or 02 and field elements) or a JSON file {\"input\": [\"01..\"]}";
     if !path.exists() {

@@ -25,6 +25,7 @@ use crate::{
 
 /// Options of `keygen`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::KEYGEN)]
 pub struct KeygenArgs {
     /// The file that names the VM's extensions, by default openvm.toml beside Cargo.toml
     #[arg(long, value_name = "FILE")]
@@ -74,12 +75,12 @@ pub fn keygen(args: &KeygenArgs, speech: Speech) -> Result<()> {
     }
     drop(watch);
     let text = format!("wrote {}", written.join(", "));
-    speech.result(json!({ "ok": true, "command": "keygen", "files": written }), &text);
-    Ok(())
+    speech.result(json!({ "ok": true, "command": "keygen", "files": written }), &text)
 }
 
 /// Options of `setup`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::SETUP)]
 pub struct SetupArgs {
     #[command(flatten)]
     device: DeviceArgs,
@@ -91,7 +92,7 @@ pub fn setup(args: &SetupArgs, speech: Speech) -> Result<()> {
     files::writable(&pk_path)?;
     let watch = Watch::new(speech, Recorder::default());
     let gpu = watch.step("opening the device", || args.device.open(false))?;
-    watch.device(&gpu);
+    watch.devices(vec![gpu]);
     let app = caught(Kind::Internal, "no keys for upstream's default VM", || {
         let pk = watch.step("generating the app's keys", || AppProvingKey::keygen(files::default_config()));
         Ok(pk.map_err(openvm_circuit::arch::VirtualMachineError::from)?)
@@ -106,12 +107,12 @@ pub fn setup(args: &SetupArgs, speech: Speech) -> Result<()> {
     drop(watch);
     let written = [pk_path.display().to_string(), vk_path.display().to_string()];
     let text = format!("wrote {}", written.join(", "));
-    speech.result(json!({ "ok": true, "command": "setup", "files": written }), &text);
-    Ok(())
+    speech.result(json!({ "ok": true, "command": "setup", "files": written }), &text)
 }
 
 /// Options of `commit`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::COMMIT)]
 pub struct CommitArgs {
     /// The guest: a program of OpenVM (.vmexe) or its ELF
     #[arg(long, value_name = "FILE")]
@@ -130,11 +131,17 @@ pub struct CommitArgs {
 pub fn commit(args: &CommitArgs, speech: Speech) -> Result<()> {
     let project = args.project.find()?;
     let exe = project.program(&args.exe)?;
+    let [commits, baselines] = [project::COMMIT, project::BASELINE].map(|extension| {
+        let path = project.commitment(&exe, extension);
+        let copy = args.output_dir.as_ref().map(|folder| folder.join(path.file_name().unwrap_or_default()));
+        [Some(path), copy].into_iter().flatten().collect::<Vec<_>>()
+    });
+    commits.iter().chain(&baselines).try_for_each(|path| files::writable(path))?;
     let watch = Watch::new(speech, Recorder::default());
     let keys = Keys::read(&args.keys, &project)?;
     let guest = files::read_guest(&exe)?;
     let gpu = watch.step("opening the device", || args.device.open(false))?;
-    watch.device(&gpu);
+    watch.devices(vec![gpu]);
     let (_, app) = keys.app_prover(guest, &watch)?;
     let aggregation = keys.aggregation(AggregationTreeConfig::default(), &watch)?;
     let baseline = aggregation.baseline(&app);
@@ -143,23 +150,12 @@ pub fn commit(args: &CommitArgs, speech: Speech) -> Result<()> {
         app_vm_commit: CommitBytes::from(aggregation.app_vm_commit()),
     };
     let baseline = VerificationBaselineJson::from(baseline);
-    let mut written = vec![];
-    let (commit_path, baseline_path) =
-        (project.commitment(&exe, project::COMMIT), project.commitment(&exe, project::BASELINE));
-    let beside =
-        |path: &PathBuf| args.output_dir.as_ref().map(|folder| folder.join(path.file_name().unwrap_or_default()));
-    for path in [Some(commit_path.clone()), beside(&commit_path)].into_iter().flatten() {
-        files::write_json(&path, &commit)?;
-        written.push(path.display().to_string());
-    }
-    for path in [Some(baseline_path.clone()), beside(&baseline_path)].into_iter().flatten() {
-        files::write_json(&path, &baseline)?;
-        written.push(path.display().to_string());
-    }
+    commits.iter().try_for_each(|path| files::write_json(path, &commit))?;
+    baselines.iter().try_for_each(|path| files::write_json(path, &baseline))?;
     drop(watch);
+    let written: Vec<_> = commits.iter().chain(&baselines).map(|path| path.display().to_string()).collect();
     let (exe, vm) = (commit.app_exe_commit.to_string(), commit.app_vm_commit.to_string());
     let text = format!("exe commit: {exe}\nvm commit: {vm}\nwrote {}", written.join(", "));
     let value = json!({ "ok": true, "command": "commit", "exe_commit": exe, "vm_commit": vm, "files": written });
-    speech.result(value, &text);
-    Ok(())
+    speech.result(value, &text)
 }

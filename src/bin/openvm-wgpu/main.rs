@@ -3,10 +3,13 @@
 //! `docs/cli.md` is its guide.
 
 mod bench;
+mod devices;
 mod doctor;
 mod execute;
 mod failure;
 mod files;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod keygen;
 mod manual;
 mod metrics;
@@ -18,6 +21,7 @@ mod session;
 mod stop;
 mod store;
 mod trace;
+mod usage;
 mod verify;
 mod watch;
 // what the examples use is not all for this program
@@ -27,34 +31,20 @@ mod support;
 
 use std::process::ExitCode;
 
-use clap::{error::ErrorKind, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use failure::{Failure, Kind};
+use failure::Kind;
 use session::{caught, keep_panics, Speech};
 
 /// Prove OpenVM programs on any GPU.
 #[derive(Parser, Debug)]
-#[command(name = "openvm-wgpu", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "openvm-wgpu", version, after_help = usage::PROGRAM, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     speech: Speech,
     #[command(subcommand)]
     command: Command,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  openvm-wgpu doctor                                     is there a GPU, and does it prove?
-  openvm-wgpu keygen --config openvm.toml                keys, into openvm/
-  openvm-wgpu execute --exe guest.elf --input 01c0ffee   public values
-  openvm-wgpu meter --exe guest.elf                      what proving would need
-  openvm-wgpu prove app --exe guest.elf                  guest.app.proof
-  openvm-wgpu verify app                                 upstream's verifier
-  openvm-wgpu prove stark --exe guest.elf                one proof of it all
-
-Exit codes:
-  0 done; 1 a proof is rejected; 2 options or files; 3 the guest failed; 4 the device failed;
-  5 stopped as asked, run it again; 70 a bug";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -67,12 +57,13 @@ enum Command {
     /// Write the commitments that verifiers know a program by
     Commit(keygen::CommitArgs),
     /// Execute a guest
+    #[command(visible_alias = "run")]
     Execute(execute::ExecuteArgs),
     /// Say what proving an execution would need: instructions, segments, cells, memory
     Meter(execute::MeterArgs),
     /// Prove an execution
     #[command(subcommand)]
-    Prove(prove::ProveCommand),
+    Prove(Box<prove::ProveCommand>),
     /// Verify a proof
     #[command(subcommand)]
     Verify(verify::VerifyCommand),
@@ -81,6 +72,9 @@ enum Command {
     Bench(bench::BenchCommand),
     /// Make a page of what `prove --record` recorded
     Report(report::ReportArgs),
+    #[cfg(feature = "fleet")]
+    #[command(flatten)]
+    Fleet(fleet::FleetCommand),
     /// Print completions for a shell
     Completions(manual::CompletionArgs),
     /// Print the manual page
@@ -94,7 +88,7 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refused(&error),
+        Err(error) => return usage::refused(&error),
     };
     keep_panics();
     let speech = cli.speech;
@@ -119,27 +113,9 @@ fn run(command: Command, speech: Speech) -> failure::Result<()> {
         Command::Verify(command) => verify::verify(&command, speech),
         Command::Bench(command) => bench::bench(&command, speech),
         Command::Report(args) => report::report(&args, speech),
-        Command::Completions(args) => manual::completions(&args),
-        Command::Man => manual::man(),
+        #[cfg(feature = "fleet")]
+        Command::Fleet(command) => fleet::run(&command, speech),
+        Command::Completions(args) => manual::completions(&args, speech),
+        Command::Man => manual::man(speech),
     }
-}
-
-/// Help and versions as they are; what is wrong about options in one line.
-fn refused(error: &clap::Error) -> ExitCode {
-    let shown = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-    );
-    if shown {
-        // a reader that has left is no reason to fail
-        let _ = error.print();
-        return if error.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS };
-    }
-    let text = error.to_string();
-    let what = text.strip_prefix("error: ").unwrap_or(&text).split("\n\nUsage").next().unwrap_or_default();
-    let what = what.split("\n\nFor more").next().unwrap_or_default();
-    let failure = Failure::usage(format!("{what}; see --help"));
-    let json = std::env::args().any(|argument| argument == "--json");
-    Speech { json, quiet: false }.failure(&failure);
-    ExitCode::from(Kind::Usage as u8)
 }

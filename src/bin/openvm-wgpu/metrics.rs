@@ -1,13 +1,17 @@
 //! Metrics under upstream's names, for Prometheus: in a file, or where it asks.
 //!
 //! As upstream's `TimingMetricsLayer`, each span that closes sets the gauge `NAME_time_ms`, with the span's text fields as labels. What
-//! upstream counts in its features `metrics` is counted from this program's reports: `execute_metered_insns`, `num_segments`, `main_cells_used`.
+//! upstream counts in its features `metrics` is counted from this program's reports (`execute_metered_insns`) and, by AIR, from the key and
+//! the proofs ([`MetricsArgs::count`]).
 
 use std::{fmt::Debug, net::SocketAddr, path::PathBuf, time::Instant};
 
 use clap::Args;
 use metrics::{counter, gauge, Label};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use openvm_circuit::arch::ContinuationVmProof;
+use openvm_sdk::SC;
+use openvm_stark_backend::{keygen::types::MultiStarkProvingKey, proof::Proof};
 use tracing::{
     field::{Field, Visit},
     span, Level, Subscriber,
@@ -52,6 +56,22 @@ impl MetricsArgs {
         HANDLE.set(handle).map_err(|_| Failure::usage("metrics are recorded already"))
     }
 
+    /// Counts by AIR what upstream's key generation and provers count: constraints, and the rows and cells of each segment's traces.
+    pub fn count(&self, pk: &MultiStarkProvingKey<SC>, proof: &ContinuationVmProof<SC>) {
+        if HANDLE.get().is_none() {
+            return;
+        }
+        for (id, air) in pk.per_air.iter().enumerate() {
+            let labels = [("air_name", air.air_name.clone()), ("air_id", id.to_string())];
+            let symbolic = &air.vk.symbolic_constraints;
+            counter!("constraint_deg", &labels).absolute(air.vk.max_constraint_degree.into());
+            counter!("constraints", &labels).absolute(symbolic.constraints.constraint_idx.len() as u64);
+            counter!("interactions", &labels).absolute(symbolic.interactions.len() as u64);
+            counter!("need_rot", &labels).absolute(air.vk.params.need_rot.into());
+        }
+        proof.per_segment.iter().enumerate().for_each(|(segment, proof)| count_traces(pk, segment, proof));
+    }
+
     /// Counts what the run did, and writes the file.
     pub fn finish(&self, record: &Record) -> Result<()> {
         let Some(handle) = HANDLE.get() else { return Ok(()) };
@@ -62,11 +82,43 @@ impl MetricsArgs {
         gauge!("gpu_mem.max_bytes").set(record.peak_bytes as f64);
         counter!("gpu_host_waits").absolute(record.host_waits);
         match &self.metrics {
-            Some(path) => std::fs::write(path, handle.render())
-                .map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error)),
+            Some(path) => crate::files::write_text(path, &handle.render()),
             None => Ok(()),
         }
     }
+}
+
+/// As upstream's `TraceMetrics`, with the segment as a label.
+fn count_traces(pk: &MultiStarkProvingKey<SC>, segment: usize, proof: &Proof<SC>) {
+    let height = |id: usize| proof.trace_vdata.get(id)?.as_ref().map(|trace| 1u64 << trace.log_height);
+    let segment = segment.to_string();
+    let mut all = 0;
+    for (id, air) in pk.per_air.iter().enumerate() {
+        let Some(rows) = height(id) else { continue };
+        let width = &air.vk.params.width;
+        let main = (width.cached_mains.iter().sum::<usize>() + width.common_main) as u64;
+        let labels = [("air_name", air.air_name.clone()), ("air_id", id.to_string()), ("segment", segment.clone())];
+        counter!("rows", &labels).absolute(rows);
+        counter!("cells", &labels).absolute(rows * main);
+        counter!("prep_cols", &labels).absolute(width.preprocessed.unwrap_or(0) as u64);
+        counter!("main_cols", &labels).absolute(main);
+        all += rows * main;
+    }
+    counter!("total_cells", "segment" => segment.clone()).absolute(all);
+    for (index, limit) in pk.trace_height_constraints.iter().enumerate() {
+        let weighted = |(id, factor): (usize, &u32)| height(id).unwrap_or(0) * u64::from(*factor);
+        let sum = limit.coefficients.iter().enumerate().map(weighted).sum();
+        let labels = [("trace_height_constraint", index.to_string()), ("segment", segment.clone())];
+        counter!("weighted_sum", &labels).absolute(sum);
+        counter!("threshold", &labels).absolute(limit.threshold.into());
+    }
+}
+
+/// Answers Prometheus at this address, for a command that counts by itself.
+#[cfg(feature = "fleet")]
+pub fn listen(address: SocketAddr) -> Result<()> {
+    let handle = PrometheusBuilder::new().install_recorder();
+    answer(address, handle.map_err(|error| Failure::usage(format!("cannot record metrics: {error}")))?)
 }
 
 static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();

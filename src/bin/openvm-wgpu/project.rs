@@ -113,9 +113,10 @@ impl Project {
         match &files_with(&self.programs, extension)[..] {
             [one] => Ok(one.clone()),
             found => Err(Failure::usage(format!(
-                "{} files .{extension} in {}; name one with {option}",
+                "{} files .{extension} in {}; {}name one with {option}",
                 if found.is_empty() { "no" } else { "several" },
-                self.programs.display()
+                self.programs.display(),
+                if found.is_empty() { "make it with `openvm-wgpu commit`, or " } else { "" }
             ))),
         }
     }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use openvm_circuit::arch::ContinuationVmProof;
 use openvm_continuations::CommitBytes;
 use openvm_sdk::{
-    config::{AggregationSystemParams, AggregationTreeConfig},
+    config::{AggregationSystemParams, AggregationTreeConfig, MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
     keygen::{AggPrefixProvingKey, AppProvingKey, AppVerifyingKey},
     prover::verify_app_proof,
     types::{ExecutableFormat, VerificationBaselineJson, VersionedVmStarkProof},
@@ -26,11 +26,12 @@ use openvm_wgpu_backend::{
 use serde_json::{json, Value};
 
 use crate::{
+    devices::{Devices, DevicesArgs},
     failure::{Failure, Kind, Result},
     files, metrics,
     project::{self, Project, ProjectArgs},
     recording::{Record, Recorder},
-    session::{caught, DeviceArgs, Speech},
+    session::{caught, Speech},
     stop::Stop,
     store::{hex, Store},
     support::record::parse_bytes,
@@ -45,12 +46,13 @@ pub enum ProveCommand {
     App(AppArgs),
     /// One proof of the whole execution (.stark.proof)
     Stark(StarkArgs),
-    /// The proof that Ethereum's verifier begins with: not in this program
+    /// Not in this program, nor in `cargo openvm`: the BN254 proof inside an EVM proof; `cargo openvm prove evm` makes both
     Root,
 }
 
 /// Options of `prove app`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::PROVE_APP)]
 pub struct AppArgs {
     /// Where the proof goes, by default GUEST.app.proof here
     #[arg(long, value_name = "FILE")]
@@ -64,6 +66,7 @@ pub struct AppArgs {
 
 /// Options of `prove stark`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::PROVE_STARK)]
 pub struct StarkArgs {
     /// Where the proof goes, by default GUEST.stark.proof here
     #[arg(long, value_name = "FILE")]
@@ -88,7 +91,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub project: ProjectArgs,
     #[command(flatten)]
-    pub device: DeviceArgs,
+    device: DevicesArgs,
     /// Most memory for a segment's proof by OpenVM's estimate, as in 4GiB; by default what fits the device
     #[arg(long, value_parser = parse_bytes, value_name = "AMOUNT", help_heading = "Proving")]
     pub segment_max_memory: Option<u64>,
@@ -199,13 +202,29 @@ pub fn prove(command: &ProveCommand, speech: Speech) -> Result<()> {
             Run::new(&args.run, &args.proof, project::APP_PROOF, keys, speech)?.app(&stop)
         }
         ProveCommand::Stark(args) => {
+            fits(args.tree)?;
             let keys = |project: &Project| Keys::read(&args.keys, project);
             Run::new(&args.run, &args.proof, project::STARK_PROOF, keys, speech)?.stark(args.tree, &stop)
         }
         ProveCommand::Root => Err(Failure::usage(
-            "root proofs hash over BN254, which this program does not: upstream's tools make them (`cargo openvm prove evm`)",
+            "a root proof, the step between `prove stark` and Ethereum's verifier, hashes with Poseidon2 over BN254, which this program \
+             does not; run `cargo openvm prove evm` with the same guest, keys and --input, or give the .stark.proof to `RootProver` of \
+             the crate openvm-sdk (feature root-prover)",
         )),
     }
+}
+
+/// Before hours of work: that nodes have as many children as upstream's circuits have room for.
+fn fits(tree: AggregationTreeConfig) -> Result<()> {
+    let leaf = ("--num-children-leaf", tree.num_children_leaf, 1..=MAX_NUM_CHILDREN_LEAF);
+    let internal = ("--num-children-internal", tree.num_children_internal, 2..=MAX_NUM_CHILDREN_INTERNAL);
+    for (option, children, allowed) in [leaf, internal] {
+        if !allowed.contains(&children) {
+            let (least, most) = (allowed.start(), allowed.end());
+            return Err(Failure::usage(format!("{option} {children} is not possible: give {least} to {most}")));
+        }
+    }
+    Ok(())
 }
 
 /// A proof that is to be made, with all that was read for it.
@@ -219,6 +238,7 @@ struct Run<'a> {
     /// Until the prover has it.
     guest: Option<ExecutableFormat>,
     input: StdIn,
+    devices: Devices,
     watch: Watch,
 }
 
@@ -244,16 +264,20 @@ impl<'a> Run<'a> {
         let input = files::read_input(args.input.as_deref())?;
         let watch = Watch::new(speech, recorder);
         let mut keys = watch.step("reading the keys", || keys(&project))?;
-        let gpu = watch.step("opening the device", || args.device.open(args.trace.is_some()))?;
-        watch.device(&gpu);
-        keys.fit(&gpu, args.parallel.unwrap_or(1) as usize);
-        Ok(Self { args, speech, project, exe, proof, keys, guest, input, watch })
+        let devices = args.device.open(args.trace.is_some(), &watch)?;
+        watch.devices(devices.gpus());
+        keys.fit(&devices.smallest(), args.parallel.unwrap_or(1) as usize);
+        Ok(Self { args, speech, project, exe, proof, keys, guest, input, devices, watch })
     }
 
     /// A prover of the guest, with the options.
     fn prover(&mut self) -> Result<(AppVerifyingKey, AppProver)> {
         let guest = self.guest.take().expect("taken once");
-        let (vk, prover) = self.keys.app_prover(guest, &self.watch)?;
+        let (vk, mut prover) = self.keys.app_prover(guest, &self.watch)?;
+        for device in &self.devices.others {
+            let also = || prover.also_on(device);
+            prover = self.watch.step("the same to another device", also)?;
+        }
         Ok((vk, self.options(prover)))
     }
 
@@ -268,7 +292,11 @@ impl<'a> Run<'a> {
 
     fn stark(mut self, tree: AggregationTreeConfig, stop: &Stop) -> Result<()> {
         let (vk, mut prover) = self.prover()?;
-        let aggregation = self.keys.aggregation(tree, &self.watch)?;
+        let mut aggregation = self.keys.aggregation(tree, &self.watch)?;
+        for device in &self.devices.others {
+            let also = || aggregation.also_on(device);
+            aggregation = self.watch.step("the aggregation's keys to another device", also)?;
+        }
         let store = self.store(&vk, &prover, stop)?;
         let prove = || {
             let (segment, node) = (|report: &_| self.watch.segment(report), |step: &_| self.watch.node(step));
@@ -284,7 +312,8 @@ impl<'a> Run<'a> {
         let versioned = VersionedVmStarkProof::new(proof)?;
         files::write_json(&self.proof, &versioned)?;
         let vm_commit = CommitBytes::from(aggregation.app_vm_commit()).to_string();
-        let value = json!({ "command": "prove stark", "vm_commit": vm_commit, "baseline": baseline_path });
+        let value =
+            json!({ "command": "prove stark", "vm_commit": vm_commit, "baseline": baseline_path.to_string_lossy() });
         self.end(&store, value, &prover, &app)
     }
 
@@ -361,19 +390,19 @@ impl<'a> Run<'a> {
         text += &format!("public values: {}\n", hex(&values));
         text += &format!("wrote {}, verified, in {:.2} s", self.proof.display(), record.seconds);
         let fields = json!({
-            "ok": true, "proof": self.proof, "exe_commit": exe_commit, "public_values": hex(&values),
+            "ok": true, "proof": self.proof.to_string_lossy(), "exe_commit": exe_commit, "public_values": hex(&values),
             "segments": proof.per_segment.len(), "kept": store.taken(), "seconds": record.seconds,
             "instructions": record.segments.iter().map(|segment| segment.instructions).sum::<u64>(),
-            "peak_device_bytes": record.peak_bytes, "adapter": record.adapter, "warning": trouble,
+            "peak_device_bytes": record.peak_bytes, "adapter": record.adapter, "devices": record.devices, "warning": trouble,
         });
         if let (Some(value), Value::Object(fields)) = (value.as_object_mut(), fields) {
             value.extend(fields);
         }
+        self.args.metrics.count(&self.keys.app.app_vm_pk.vm_pk, proof);
         self.args.metrics.finish(&record)?;
         self.watch.end_bars();
         trouble.iter().for_each(|trouble| self.speech.note(&format!("warning: {trouble}")));
-        self.speech.result(value, &text);
-        Ok(())
+        self.speech.result(value, &text)
     }
 }
 

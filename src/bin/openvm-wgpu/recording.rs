@@ -25,8 +25,12 @@ pub struct Record {
     pub version: String,
     /// The command line.
     pub command: String,
+    /// The devices' names, in one line.
     pub adapter: String,
     pub driver: String,
+    /// Each device's name: the numbers of devices count here.
+    #[serde(default)]
+    pub devices: Vec<String>,
     pub host: String,
     /// Seconds since 1970.
     pub started: u64,
@@ -36,13 +40,17 @@ pub struct Record {
     pub segments: Vec<Segment>,
     pub nodes: Vec<Interval>,
     pub spans: Vec<Interval>,
-    /// Device memory in use: time and bytes, where it changed.
+    /// Device memory in use, summed over the devices: time and bytes, where it changed.
     pub memory: Vec<(f64, u64)>,
+    /// The same of each device, where there are several.
+    #[serde(default)]
+    pub memory_of: Vec<Vec<(f64, u64)>>,
     /// Device time by kernel: milliseconds and dispatches.
     pub kernels: BTreeMap<String, (f64, u64)>,
-    /// The device's own times, where it has any.
+    /// The devices' own times, where they have any.
     pub device: Vec<Interval>,
     pub host_waits: u64,
+    /// Of the device with the most.
     pub peak_bytes: u64,
 }
 
@@ -50,7 +58,7 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     pub name: String,
-    /// Of the host: 0 where it does not matter.
+    /// A thread of the host for spans, the number of the device for nodes and kernels.
     #[serde(default)]
     pub thread: u64,
     pub begin: f64,
@@ -70,6 +78,9 @@ pub struct Segment {
     pub proving: f64,
     /// Whether the proof was there already.
     pub kept: bool,
+    /// The number of the device that proved it.
+    #[serde(default)]
+    pub device: usize,
 }
 
 /// Collects a [`Record`]; clones share it. As a tracing layer it collects spans if it was asked to.
@@ -77,7 +88,7 @@ pub struct Segment {
 pub struct Recorder {
     start: Instant,
     record: Arc<Mutex<Record>>,
-    gpu: Arc<Mutex<Option<Gpu>>>,
+    gpus: Arc<Mutex<Vec<Gpu>>>,
     with_spans: bool,
 }
 
@@ -92,12 +103,12 @@ impl Recorder {
     pub fn new(with_spans: bool) -> Self {
         let record = Record {
             version: env!("CARGO_PKG_VERSION").into(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" "),
             host: host(),
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             ..Record::default()
         };
-        Self { start: Instant::now(), record: Arc::new(Mutex::new(record)), gpu: Arc::default(), with_spans }
+        Self { start: Instant::now(), record: Arc::new(Mutex::new(record)), gpus: Arc::default(), with_spans }
     }
 
     /// Seconds since the start.
@@ -109,13 +120,17 @@ impl Recorder {
         self.record.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The device that works.
-    pub fn device(&self, gpu: &Gpu) {
+    /// The devices that work.
+    pub fn devices(&self, gpus: &[Gpu]) {
         let mut record = self.record();
-        record.adapter = gpu.adapter().to_string();
-        record.driver = gpu.adapter().driver.clone();
+        record.devices = gpus.iter().map(|gpu| gpu.adapter().to_string()).collect();
+        record.adapter = record.devices.join("; ");
+        let mut drivers: Vec<_> = gpus.iter().map(|gpu| gpu.adapter().driver.clone()).collect();
+        drivers.dedup();
+        record.driver = drivers.join("; ");
+        record.memory_of = if gpus.len() > 1 { vec![vec![]; gpus.len()] } else { vec![] };
         drop(record);
-        *self.gpu.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(gpu.clone());
+        *self.gpus.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = gpus.to_vec();
     }
 
     pub fn step(&self, name: &str, begin: f64) {
@@ -135,20 +150,27 @@ impl Recorder {
             trace_generation: report.trace_generation.as_secs_f64(),
             proving: report.proving.as_secs_f64(),
             kept: report.kept,
+            device: report.device.unwrap_or(0),
         });
     }
 
     pub fn node(&self, step: &AggregationStep) {
         let end = self.now();
         let name = format!("{} of {}", step.level, step.children);
-        self.record().nodes.push(Interval { name, thread: 0, begin: end - step.proving.as_secs_f64(), end });
+        let (thread, begin) = (step.device.unwrap_or(0) as u64, end - step.proving.as_secs_f64());
+        self.record().nodes.push(Interval { name, thread, begin, end });
     }
 
-    pub fn memory(&self, bytes: u64) {
+    /// Memory in use on each device.
+    pub fn memory(&self, bytes: &[u64]) {
         let at = self.now();
         let mut record = self.record();
-        if record.memory.last().is_none_or(|(_, last)| *last != bytes) {
-            record.memory.push((at, bytes));
+        let Record { memory, memory_of, .. } = &mut *record;
+        let sum = bytes.iter().sum();
+        for (series, bytes) in std::iter::once((memory, &sum)).chain(memory_of.iter_mut().zip(bytes)) {
+            if series.last().is_none_or(|(_, last)| last != bytes) {
+                series.push((at, *bytes));
+            }
         }
     }
 
@@ -156,14 +178,21 @@ impl Recorder {
     pub fn finish(&self) -> Record {
         let mut record = self.record().clone();
         record.seconds = self.now();
-        if let Some(gpu) = &*self.gpu.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        let since = |at: Instant| at.saturating_duration_since(self.start).as_secs_f64();
+        let gpus = self.gpus.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for (number, gpu) in gpus.iter().enumerate() {
             let metrics = gpu.metrics();
-            (record.host_waits, record.peak_bytes) = (metrics.host_waits, metrics.peak_bytes);
-            let since = |at: Instant| at.saturating_duration_since(self.start).as_secs_f64();
-            let run =
-                |run: KernelRun| Interval { begin: since(run.begin), end: since(run.end), name: run.name, thread: 0 };
-            record.device = gpu.kernel_runs().into_iter().map(run).collect();
-            record.kernels = gpu.kernel_times().into_iter().map(|(name, time)| (name, (time.ms, time.count))).collect();
+            record.host_waits += metrics.host_waits;
+            record.peak_bytes = record.peak_bytes.max(metrics.peak_bytes);
+            let run = |run: KernelRun| {
+                let (begin, end) = (since(run.begin), since(run.end));
+                Interval { begin, end, name: run.name, thread: number as u64 }
+            };
+            record.device.extend(gpu.kernel_runs().into_iter().map(run));
+            for (name, time) in gpu.kernel_times() {
+                let (ms, count) = record.kernels.entry(name).or_default();
+                (*ms, *count) = (*ms + time.ms, *count + time.count);
+            }
         }
         record
     }
@@ -172,6 +201,26 @@ impl Recorder {
 struct Opened {
     at: f64,
     thread: u64,
+}
+
+impl Record {
+    /// `GPU 1` where there are several, `device` where there is one.
+    pub fn name_of(&self, device: usize) -> String {
+        if self.devices.len() > 1 {
+            format!("GPU {device}")
+        } else {
+            "device".into()
+        }
+    }
+
+    /// `, GPU 1` where there are several.
+    pub fn on(&self, device: usize) -> String {
+        if self.devices.len() > 1 {
+            format!(", GPU {device}")
+        } else {
+            String::new()
+        }
+    }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {

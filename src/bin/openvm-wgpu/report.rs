@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    failure::{Failure, Result},
+    failure::Result,
     files,
     recording::{Interval, Record, Segment},
     session::Speech,
@@ -21,6 +20,7 @@ use crate::{
 
 /// Options of `report`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::REPORT)]
 pub struct ReportArgs {
     /// What `prove .. --record FILE` wrote
     record: PathBuf,
@@ -38,11 +38,9 @@ pub fn report(args: &ReportArgs, speech: Speech) -> Result<()> {
     let record = read(&args.record)?;
     let baseline = args.baseline.as_deref().map(read).transpose()?;
     files::writable(&args.output)?;
-    fs::write(&args.output, page(&record, baseline.as_ref()))
-        .map_err(|error| Failure::io(format!("cannot write {}", args.output.display()), &error))?;
+    files::write_text(&args.output, &page(&record, baseline.as_ref()))?;
     let text = format!("wrote {}", args.output.display());
-    speech.result(json!({ "ok": true, "command": "report", "page": args.output }), &text);
-    Ok(())
+    speech.result(json!({ "ok": true, "command": "report", "page": args.output.to_string_lossy() }), &text)
 }
 
 const STYLE: &str = "\
@@ -63,7 +61,7 @@ const COLOURS: [(&str, &str); 6] = [
 ];
 
 const WIDTH: f64 = 960.;
-const LEFT: f64 = 110.;
+const LEFT: f64 = 130.;
 
 fn colour(what: &str) -> &'static str {
     COLOURS.iter().find(|(name, _)| *name == what).map_or("#718096", |(_, colour)| colour)
@@ -122,13 +120,20 @@ fn timeline(record: &Record) -> String {
     let proved = record.segments.iter().filter(|segment| !segment.kept);
     for segment in proved {
         let interval = |(name, begin, end): (&str, f64, f64)| Interval { name: name.into(), thread: 0, begin, end };
-        let number = format!("segment {}", segment.segment);
+        let number = format!("segment {}{}", segment.segment, record.on(segment.device));
         lines.push((number, phases(segment).map(interval).to_vec()));
     }
-    let nodes = rows(record.nodes.iter().map(|node| Interval { name: "aggregation".into(), ..*node }).collect());
-    lines.extend(nodes.into_iter().map(|row| ("aggregation".to_owned(), row)));
-    if !record.device.is_empty() {
-        lines.push(("device".into(), merged(&record.device)));
+    for device in 0..record.devices.len().max(1) {
+        let own = |intervals: &[Interval]| -> Vec<Interval> {
+            intervals.iter().filter(|interval| interval.thread == device as u64).cloned().collect()
+        };
+        let node = |node| Interval { name: "aggregation".into(), ..node };
+        let nodes = rows(own(&record.nodes).into_iter().map(node).collect());
+        lines.extend(nodes.into_iter().map(|row| (format!("aggregation{}", record.on(device)), row)));
+        let kernels = own(&record.device);
+        if !kernels.is_empty() {
+            lines.push((record.name_of(device), merged(&kernels)));
+        }
     }
     let (row, scale) = (22., (WIDTH - LEFT) / record.seconds.max(1e-9));
     let height = row * lines.len() as f64 + 24.;

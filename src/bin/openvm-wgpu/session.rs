@@ -1,12 +1,12 @@
 //! What every command has: how it speaks, and what it was told about the device.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     panic::{catch_unwind, AssertUnwindSafe},
     sync::Mutex,
 };
 
-use clap::Args;
+use clap::{builder::NonEmptyStringValueParser, Args};
 use openvm_wgpu_backend::{Gpu, WgpuDeviceBuilder};
 use serde_json::{json, Value};
 
@@ -28,13 +28,13 @@ pub struct Speech {
 
 impl Speech {
     /// Prints what came of a command: text for people, or the object.
-    pub fn result(&self, value: Value, text: &str) {
-        // a reader that has left is no reason to fail
-        let mut out = std::io::stdout();
+    pub fn result(&self, value: Value, text: &str) -> Result<()> {
         if self.json {
-            let _ = writeln!(out, "{value}");
+            print(format!("{value}\n").as_bytes())
         } else if !self.quiet && !text.is_empty() {
-            let _ = writeln!(out, "{}", text.trim_end());
+            print(format!("{}\n", text.trim_end()).as_bytes())
+        } else {
+            Ok(())
         }
     }
 
@@ -42,21 +42,21 @@ impl Speech {
     pub fn failure(&self, failure: &Failure) {
         if self.json {
             let value = json!({ "ok": false, "code": failure.kind as u8, "error": failure.to_string() });
-            let _ = writeln!(std::io::stdout(), "{value}");
+            let _ = writeln!(io::stdout(), "{value}");
         }
-        let _ = writeln!(std::io::stderr(), "error: {failure}");
+        let _ = writeln!(io::stderr(), "error: {failure}");
     }
 
     /// A line about what is being done.
     pub fn note(&self, line: &str) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{line}");
         }
     }
 
     /// Whether bars can be drawn.
     pub fn is_terminal(&self) -> bool {
-        !self.quiet && !self.json && std::io::stderr().is_terminal()
+        !self.quiet && !self.json && io::stderr().is_terminal()
     }
 }
 
@@ -64,7 +64,7 @@ impl Speech {
 #[derive(Args, Clone, Debug, Default)]
 pub struct DeviceArgs {
     /// The GPU to use: part of its name, `#` and its number, its PCI address or UUID; `doctor` lists them
-    #[arg(long, value_name = "NAME", help_heading = "Device")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), help_heading = "Device")]
     pub adapter: Option<String>,
     /// Most device memory to use, as in 4GiB
     #[arg(long, value_parser = parse_bytes, value_name = "AMOUNT", help_heading = "Device")]
@@ -90,6 +90,22 @@ impl DeviceArgs {
     }
 }
 
+/// To standard output; a reader that has left is no reason to fail.
+pub fn print(text: &[u8]) -> Result<()> {
+    let mut out = io::stdout();
+    printed(out.write_all(text).and_then(|()| out.flush()))
+}
+
+/// What came of printing.
+pub fn printed(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("cannot print to standard output", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
 static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
 /// Keeps the text of a panic for [`caught`], in place of printing it; `RUST_BACKTRACE` prints it all the same.
@@ -107,6 +123,11 @@ pub fn keep_panics() {
 pub fn caught<T>(kind: Kind, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let text = LAST_PANIC.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-        Err(Failure::new(kind, format!("{what}: {text}")))
+        // upstream's code unwraps what the device reports
+        let memory = ["OutOfBudget", "OutOfMemory", "BufferTooLarge"].iter().any(|name| text.contains(name));
+        Err(match memory {
+            true => Failure::new(Kind::Device, format!("{what}: {text}; give a larger --memory-budget")),
+            false => Failure::new(kind, format!("{what}: {text}")),
+        })
     })
 }

@@ -155,6 +155,10 @@ impl Drop for Store<'_> {
 }
 
 impl KeptProofs for Store<'_> {
+    fn is_empty(&self) -> bool {
+        fs::read_dir(&self.folder).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
     fn begin(&self, segments: &[SegmentPlace]) {
         (self.begun)(segments);
     }
@@ -212,12 +216,18 @@ fn content(bytes: &[u8]) -> Option<&[u8]> {
 /// Under another name first, so that a file is whole or not there.
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("part");
-    let mut file = fs::File::create(&beside)?;
-    file.write_all(MAGIC)?;
-    file.write_all(&Sha256::digest(content))?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    let write = || {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(MAGIC)?;
+        file.write_all(&Sha256::digest(content))?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().inspect_err(|_| {
+        // half a file is of no use, least of all on a full disk
+        let _ = fs::remove_file(&beside);
+    })
 }
 
 fn hash_key(hash: &mut Sha256, vk: &MultiStarkVerifyingKey<SC>) {

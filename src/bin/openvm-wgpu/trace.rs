@@ -11,15 +11,20 @@ const NODES: u64 = 2000;
 const WAITS: u64 = 3000;
 const DEVICE: u64 = 1;
 
-/// The trace: process 1 is the host with a track for each thread, process 2 the device.
+/// Processes: the host, and behind it the devices.
+const HOST: u64 = 1;
+const FIRST_DEVICE: u64 = 2;
+
+/// The trace: process 1 is the host with a track for each thread, processes from 2 on are the devices.
 pub fn perfetto(record: &Record) -> Value {
-    let (host, device) = (1, 2);
+    let host = HOST;
     let mut events = vec![
         name("process_name", host, 0, &format!("host ({})", record.host)),
-        name("process_name", device, 0, &format!("device ({})", record.adapter)),
         name("thread_name", host, STEPS, "steps"),
-        name("thread_name", device, DEVICE, "kernels"),
     ];
+    for device in 0..record.devices.len().max(1) {
+        on_device(record, device, &mut events);
+    }
     events.extend(record.steps.iter().map(|step| complete(step, host, STEPS)));
     let mut threads: Vec<u64> = record.spans.iter().map(|span| span.thread).collect();
     threads.sort_unstable();
@@ -36,7 +41,7 @@ pub fn perfetto(record: &Record) -> Value {
                 (end - segment.waiting, end)
             }),
         ),
-        (NODES, "aggregation", record.nodes.clone()),
+        (NODES, "aggregation", nodes(record)),
     ] {
         // what overlaps goes to another row
         for (row, intervals) in rows(intervals).into_iter().enumerate() {
@@ -45,12 +50,30 @@ pub fn perfetto(record: &Record) -> Value {
             events.extend(intervals.iter().map(|interval| complete(interval, host, row)));
         }
     }
-    events.extend(record.device.iter().map(|kernel| complete(kernel, device, DEVICE)));
-    let memory = record.memory.iter().map(|(at, bytes)| {
-        json!({ "name": "device memory", "ph": "C", "pid": device, "ts": at * 1e6, "args": { "bytes": bytes } })
+    json!({ "traceEvents": events, "displayTimeUnit": "ms", "otherData": { "version": record.version, "command": record.command } })
+}
+
+/// A device's kernels and memory.
+fn on_device(record: &Record, device: usize, events: &mut Vec<Value>) {
+    let process = FIRST_DEVICE + device as u64;
+    let adapter = record.devices.get(device).unwrap_or(&record.adapter);
+    events.push(name("process_name", process, 0, &format!("{} ({adapter})", record.name_of(device))));
+    events.push(name("thread_name", process, DEVICE, "kernels"));
+    let own = record.device.iter().filter(|kernel| kernel.thread == device as u64);
+    events.extend(own.map(|kernel| complete(kernel, process, DEVICE)));
+    let memory = record.memory_of.get(device).unwrap_or(&record.memory).iter().map(|(at, bytes)| {
+        json!({ "name": "device memory", "ph": "C", "pid": process, "ts": at * 1e6, "args": { "bytes": bytes } })
     });
     events.extend(memory);
-    json!({ "traceEvents": events, "displayTimeUnit": "ms", "otherData": { "version": record.version, "command": record.command } })
+}
+
+/// The nodes of the aggregation, with their devices' names.
+fn nodes(record: &Record) -> Vec<Interval> {
+    let named = |node: &Interval| Interval {
+        name: format!("{}{}", node.name, record.on(node.thread as usize)),
+        ..node.clone()
+    };
+    record.nodes.iter().map(named).collect()
 }
 
 /// An interval of each segment that was proved.
@@ -58,7 +81,8 @@ fn segments(record: &Record, of: impl Fn(&crate::recording::Segment) -> (f64, f6
     let proved = record.segments.iter().filter(|segment| !segment.kept);
     let interval = |segment: &crate::recording::Segment| {
         let (begin, end) = of(segment);
-        Interval { name: format!("segment {}", segment.segment), thread: 0, begin, end }
+        let name = format!("segment {}{}", segment.segment, record.on(segment.device));
+        Interval { name, thread: 0, begin, end }
     };
     proved.map(interval).collect()
 }
@@ -105,7 +129,7 @@ mod tests {
     fn tracks_have_their_events() {
         let record = Record {
             spans: vec![interval("prove", 0., 1.)],
-            device: vec![interval("ntt", 0.25, 0.5)],
+            device: vec![Interval { thread: 0, ..interval("ntt", 0.25, 0.5) }],
             memory: vec![(0.5, 1024)],
             ..Record::default()
         };

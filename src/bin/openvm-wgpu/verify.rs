@@ -35,6 +35,7 @@ pub enum VerifyCommand {
 
 /// Options of `verify app`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::VERIFY_APP)]
 pub struct AppArgs {
     /// The app's verifying key, by default the project's app.vk
     #[arg(long, value_name = "FILE")]
@@ -51,6 +52,7 @@ pub struct AppArgs {
 
 /// Options of `verify stark`.
 #[derive(Args, Debug)]
+#[command(after_help = crate::usage::VERIFY_STARK)]
 pub struct StarkArgs {
     /// The aggregation's verifying key, by default ~/.openvm/internal_recursive.vk
     #[arg(long, value_name = "FILE")]
@@ -105,18 +107,17 @@ fn app(args: &AppArgs, speech: Speech) -> Result<()> {
     let values = hex(&files::bytes_of(&proof.user_public_values.public_values));
     let text = format!("{} holds\nexe commit: {commit}\npublic values: {values}", path.display());
     let value = json!({
-        "ok": true, "command": "verify app", "proof": path, "exe_commit": commit.to_string(), "public_values": values,
+        "ok": true, "command": "verify app", "proof": path.to_string_lossy(), "exe_commit": commit.to_string(), "public_values": values,
         "segments": proof.per_segment.len(),
     });
-    speech.result(value, &text);
-    Ok(())
+    speech.result(value, &text)
 }
 
 fn stark(args: &StarkArgs, speech: Speech) -> Result<()> {
     let project = args.project.find()?;
     let vk_path = args.agg_vk.clone().map_or_else(|| project::home("internal_recursive.vk"), Ok)?;
     let advice = "generate it with `openvm-wgpu setup`, or name it with --agg-vk";
-    let vk: MultiStarkVerifyingKey<SC> = files::read_object(&vk_path, "aggregation's verifying key", advice)?;
+    let vk: MultiStarkVerifyingKey<SC> = files::read_object(&vk_path, "verifying key of the aggregation", advice)?;
     let baseline_path = match &args.app_baseline {
         Some(path) => path.clone(),
         None => project.only_commitment(project::BASELINE, "--app-baseline")?,
@@ -143,8 +144,7 @@ fn stark(args: &StarkArgs, speech: Speech) -> Result<()> {
     let values = hex(&files::bytes_of(&proof.user_pvs_proof.public_values));
     let text = format!("{} holds\nexe commit: {exe_commit}\npublic values: {values}", path.display());
     let value = json!({
-        "ok": true, "command": "verify stark", "proof": path, "exe_commit": exe_commit, "public_values": values,
+        "ok": true, "command": "verify stark", "proof": path.to_string_lossy(), "exe_commit": exe_commit, "public_values": values,
     });
-    speech.result(value, &text);
-    Ok(())
+    speech.result(value, &text)
 }

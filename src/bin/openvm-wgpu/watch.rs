@@ -24,7 +24,7 @@ struct Shared {
     bar: Option<ProgressBar>,
     /// What the bar says, before the device's state.
     text: Mutex<String>,
-    gpu: OnceLock<Gpu>,
+    gpus: OnceLock<Vec<Gpu>>,
     stopped: AtomicBool,
     recorder: Recorder,
 }
@@ -51,7 +51,7 @@ impl Watch {
             bar
         });
         let shared =
-            Shared { bar, text: Mutex::default(), gpu: OnceLock::new(), stopped: AtomicBool::new(false), recorder };
+            Shared { bar, text: Mutex::default(), gpus: OnceLock::new(), stopped: AtomicBool::new(false), recorder };
         let shared = Arc::new(shared);
         let ticking = shared.clone();
         let ticker = std::thread::spawn(move || {
@@ -68,12 +68,23 @@ impl Watch {
         &self.shared.recorder
     }
 
-    /// The device whose memory and kernels are shown.
-    pub fn device(&self, gpu: &Gpu) {
-        // the first one is the only one
-        let _ = self.shared.gpu.set(gpu.clone());
-        self.shared.recorder.device(gpu);
-        self.line(format!("device: {}", gpu.adapter()));
+    /// The devices whose memory and kernels are shown.
+    pub fn devices(&self, gpus: Vec<Gpu>) {
+        match &gpus[..] {
+            [gpu] => self.line(format!("device: {}", gpu.adapter())),
+            several => {
+                several.iter().enumerate().for_each(|(at, gpu)| self.line(format!("GPU {at}: {}", gpu.adapter())))
+            }
+        }
+        self.shared.recorder.devices(&gpus);
+        // they are opened once
+        let _ = self.shared.gpus.set(gpus);
+    }
+
+    /// ` on GPU 1` where there are several.
+    fn on(&self, device: Option<usize>) -> String {
+        let several = self.shared.gpus.get().is_some_and(|gpus| gpus.len() > 1);
+        device.filter(|_| several).map_or(String::new(), |device| format!(" on GPU {device}"))
     }
 
     /// Does one step, and says so.
@@ -115,10 +126,11 @@ impl Watch {
         match report.kept {
             true => self.line(format!("{number}: its proof was there")),
             false => self.line(format!(
-                "{number}: {} instructions, {:.1} M cells, proved in {:.2} s; {pace}",
+                "{number}: {} instructions, {:.1} M cells, proved in {:.2} s{}; {pace}",
                 report.instructions,
                 report.cells as f64 / 1e6,
-                report.proving.as_secs_f64()
+                report.proving.as_secs_f64(),
+                self.on(report.device)
             )),
         }
     }
@@ -130,7 +142,7 @@ impl Watch {
         self.message(&what);
         match step.kept {
             true => self.line(format!("{what}: it was there")),
-            false => self.line(format!("{what}: {:.2} s", step.proving.as_secs_f64())),
+            false => self.line(format!("{what}: {:.2} s{}", step.proving.as_secs_f64(), self.on(step.device))),
         }
     }
 
@@ -183,8 +195,9 @@ impl Drop for Watch {
 
 impl Shared {
     fn tick(&self) {
-        if let Some(gpu) = self.gpu.get() {
-            self.recorder.memory(gpu.metrics().bytes_in_use);
+        if let Some(gpus) = self.gpus.get() {
+            let bytes: Vec<_> = gpus.iter().map(|gpu| gpu.metrics().bytes_in_use).collect();
+            self.recorder.memory(&bytes);
         }
         self.show();
     }
@@ -199,11 +212,13 @@ impl Shared {
 
     /// Device memory, and kernels that are being compiled.
     fn state(&self) -> String {
-        let Some(gpu) = self.gpu.get() else { return String::new() };
-        let (memory, kernels) = (gpu.metrics().bytes_in_use, gpu.kernel_progress());
-        let kernels = match kernels.pending {
+        let Some(gpus) = self.gpus.get() else { return String::new() };
+        let memory = gpus.iter().map(|gpu| gpu.metrics().bytes_in_use).sum();
+        let kernels = gpus.iter().map(Gpu::kernel_progress);
+        let (pending, done) = kernels.fold((0, 0), |sum, one| (sum.0 + one.pending, sum.1 + one.done));
+        let kernels = match pending {
             0 => String::new(),
-            pending => format!("; compiling {pending} of {} kernels", pending + kernels.done),
+            pending => format!("; compiling {pending} of {} kernels", pending + done),
         };
         format!("; {} of device memory{kernels}", bytes(memory))
     }

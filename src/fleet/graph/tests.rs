@@ -1,12 +1,10 @@
 use super::*;
+use crate::fleet::SegmentPlace;
 
 /// A plan of `segments` segments, of which number i needs `bytes(i)`.
 fn plan(segments: usize, aggregated: bool, bytes: impl Fn(usize) -> u64) -> Plan {
     let segment = |segment: usize| PlannedSegment {
-        segment,
-        segments,
-        first_instruction: 10 * segment as u64,
-        instructions: 10,
+        place: SegmentPlace { segment, segments, first_instruction: 10 * segment as u64, instructions: 10 },
         device_bytes: bytes(segment),
     };
     Plan {
@@ -58,7 +56,7 @@ fn ids_are_those_of_inputs() {
     let mut others = [(); 3].map(|()| plan(37, true, |_| 4));
     others[0].job = "another".into();
     others[1].start.pc = 4;
-    others[2].segments[36].instructions = 11;
+    others[2].segments[36].place.instructions = 11;
     for (other, same) in others.iter().zip([0, 0, 36]) {
         let other = Graph::new(other).unwrap();
         assert_eq!(other.tasks().filter(|task| task.level == 0 && ids.contains(&task.id)).count(), same);
@@ -132,7 +130,7 @@ fn only_what_fits_is_taken() {
     let gib = |n: u64| n << 30;
     let sizes = [gib(15), gib(8), gib(8) + 1, gib(4), gib(8) - 1, gib(3)];
     let mut graph = Graph::new(&plan(sizes.len(), false, |i| sizes[i])).unwrap();
-    assert_eq!(graph.least_ready_bytes(), Some(gib(3)));
+    assert!(graph.has_ready(|task| task.device_bytes == gib(3)) && !graph.has_ready(|task| task.device_bytes < gib(3)));
     let mut take = |memory| graph.take(memory).map(|task| task.index);
     assert_eq!((take(gib(2)), take(gib(4)), take(gib(8)), take(gib(8))), (None, Some(3), Some(1), Some(4)));
     assert_eq!((take(gib(8)), take(gib(8)), take(gib(24)), take(gib(24))), (Some(5), None, Some(0), Some(2)));
@@ -179,9 +177,9 @@ fn what_is_no_plan_is_refused() {
     let changes: [fn(&mut Plan); 7] = [
         |plan| plan.segments.clear(),
         |plan| plan.segments.truncate(2),
-        |plan| plan.segments[1].first_instruction = 11,
-        |plan| plan.segments[2].instructions = 0,
-        |plan| plan.segments[2].instructions = u64::MAX,
+        |plan| plan.segments[1].place.first_instruction = 11,
+        |plan| plan.segments[2].place.instructions = 0,
+        |plan| plan.segments[2].place.instructions = u64::MAX,
         |plan| plan.leaf_arity = 0,
         |plan| plan.internal_arity = 1,
     ];

@@ -8,10 +8,7 @@ mod readback;
 mod timer;
 
 use std::{
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        Arc, Mutex, PoisonError, RwLock,
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -25,6 +22,7 @@ use self::{
     timer::Timer,
 };
 use super::{
+    driver,
     executor::{Executor, KernelId, LinkedKernel, Look, MemoryId, Part, Readback},
     faults::Faults,
     process,
@@ -38,6 +36,8 @@ const BULK_THRESHOLD: usize = 1 << 20;
 
 /// A device of wgpu.
 pub(super) struct OnWgpu {
+    /// Only where its memory is asked for.
+    adapter: Option<wgpu::Adapter>,
     device: wgpu::Device,
     queue: wgpu::Queue,
     capabilities: Capabilities,
@@ -49,14 +49,14 @@ pub(super) struct OnWgpu {
     staging: Staging,
     /// Only when kernels are timed.
     times: Option<Mutex<Measured>>,
-    /// Whether wgpu has reported the loss.
-    lost: Arc<AtomicBool>,
+    faults: Arc<Faults>,
 }
 
 impl OnWgpu {
     /// Takes an open device over; what wgpu reports aside from return values goes to `faults`.
     pub(super) fn new(
         (device, queue): (wgpu::Device, wgpu::Queue),
+        adapter: Option<wgpu::Adapter>,
         disk: Option<DiskCache>,
         capabilities: &Capabilities,
         faults: &Arc<Faults>,
@@ -65,12 +65,7 @@ impl OnWgpu {
         process::close_at_exit();
         let (on_error, on_lost) = (faults.clone(), faults.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.record(fault(error))));
-        let lost = Arc::new(AtomicBool::new(false));
-        let is_lost = lost.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            on_lost.record_lost(format!("{reason:?} {message}"));
-            is_lost.store(true, Ordering::Release);
-        });
+        device.set_device_lost_callback(move |reason, message| on_lost.record_lost(format!("{reason:?} {message}")));
         Self {
             buffers: RwLock::default(),
             pipelines: RwLock::default(),
@@ -79,7 +74,8 @@ impl OnWgpu {
             staging: Staging::new(&device, &queue),
             times: time_kernels.then(Mutex::default),
             capabilities: capabilities.clone(),
-            lost,
+            faults: faults.clone(),
+            adapter,
             device,
             queue,
         }
@@ -171,6 +167,11 @@ impl Executor for OnWgpu {
         Ok(readback)
     }
 
+    fn available_memory(&self) -> Option<u64> {
+        let _inside = process::enter();
+        self.adapter.as_ref().and_then(driver::memory)
+    }
+
     fn trim(&self) {
         let _inside = process::enter();
         self.staging.clear();
@@ -191,7 +192,7 @@ impl Executor for OnWgpu {
         self.device.destroy();
         // the loss is reported by a poll that finds the queue empty, which others may still fill
         let start = Instant::now();
-        while !self.lost.load(Ordering::Acquire) && start.elapsed() < Duration::from_secs(10) {
+        while self.faults.check_lost().is_ok() && start.elapsed() < Duration::from_secs(10) {
             let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
         }
     }

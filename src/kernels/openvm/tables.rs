@@ -28,8 +28,9 @@ pub struct Tables {
     pub timestamp_bits: u32,
     /// Bits of a pointer into memory.
     pub pointer_bits: u32,
-    /// Values of the two places of the range tuple checker; zeros where there is none.
-    pub tuple_sizes: [u32; 2],
+    /// Values of the two places of range tuple checkers: of RV32M's, and of that for products of 256 bits where it is another one; zeros
+    /// where there is none.
+    pub tuple_sizes: [[u32; 2]; 2],
 }
 
 impl Tables {
@@ -38,27 +39,59 @@ impl Tables {
         2 << self.range_bits
     }
 
-    /// Where those of tuples begin.
-    pub(super) fn tuples_at(&self) -> u32 {
-        self.bitwise_at() + 2 * PAIRS
+    /// Where those of tuples begin, and how many values their second place has.
+    pub(super) fn tuples(&self) -> TupleCounts {
+        TupleCounts::new(self.bitwise_at() + 2 * PAIRS, self.tuple_sizes[0])
+    }
+
+    /// The same for products of 256 bits, which have a table of their own or count in RV32M's.
+    pub(super) fn wide_tuples(&self) -> TupleCounts {
+        let shared = self.tuples();
+        let own = TupleCounts::new(shared.first + shared.len, self.tuple_sizes[1]);
+        if own.len > 0 {
+            own
+        } else {
+            shared
+        }
     }
 
     fn len(&self) -> u32 {
-        self.tuples_at() + self.tuples()
-    }
-
-    fn tuples(&self) -> u32 {
-        self.tuple_sizes[0] * self.tuple_sizes[1]
+        let last = self.wide_tuples();
+        last.first + last.len
     }
 
     /// Rows and columns of a table, the number of its counts and where they begin.
     fn shape(&self, table: Table) -> TableShape {
+        let of_tuples = |tuples: TupleCounts| (tuples.len, 3, 1, tuples.first);
         let (height, width, counts, first) = match table {
             Table::Ranges => (self.bitwise_at(), 4, 1, 0),
             Table::Bitwise => (PAIRS, 18, 2, self.bitwise_at()),
-            Table::Tuples => (self.tuples(), 3, 1, self.tuples_at()),
+            Table::Tuples => of_tuples(self.tuples()),
+            Table::WideTuples => of_tuples(self.wide_tuples()),
         };
         TableShape { height: height as usize, width, counts: counts * height as usize, first }
+    }
+
+    /// Values of the second place of a table of tuples.
+    fn second_size(&self, table: Table) -> u32 {
+        let tuples = if table == Table::WideTuples { self.wide_tuples() } else { self.tuples() };
+        tuples.second_size.max(1)
+    }
+}
+
+/// The counts of a range tuple checker.
+#[derive(Clone, Copy)]
+pub(super) struct TupleCounts {
+    /// Where they begin.
+    pub first: u32,
+    /// Values of the second place.
+    pub second_size: u32,
+    len: u32,
+}
+
+impl TupleCounts {
+    fn new(first: u32, sizes: [u32; 2]) -> Self {
+        Self { first, second_size: sizes[1], len: sizes[0] * sizes[1] }
     }
 }
 
@@ -76,8 +109,10 @@ pub enum Table {
     Ranges,
     /// Ranges and XORs of bytes.
     Bitwise,
-    /// The range tuple checker.
+    /// The range tuple checker of RV32M.
     Tuples,
+    /// That of products of 256 bits, if it is another one.
+    WideTuples,
 }
 
 /// How often a segment looks up what.
@@ -135,7 +170,7 @@ impl Counts {
                 first_column: segment.columns.start as u32,
                 columns: segment.columns.len() as u32,
                 first,
-                tuple_size: self.tables.tuple_sizes[1].max(1),
+                tuple_size: self.tables.second_size(table),
             };
             rec.dispatch(&kernel, Grid::threads(height));
         }
@@ -159,7 +194,8 @@ mod tests {
     use super::*;
     use crate::{gpu::testing, kernels::wgsl_constant};
 
-    const TABLES: Tables = Tables { range_bits: 9, timestamp_bits: 18, pointer_bits: 29, tuple_sizes: [4, 16] };
+    const TABLES: Tables =
+        Tables { range_bits: 9, timestamp_bits: 18, pointer_bits: 29, tuple_sizes: [[4, 16], [8, 4]] };
 
     /// Upstream's trace with these counts.
     fn upstreams(table: Table, counts: &[u32]) -> RowMajorMatrix<F> {
@@ -175,8 +211,9 @@ mod tests {
                 places.zip(counts).for_each(|(to, count)| to.store(*count, Ordering::Relaxed));
                 chip.generate_trace()
             }
-            Table::Tuples => {
-                let chip = RangeTupleCheckerChip::new(RangeTupleCheckerBus::new(0, TABLES.tuple_sizes));
+            Table::Tuples | Table::WideTuples => {
+                let sizes = TABLES.tuple_sizes[usize::from(table == Table::WideTuples)];
+                let chip = RangeTupleCheckerChip::new(RangeTupleCheckerBus::new(0, sizes));
                 chip.count.iter().zip(counts).for_each(|(to, count)| to.store(*count, Ordering::Relaxed));
                 chip.generate_trace()
             }
@@ -191,7 +228,7 @@ mod tests {
             |len| -> Vec<u32> { (0..len).map(|_| rng.random_range(0..1 << 31) >> rng.random_range(0..31)).collect() };
         let on_device = random(TABLES.len());
         let counts = Counts { tables: TABLES, buffer: gpu.upload(&on_device, "counts").unwrap() };
-        for table in [Table::Ranges, Table::Bitwise, Table::Tuples] {
+        for table in [Table::Ranges, Table::Bitwise, Table::Tuples, Table::WideTuples] {
             let TableShape { counts: len, first, .. } = TABLES.shape(table);
             let on_host = random(len as u32);
             let sums: Vec<u32> = on_device[first as usize..].iter().zip(&on_host).map(|(a, b)| a + b).collect();

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use openvm_bigint_circuit::{Int256Rv32Config, Int256Rv32CpuBuilder};
 use openvm_circuit::{
     arch::{Arena, ChipInventory, MatrixRecordArena, VmBuilder, VmCircuitConfig},
     primitives::{
@@ -11,11 +12,12 @@ use openvm_circuit::{
 };
 use openvm_cpu_backend::CpuBackend;
 use openvm_sdk_config::{SdkVmConfig, SdkVmCpuBuilder};
+use openvm_sha2_circuit::Sha2Config;
 use openvm_stark_backend::prover::ColMajorMatrix;
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, BabyBearPoseidon2CpuEngine, F};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
-use super::{fill_trace, Counts, Layout, Tables, TraceKernel};
+use super::{fill_traces, Counts, Layout, Tables, TraceKernel};
 use crate::gpu::{testing, Gpu};
 
 type SC = BabyBearPoseidon2Config;
@@ -121,6 +123,77 @@ impl Random {
         [&[self.pc(), timestamp][..], &registers, &accesses, &[self.word()]].concat()
     }
 
+    /// Registers with pointers, and then the times of accesses.
+    fn pointers(&mut self, registers: usize, accesses: u32) -> Vec<u32> {
+        let timestamp = self.timestamp();
+        let mut record = vec![self.pc(), timestamp];
+        record.extend((0..registers).map(|_| self.register()));
+        record.extend((0..registers).map(|_| self.word() & 0x1fff_ffff));
+        record.extend((0..accesses).map(|access| self.before(timestamp + access)));
+        record
+    }
+
+    fn heap_adapter(&mut self) -> Vec<u32> {
+        let mut record = self.pointers(3, 3 + 16);
+        let timestamp = record[1];
+        for access in 19..19 + 8 {
+            record.extend([self.before(timestamp + access), self.word()]);
+        }
+        record
+    }
+
+    fn heap_branch_adapter(&mut self) -> Vec<u32> {
+        self.pointers(2, 2 + 16)
+    }
+
+    /// An operation on two integers of 256 bits, up to what its core has behind them.
+    pub(super) fn wide_operation(&mut self) -> Vec<u32> {
+        let adapter = self.heap_adapter();
+        [adapter, self.wide_operands().concat()].concat()
+    }
+
+    /// A branch on them.
+    pub(super) fn wide_branch(&mut self) -> Vec<u32> {
+        let adapter = self.heap_branch_adapter();
+        [adapter, self.wide_operands().concat()].concat()
+    }
+
+    /// Two integers of 256 bits, often such that differ by little, and small ones.
+    fn wide_operands(&mut self) -> [[u32; 8]; 2] {
+        let b = match self.0.random_range(0..4) {
+            0 => [self.one_of(&[0, u32::MAX]); 8],
+            1 => [self.word(), 0, 0, 0, 0, 0, 0, 0],
+            _ => [0; 8].map(|_| self.word()),
+        };
+        let mut c = match self.0.random_range(0..4) {
+            0 => b,
+            1 => [self.word(), 0, 0, 0, 0, 0, 0, 0],
+            _ => [0; 8].map(|_| self.word()),
+        };
+        if self.0.random_bool(0.5) {
+            c[self.0.random_range(0..8)] = self.word();
+        }
+        [b, c]
+    }
+
+    pub(super) fn sha2<C: Sha2Config>(&mut self) -> Vec<u32> {
+        let (input, state) = (C::BLOCK_BYTES as u32 / 4, C::STATE_BYTES as u32 / 4);
+        let timestamp = self.timestamp();
+        let mut record = vec![C::VARIANT.into(), self.pc(), timestamp];
+        record.extend((0..3).map(|_| self.register()));
+        record.extend((0..3).map(|_| self.word() & 0x1fff_ffff));
+        record.extend((0..3).map(|access| self.before(timestamp + access)));
+        let [message, before] = [input, state].map(|words| Vec::from_iter((0..words).map(|_| self.word())));
+        let mut after = before.clone();
+        C::compress(bytemuck::cast_slice_mut(&mut after), bytemuck::cast_slice(&message));
+        record.extend([message, before, after].concat());
+        record.extend((3..3 + input + state).map(|access| self.before(timestamp + access)));
+        for access in 3 + input + state..3 + input + 2 * state {
+            record.extend([self.before(timestamp + access), self.word()]);
+        }
+        record
+    }
+
     pub(super) fn memory_adapter(&mut self) -> Vec<u32> {
         let timestamp = self.timestamp();
         let (offset, is_negative) = (self.word() & 0xffff, self.0.random_bool(0.5));
@@ -146,49 +219,60 @@ struct Host {
     chips: HostChips,
     ranges: SharedVariableRangeCheckerChip,
     bitwise: SharedBitwiseOperationLookupChip<8>,
-    tuples: SharedRangeTupleCheckerChip<2>,
+    /// RV32M's, and that of products of 256 bits if it is another one.
+    tuples: Vec<SharedRangeTupleCheckerChip<2>>,
     tables: Tables,
 }
 
 impl Host {
-    fn new() -> Self {
-        let config = SdkVmConfig::riscv32();
-        let airs = VmCircuitConfig::<SC>::create_airs(&config).unwrap();
-        let machine =
-            VmBuilder::<BabyBearPoseidon2CpuEngine>::create_chip_complex(&SdkVmCpuBuilder, &config, airs, &()).unwrap();
-        let chips = machine.inventory;
+    /// A machine with all chips that have kernels, and one table of tuples.
+    fn of_all() -> Self {
+        let config = SdkVmConfig {
+            keccak: Some(Default::default()),
+            sha2: Some(Default::default()),
+            bigint: Some(Default::default()),
+            ..SdkVmConfig::riscv32()
+        };
+        Self::new(&SdkVmCpuBuilder, &config)
+    }
+
+    /// A machine with a table of tuples for products of 256 bits that is not RV32M's.
+    fn of_bigint() -> Self {
+        Self::new(&Int256Rv32CpuBuilder, &Int256Rv32Config::default())
+    }
+
+    fn new<B>(builder: &B, config: &B::VmConfig) -> Self
+    where
+        B: VmBuilder<BabyBearPoseidon2CpuEngine, RecordArena = MatrixRecordArena<F>>,
+    {
+        let airs = config.create_airs().unwrap();
+        let chips = builder.create_chip_complex(config, airs, &()).unwrap().inventory;
         let ranges = chips.range_checker().unwrap().clone();
         let bitwise = chips.find_chip::<SharedBitwiseOperationLookupChip<8>>().next().unwrap().clone();
-        let tuples = chips.find_chip::<SharedRangeTupleCheckerChip<2>>().next().unwrap().clone();
+        let tuples = Vec::from_iter(chips.find_chip::<SharedRangeTupleCheckerChip<2>>().cloned());
         let tables = Tables {
             range_bits: ranges.range_max_bits() as u32,
             timestamp_bits: chips.timestamp_max_bits() as u32,
             pointer_bits: chips.airs().pointer_max_bits() as u32,
-            tuple_sizes: *tuples.sizes(),
+            tuple_sizes: [*tuples[0].sizes(), tuples.get(1).map_or([0; 2], |own| *own.sizes())],
         };
         Self { chips, ranges, bitwise, tuples, tables }
     }
 
-    /// Upstream's trace of these records.
-    fn trace(&self, kernel: &TraceKernel, adapter_columns: usize, records: &[Vec<u32>]) -> Vec<F> {
-        let rows = |record: &Vec<u32>| match kernel.layout {
-            Layout::Row { .. } => 1,
-            Layout::Rows { .. } => record[0] as usize,
-        };
-        let mut arena = MatrixRecordArena::<F>::with_capacity(records.iter().map(rows).sum(), kernel.columns);
-        for record in records {
-            let bytes: &[u8] = bytemuck::cast_slice(record);
-            let target = arena.alloc_buffer(rows(record));
-            match kernel.layout {
-                Layout::Row { core, .. } => {
-                    target[..core].copy_from_slice(&bytes[..core]);
-                    target[4 * adapter_columns..][..bytes.len() - core].copy_from_slice(&bytes[core..]);
-                }
-                Layout::Rows { .. } => target[..bytes.len()].copy_from_slice(bytes),
-            }
-        }
-        let chip = self.chips.chips().iter().find(|chip| (kernel.is)(chip.as_any())).expect("the machine has the chip");
-        let context = chip.generate_proving_ctx(arena);
+    /// Upstream's traces of these records: the chip's own, then that of its periphery.
+    fn traces(&self, kernel: &TraceKernel, adapter_columns: usize, records: &[Vec<u32>]) -> Vec<Vec<F>> {
+        let at = self.chips.chips().iter().position(|chip| (kernel.is)(chip.as_any()));
+        let at = at.expect("the machine has the chip");
+        let own = self.trace(at, arena(kernel, adapter_columns, records));
+        let others = kernel.periphery.map(|periphery| {
+            assert_eq!(self.chips.airs().ext_airs()[at - 1].name(), periphery.air);
+            self.trace(at - 1, MatrixRecordArena::with_capacity(0, periphery.kernel.columns))
+        });
+        [Some(own), others].into_iter().flatten().collect()
+    }
+
+    fn trace(&self, chip: usize, arena: MatrixRecordArena<F>) -> Vec<F> {
+        let context = self.chips.chips()[chip].generate_proving_ctx(arena);
         assert!(context.public_values.is_empty() && context.cached_mains.is_empty());
         ColMajorMatrix::from_row_major(&context.common_main).values
     }
@@ -198,8 +282,29 @@ impl Host {
         let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
         let lists = [&self.ranges.count, &self.bitwise.count_range, &self.bitwise.count_xor];
         let counts = lists.into_iter().flatten().map(take);
-        counts.chain(self.tuples.count.iter().map(|count| take(count))).collect()
+        counts.chain(self.tuples.iter().flat_map(|tuples| tuples.count.iter().map(|count| take(count)))).collect()
     }
+}
+
+/// Records where upstream's executor writes them.
+fn arena(kernel: &TraceKernel, adapter_columns: usize, records: &[Vec<u32>]) -> MatrixRecordArena<F> {
+    let rows = |record: &Vec<u32>| match kernel.layout {
+        Layout::Row { .. } | Layout::Ring { .. } => 1,
+        Layout::Rows { .. } => record[0] as usize,
+        Layout::Shared { .. } => unreachable!("records of another chip"),
+    };
+    let mut arena = MatrixRecordArena::<F>::with_capacity(records.iter().map(rows).sum(), kernel.columns);
+    for record in records {
+        let bytes: &[u8] = bytemuck::cast_slice(record);
+        let target = arena.alloc_buffer(rows(record));
+        let core = match kernel.layout {
+            Layout::Row { core, .. } => core,
+            _ => bytes.len(),
+        };
+        target[..core].copy_from_slice(&bytes[..core]);
+        target[4 * adapter_columns..][..bytes.len() - core].copy_from_slice(&bytes[core..]);
+    }
+    arena
 }
 
 /// Compares traces and counts for random records, which `record` makes.
@@ -208,19 +313,28 @@ pub(super) fn assert_equals_upstream(
     adapter_columns: usize,
     record: impl Fn(&mut Random) -> Vec<u32>,
 ) {
-    let (gpu, host) = (testing::gpu(), Host::new());
+    let (gpu, mut hosts) = (testing::gpu(), vec![Host::of_all()]);
+    if kernel.decl.path.starts_with("openvm/bigint/") {
+        hosts.push(Host::of_bigint());
+        assert_eq!(hosts[1].tuples.len(), 2);
+    }
     let mut random = Random(StdRng::seed_from_u64(15));
-    for count in [1, 2, 3, 255, 700] {
+    // what makes many rows of a record makes few records do
+    let most = if kernel.periphery.is_some() { 30 } else { 700 };
+    for (count, host) in [1, 2, 3, 255.min(most / 2), most].into_iter().zip(hosts.iter().cycle()) {
         let records: Vec<Vec<u32>> = (0..count).map(|_| record(&mut random)).collect();
-        let expected = host.trace(kernel, adapter_columns, &records);
+        let expected = host.traces(kernel, adapter_columns, &records);
         let expected_counts = host.counts();
         // the device gets them in two parts
         let halves = records.split_at(count / 3);
         let parts = [halves.0.concat(), halves.1.concat()];
         let counts = Counts::new(&gpu, host.tables).unwrap();
-        let trace = fill_trace(&gpu, kernel, &parts.each_ref().map(Vec::as_slice), &counts);
-        let found = trace.download(&gpu).unwrap();
-        assert_columns(kernel, trace.height(), &found, &expected);
+        let traces = fill_traces(&gpu, kernel, &parts.each_ref().map(Vec::as_slice), &counts);
+        assert_eq!(traces.len(), expected.len());
+        for ((kernel, trace), expected) in kernel.with_periphery().zip(traces).zip(expected) {
+            trace.check().unwrap();
+            assert_columns(kernel, trace.height(), &trace.download(&gpu).unwrap(), &expected);
+        }
         assert_counts(&gpu, &counts, &expected_counts);
     }
 }

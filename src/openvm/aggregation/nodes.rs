@@ -1,147 +1,167 @@
-//! The tree of an aggregation, node by node.
+//! The nodes of an aggregation, on one device or several.
 
-use std::{
-    collections::BTreeMap,
-    sync::{mpsc::Receiver, Arc, Mutex},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use openvm_circuit::system::memory::{merkle::public_values::UserPublicValuesProof, CHUNK};
 use openvm_continuations::prover::ChildVkKind;
+use openvm_sdk::config::{MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF};
 use openvm_stark_backend::{keygen::types::MultiStarkVerifyingKey, proof::Proof};
-use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
-use openvm_verify_stark_host::VmStarkProof;
+use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config;
 
-use super::{AggregationProver, AggregationStep, InnerProver};
-use crate::openvm::{
-    kept::KeptProofs,
-    pipeline::{pipeline, Queue, Threads},
-    Engine, ProveError,
+use super::{AggregationStep, InnerProver};
+use crate::{
+    fleet::{Cancellation, PlannedSegment, SegmentPlace, Task, TaskKind},
+    gpu::Gpu,
+    openvm::{
+        kept::KeptProofs,
+        tasks::{self, of_segment, Ended, Failure, Made, Tree, Work},
+        Engine, ProveError,
+    },
+    WgpuDevice,
 };
 
 type SC = BabyBearPoseidon2Config;
 
-impl AggregationProver {
+/// The part of a memory budget that has room for one proof of an aggregation beside others, or beside segments: it takes 2 GiB, which are known
+/// only when its traces are on the device, too late to be admitted together with them.
+const ROOM_FOR_ONE: u64 = 8 << 30;
+
+/// Proofs at once: their traces are the host's work, of which hardly more than a few threads' can be done at a time.
+const MOST_AT_ONCE: u64 = 4;
+
+/// The keys of all levels on a device.
+pub(super) struct Levels {
+    pub device: WgpuDevice,
+    pub leaf: InnerProver<MAX_NUM_CHILDREN_LEAF>,
+    pub internal_for_leaf: InnerProver<MAX_NUM_CHILDREN_INTERNAL>,
+    pub internal_recursive: InnerProver<MAX_NUM_CHILDREN_INTERNAL>,
+}
+
+impl Levels {
     /// The prover of a level, and what it verifies.
-    fn of(&self, step: Step) -> (&(dyn Level + Sync), ChildVkKind) {
-        match step {
-            Step::Leaf => (&self.leaf, ChildVkKind::App),
-            Step::InternalForLeaf => (&self.internal_for_leaf, ChildVkKind::Standard),
-            Step::InternalRecursive => (&self.internal_recursive, ChildVkKind::Standard),
-            Step::Again | Step::Wrap => (&self.internal_recursive, ChildVkKind::RecursiveSelf),
+    fn of(&self, kind: TaskKind) -> (&(dyn Level + Sync), ChildVkKind) {
+        match kind {
+            TaskKind::Segment => unreachable!("no node"),
+            TaskKind::Leaf => (&self.leaf, ChildVkKind::App),
+            TaskKind::InternalForLeaf => (&self.internal_for_leaf, ChildVkKind::Standard),
+            TaskKind::InternalRecursive => (&self.internal_recursive, ChildVkKind::Standard),
+            TaskKind::InternalAgain | TaskKind::Wrap => (&self.internal_recursive, ChildVkKind::RecursiveSelf),
         }
+    }
+
+    /// The key that verifies proofs of this kind.
+    #[cfg(feature = "fleet")]
+    pub(super) fn vk(&self, kind: TaskKind) -> Arc<MultiStarkVerifyingKey<SC>> {
+        self.of(kind).0.vk()
+    }
+
+    /// How many proofs are made at once: as many as there is memory for.
+    fn at_once(&self) -> usize {
+        (self.device.gpu().memory_budget() / ROOM_FOR_ONE).clamp(1, MOST_AT_ONCE) as usize
+    }
+
+    fn prove(&self, kind: TaskKind, children: &[Proof<SC>]) -> eyre::Result<Proof<SC>> {
+        let (prover, child) = self.of(kind);
+        let gpu = self.device.gpu();
+        // where there is no room for anything beside it, not even for a segment
+        let alone = (self.at_once() < 2).then(|| gpu.admit(gpu.memory_budget()));
+        let device = alone.as_ref().map_or_else(|| self.device.clone(), |alone| self.device.under(alone));
+        device.as_default(|| prover.prove_node(children, child))
     }
 }
 
-/// The nodes of one aggregation.
-pub(super) struct Nodes<'a, P> {
-    pub prover: &'a AggregationProver,
+/// What a device does of an aggregation.
+pub(super) struct NodeWork<'a> {
+    /// The device's number among the prover's.
+    pub number: usize,
+    pub levels: &'a Levels,
     pub kept: &'a dyn KeptProofs,
-    pub progress: &'a P,
+    pub progress: &'a (dyn Fn(&AggregationStep) + Sync),
 }
 
-impl<P: Fn(&AggregationStep) + Sync> Nodes<'_, P> {
-    /// Leaf proofs over segments' proofs, which come with their numbers and how many there are, in any order.
-    pub(super) fn leaves_as_they_come(
-        &self,
-        segments: Receiver<(usize, usize, Proof<SC>)>,
-    ) -> eyre::Result<Vec<Proof<SC>>> {
-        let arity = self.prover.tree.num_children_leaf;
-        let segments = Mutex::new(segments);
-        let prepare = |_, queue: Queue<Vec<Proof<SC>>>| {
-            let segments = segments.lock().expect("the only lane");
-            in_chunks(&segments, arity, |index, children| queue.push(index, children));
-            Ok(())
-        };
-        let threads = Threads { lanes: 1, workers: self.prover.at_once() };
-        Ok(pipeline(threads, prepare, |children| self.node(Step::Leaf, &children))?.1)
+impl Work for NodeWork<'_> {
+    fn gpu(&self) -> &Gpu {
+        self.levels.device.gpu()
     }
 
-    /// The levels above the leaf proofs.
-    pub(super) fn above_leaves(
-        &self,
-        mut proofs: Vec<Proof<SC>>,
-        user_pvs_proof: UserPublicValuesProof<CHUNK, F>,
-    ) -> eyre::Result<VmStarkProof> {
-        let internal = self.prover.tree.num_children_internal;
-        proofs = self.level(Step::InternalForLeaf, &proofs, internal)?;
-        proofs = self.level(Step::InternalRecursive, &proofs, internal)?;
-        while proofs.len() > 1 {
-            proofs = self.level(Step::Again, &proofs, internal)?;
-        }
-        proofs = self.level(Step::Wrap, &proofs, 1)?;
-        let inner = proofs.pop().ok_or_else(|| eyre::eyre!("there are no app proofs to aggregate"))?;
-        Ok(VmStarkProof { inner, user_pvs_proof, deferral_merkle_proofs: None })
+    fn slots(&self) -> usize {
+        self.levels.at_once()
     }
 
-    /// Proofs of a level, over `arity` proofs each.
-    pub(super) fn level<'a>(&self, step: Step, proofs: &'a [Proof<SC>], arity: usize) -> eyre::Result<Vec<Proof<SC>>> {
-        let prepare = |_, queue: Queue<&'a [Proof<SC>]>| {
-            proofs.chunks(arity).enumerate().for_each(|(index, children)| queue.push(index, children));
-            Ok(())
-        };
-        let threads = Threads { lanes: 1, workers: self.prover.at_once() };
-        Ok(pipeline(threads, prepare, |children| self.node(step, children))?.1)
-    }
-
-    /// One proof, made now or before.
-    fn node(&self, step: Step, children: &[Proof<SC>]) -> eyre::Result<Proof<SC>> {
-        let (prover, kind) = self.prover.of(step);
-        let (vk, start) = (prover.vk(), Instant::now());
-        let kept = self.kept.node(step.name(), &vk, children);
-        let is_kept = kept.is_some();
+    fn run(&self, task: &Task, inputs: &[tasks::Result], _: &Cancellation) -> Result<tasks::Result, Failure> {
+        let (level, vk, start) = (level_name(task.kind), self.levels.of(task.kind).0.vk(), Instant::now());
+        let children: Vec<_> = inputs.iter().map(|made| made.proof.clone()).collect();
+        let kept = self.kept.node(level, &vk, &children);
+        let device = kept.is_none().then_some(self.number);
         let proof = match kept {
             Some(proof) => proof,
-            None if self.kept.stops() => return Err(ProveError::StoppedAggregation.into()),
+            None if self.kept.stops() => return Err(Failure::Cancelled),
             None => {
-                let proof = prover.prove_node(children, kind)?;
-                self.kept.keep_node(step.name(), &vk, children, &proof);
+                let proof = self.levels.prove(task.kind, &children).map_err(Failure::Error)?;
+                self.kept.keep_node(level, &vk, &children, &proof);
                 proof
             }
         };
-        let proving = start.elapsed();
-        (self.progress)(&AggregationStep { level: step.name(), children: children.len(), proving, kept: is_kept });
-        Ok(proof)
+        let (children, proving, kept) = (children.len(), start.elapsed(), device.is_none());
+        (self.progress)(&AggregationStep { level, children, proving, kept, device });
+        Ok(Arc::new(Made { proof, public_values: None }))
     }
 }
 
-/// Hands on chunks of `size` items with their numbers as soon as each is whole; items come with their numbers and how many there are, in any order.
-fn in_chunks<T>(items: &Receiver<(usize, usize, T)>, size: usize, mut hand_on: impl FnMut(usize, Vec<T>)) {
-    let mut chunks: BTreeMap<usize, BTreeMap<usize, T>> = BTreeMap::new();
-    for (index, all, item) in items {
-        let number = index / size;
-        let chunk = chunks.entry(number).or_default();
-        chunk.insert(index, item);
-        if chunk.len() == size.min(all - number * size) {
-            hand_on(number, chunks.remove(&number).into_iter().flatten().map(|(_, item)| item).collect());
-        }
+fn level_name(kind: TaskKind) -> &'static str {
+    match kind {
+        TaskKind::Segment => "segment",
+        TaskKind::Leaf => "leaf",
+        TaskKind::InternalForLeaf => "internal for leaf",
+        TaskKind::InternalRecursive | TaskKind::InternalAgain => "internal recursive",
+        TaskKind::Wrap => "wrap",
     }
 }
 
-/// What a level's proofs verify.
-#[derive(Clone, Copy)]
-pub(super) enum Step {
-    Leaf,
-    InternalForLeaf,
-    InternalRecursive,
-    /// As the one before, over proofs of the same.
-    Again,
-    Wrap,
+/// Segments that are proved, for whichever device is left.
+struct Proved<'a> {
+    gpu: &'a Gpu,
+    segments: &'a [tasks::Result],
 }
 
-impl Step {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Leaf => "leaf",
-            Self::InternalForLeaf => "internal for leaf",
-            Self::InternalRecursive | Self::Again => "internal recursive",
-            Self::Wrap => "wrap",
-        }
+impl Work for Proved<'_> {
+    fn gpu(&self) -> &Gpu {
+        self.gpu
+    }
+
+    fn slots(&self) -> usize {
+        1
+    }
+
+    fn run(&self, task: &Task, _: &[tasks::Result], _: &Cancellation) -> Result<tasks::Result, Failure> {
+        Ok(self.segments[task.index].clone())
+    }
+}
+
+/// Aggregates segments' proofs.
+pub(super) fn aggregate(segments: Vec<Proof<SC>>, tree: &Tree<'_>) -> eyre::Result<Proof<SC>> {
+    let first = segments.first().ok_or_else(|| eyre::eyre!("there are no app proofs to aggregate"))?;
+    let (program, statement) = of_segment(first).ok_or_else(|| eyre::eyre!("these are no app proofs"))?;
+    let place = |segment| PlannedSegment {
+        place: SegmentPlace { segment, segments: segments.len(), first_instruction: segment as u64, instructions: 1 },
+        device_bytes: 0,
+    };
+    let mut start = statement.before;
+    start.root = Default::default();
+    let plan = tasks::plan(start, (0..segments.len()).map(place).collect(), Some(tree));
+    let made = |proof| Arc::new(Made { proof, public_values: None });
+    let segments: Vec<_> = segments.into_iter().map(made).collect();
+    let proved: Vec<_> = tree.nodes.iter().map(|node| Proved { gpu: node.gpu(), segments: &segments }).collect();
+    let proved: Vec<&dyn Work> = proved.iter().map(|work| work as &dyn Work).collect();
+    match tasks::run(&plan, program, &proved, &tree.nodes) {
+        Ok(proved) => Ok(Arc::unwrap_or_clone(proved.root.expect("the plan has a root")).proof),
+        Err(Ended::Failure(failure)) => Err(failure.into_report()),
+        Err(Ended::Stopped) => Err(ProveError::StoppedAggregation.into()),
+        Err(Ended::Other(text)) => Err(ProveError::NoDevice(text).into()),
     }
 }
 
 /// A level whatever the number of its children.
-pub(super) trait Level {
+trait Level {
     fn prove_node(&self, children: &[Proof<SC>], kind: ChildVkKind) -> eyre::Result<Proof<SC>>;
 
     /// The key that verifies its proofs.
@@ -155,30 +175,5 @@ impl<const N: usize> Level for InnerProver<N> {
 
     fn vk(&self) -> Arc<MultiStarkVerifyingKey<SC>> {
         self.get_vk()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-
-    #[test]
-    fn chunks_are_handed_on_as_soon_as_they_are_whole() {
-        let order = [3, 0, 5, 4, 6, 1, 2];
-        let (sender, items) = channel();
-        order.iter().for_each(|item| sender.send((*item, order.len(), *item)).unwrap());
-        drop(sender);
-        let mut chunks = vec![];
-        in_chunks(&items, 3, |index, chunk| chunks.push((index, chunk)));
-        assert_eq!(chunks, [(1, vec![3, 4, 5]), (2, vec![6]), (0, vec![0, 1, 2])]);
-        // when the items end early, so does this
-        let (sender, items) = channel();
-        [0, 1].iter().for_each(|item| sender.send((*item, 4, *item)).unwrap());
-        drop(sender);
-        let mut chunks = vec![];
-        in_chunks(&items, 2, |index, chunk| chunks.push((index, chunk)));
-        assert_eq!(chunks, [(0, vec![0, 1])]);
     }
 }

@@ -1,10 +1,12 @@
 //! The built-in guest's ELF, damaged in every way that its headers allow.
 
+use openvm_sdk::config::{AggregationSystemParams, AppConfig};
 use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::test_utils::default_test_params_small;
 use proptest::prelude::*;
 
 use super::*;
+use crate::openvm::WgpuSdk;
 
 const ELF: &[u8] = include_bytes!("../../../examples/guest/hash_chain.elf");
 
@@ -95,6 +97,22 @@ fn headers_that_lie_are_refused_with_the_reason() {
     for (i, (bytes, reason)) in cases.iter().enumerate() {
         let error = refused(bytes);
         assert!(error.contains("not a guest's ELF: ") && error.contains(reason), "case {i}: {error}");
+    }
+}
+
+/// Words that upstream's transpilers panic at: exit codes of more than a byte, a setup of no kind of arithmetic.
+#[test]
+fn instructions_that_are_none_are_refused() {
+    let sdk = WgpuSdk::new(
+        AppConfig::new(SdkVmConfig::standard(), default_test_params_small()),
+        AggregationSystemParams::default(),
+    )
+    .unwrap();
+    let first = word(ELF, header(true) + OFFSET) as usize;
+    assert!(transpile(&sdk, decode_elf(ELF).unwrap()).is_ok());
+    for instruction in [0x1000_000b, 0xfff0_000b, 0x0bf0_002b] {
+        let error = transpile(&sdk, decode_elf(&with_word(first, instruction)).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("not a program: "), "{instruction:#x}: {error}");
     }
 }
 

@@ -33,15 +33,21 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     /// A buffer of this many bytes, filled with a pattern: device memory is not zeroed.
     pub fn new(bytes: usize) -> Self {
+        let buffer = Self::zeroed(bytes);
+        buffer.with_bytes_mut(|memory| memory.fill(UNWRITTEN));
+        buffer
+    }
+
+    /// A buffer of this many bytes, all zero, whose pages take no memory until somebody writes there.
+    pub fn zeroed(bytes: usize) -> Self {
         let gap = GAP.max(bytes).next_multiple_of(ALIGNMENT);
-        let layout = Layout::from_size_align(2 * gap + bytes, ALIGNMENT).expect("a size that fits memory");
-        // pages of zeros that nobody touches take no memory
+        // aligned here, since the allocator writes the zeros itself where it has to align: the system's pages are zero
+        let layout = Layout::array::<u8>(2 * gap + bytes + ALIGNMENT).expect("a size that fits memory");
         // SAFETY: the size is not 0
         let allocation = unsafe { alloc::alloc_zeroed(layout) };
         let allocation = NonNull::new(allocation).unwrap_or_else(|| alloc::handle_alloc_error(layout));
-        let buffer = Self { allocation, layout, range: gap..gap + bytes, access: RwLock::new(()) };
-        buffer.with_bytes_mut(|memory| memory.fill(UNWRITTEN));
-        buffer
+        let start = gap + allocation.as_ptr().wrapping_add(gap).align_offset(ALIGNMENT);
+        Self { allocation, layout, range: start..start + bytes, access: RwLock::new(()) }
     }
 
     /// A buffer with these words.
@@ -79,11 +85,6 @@ impl Buffer {
         // SAFETY: in the allocation, and initialized; nobody writes while the lock is held
         let bytes = unsafe { slice::from_raw_parts(self.pointer().cast::<u8>(), self.len()) };
         bytes[range].to_vec()
-    }
-
-    /// Zeroes a range of bytes.
-    pub fn fill_zero(&self, range: Range<usize>) {
-        self.with_bytes_mut(|memory| memory[range].fill(0));
     }
 
     /// Copies `bytes` bytes from offset `from` of `source`, which may be this buffer, to offset `to` of this one.
@@ -124,12 +125,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn copies_and_clears() {
+    fn copies() {
         let (a, b) = (Buffer::from_words(&[1, 2, 3]), Buffer::new(8));
-        assert_eq!(b.words(), [0xa5a5_a5a5; 2]);
+        assert_eq!((b.words(), Buffer::zeroed(8).words()), (vec![0xa5a5_a5a5; 2], vec![0; 2]));
         b.copy_from(4, &a, 8, 4);
-        b.fill_zero(0..4);
-        assert_eq!(b.words(), [0, 3]);
+        assert_eq!(b.words(), [0xa5a5_a5a5, 3]);
         b.copy_from(0, &b, 4, 4);
         assert_eq!(b.words(), [3, 3]);
         assert_eq!(Buffer::new(0).len(), 0);
