@@ -1,8 +1,9 @@
 //! The engine: upstream's `StarkEngine` on a wgpu device.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Instant};
 
 use openvm_stark_backend::{
+    codec::Encode,
     keygen::types::MultiStarkVerifyingKey,
     memory_metering::ProvingMemoryConfig,
     proof::Proof,
@@ -103,11 +104,14 @@ where
         let shape = ProofShape::of_context(self.params(), pk, &ctx);
         let admission = gpu.admit_proof(self.device.working_bytes(shape));
         let device = admission.as_ref().map_or_else(|| self.device.clone(), |admission| self.device.under(admission));
+        let start = Instant::now();
         let proof =
             Coordinator::new(WgpuBackend, device.with_checked_context(), self.initial_transcript()).prove(pk, ctx)?;
+        let proving = start.elapsed();
         drop(admission);
         gpu.store_pipelines();
-        if self.device.options().verify_before_return {
+        let bytes = || proof.encode_to_vec().map_or(0, |bytes| bytes.len());
+        if self.device.options().verify_before_return.is_due(proving, bytes) {
             self.verify_deep(&pk.get_vk(), &proof)?;
         }
         Ok(proof)

@@ -93,7 +93,7 @@ pub use gpu::{adapters, Admission, Gpu, KeepWarm};
 /// What a [`WgpuDeviceBuilder`] is told beside numbers, and what a device works by.
 pub mod options {
     pub use crate::{
-        device::{EvaluatorPolicy, ProverOptions},
+        device::{EvaluatorPolicy, ProverOptions, VerifyPolicy},
         gpu::LimitProfile,
     };
 }

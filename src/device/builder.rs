@@ -4,7 +4,7 @@ use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config;
 
 use super::{
-    options::{EvaluatorPolicy, ProverOptions},
+    options::{EvaluatorPolicy, ProverOptions, VerifyPolicy},
     WgpuDevice,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 pub struct WgpuDeviceBuilder {
     gpu: GpuOptions,
     evaluator: EvaluatorPolicy,
-    verify_before_return: Option<bool>,
+    verify_before_return: Option<VerifyPolicy>,
     cache_rs_code_matrix: Option<bool>,
 }
 
@@ -82,10 +82,10 @@ impl WgpuDeviceBuilder {
         self
     }
 
-    /// Whether the host verifies each proof before it is returned: by default on Metal and on software drivers, see
-    /// [`ProverOptions::verify_before_return`].
+    /// Whether the host verifies each proof before it is returned: by default on Metal and on software drivers, and elsewhere where that is
+    /// cheap, see [`ProverOptions::verify_before_return`].
     pub fn verify_before_return(mut self, verify: bool) -> Self {
-        self.verify_before_return = Some(verify);
+        self.verify_before_return = Some(if verify { VerifyPolicy::Always } else { VerifyPolicy::Never });
         self
     }
 
@@ -118,8 +118,11 @@ impl WgpuDeviceBuilder {
     /// [`Error::Unsupported`] for parameters out of range.
     pub fn build_on(self, gpu: Gpu, params: SystemParams) -> Result<WgpuDevice> {
         check_params(&params)?;
-        // where success may be none, and where the verifier's time is nothing beside the proof's
-        let verify = gpu.adapter().backend == "metal" || gpu.capabilities().software;
+        // all where success may be none, and where the verifier's time is nothing beside the proof's
+        let verify = match gpu.adapter().backend == "metal" || gpu.capabilities().software {
+            true => VerifyPolicy::Always,
+            false => VerifyPolicy::WhereCheap,
+        };
         Ok(WgpuDevice {
             options: ProverOptions {
                 evaluator: self.evaluator,

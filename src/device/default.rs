@@ -82,7 +82,7 @@ mod tests {
     use p3_field::PrimeCharacteristicRing;
 
     use super::*;
-    use crate::{error::Error, gpu::DeviceMatrix};
+    use crate::{device::VerifyPolicy, error::Error, gpu::DeviceMatrix};
 
     /// The root of a small commitment.
     fn commit(device: &WgpuDevice) -> Result<Digest> {
@@ -108,6 +108,6 @@ mod tests {
         let gpu = WgpuDeviceBuilder::new().memory_budget(64 << 20).verify_before_return(true).set_default().unwrap();
         let device = WgpuDevice::shared(default_test_params_small()).unwrap();
         assert_eq!((gpu.memory_budget(), device.gpu().memory_budget()), (64 << 20, 64 << 20));
-        assert!(device.options().verify_before_return);
+        assert_eq!(device.options().verify_before_return, VerifyPolicy::Always);
     }
 }

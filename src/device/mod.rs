@@ -13,7 +13,7 @@ use p3_field::PrimeCharacteristicRing;
 
 pub use self::{
     builder::WgpuDeviceBuilder,
-    options::{EvaluatorPolicy, ProverOptions},
+    options::{EvaluatorPolicy, ProverOptions, VerifyPolicy},
 };
 use crate::{
     error::Result,
