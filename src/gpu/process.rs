@@ -116,6 +116,11 @@ pub(super) fn close_at_exit() {
 #[cfg(not(unix))]
 pub(super) fn close_at_exit() {}
 
+/// Whether the process ends: threads that are inside will not get back.
+pub(super) fn is_ending() -> bool {
+    CLOSED.load(Ordering::SeqCst)
+}
+
 /// Closes the gate and waits until nobody is inside, but this thread itself.
 #[cfg(unix)]
 fn close(patience: Duration) {

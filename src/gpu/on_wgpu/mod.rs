@@ -139,6 +139,10 @@ impl Executor for OnWgpu {
         let pipeline = WgpuPipeline::compile(&self.device, &self.capabilities, cache, kernel)?;
         if let Some(disk) = &self.disk {
             disk.changed();
+            // minutes of compilation may be lost otherwise, in each process anew
+            if process::is_ending() {
+                disk.store();
+            }
         }
         let mut pipelines = self.pipelines.write().unwrap_or_else(PoisonError::into_inner);
         pipelines.push(Some(Arc::new(pipeline)));

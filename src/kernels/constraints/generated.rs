@@ -141,12 +141,7 @@ impl Generated {
             compiler_threads().spawn(move || {
                 this.compiling.begin();
                 let left_out = !this.compile(&gpu, &source, k, deadline);
-                this.pending.end(left_out);
-                if gpu.background().end(left_out) && !this.is_stopped() {
-                    gpu.store_pipelines();
-                }
-                drop(gpu);
-                this.compiling.end(left_out);
+                this.end(gpu, left_out);
             });
         }
     }
@@ -180,6 +175,17 @@ impl Generated {
                 false
             }
         }
+    }
+
+    /// A job has ended.
+    fn end(&self, gpu: Gpu, left_out: bool) {
+        self.pending.end(left_out);
+        // what nobody waits for any more is for the next process, and whoever stops waits until it is stored
+        if gpu.background().end(left_out) || (self.is_stopped() && !left_out) {
+            gpu.store_pipelines();
+        }
+        drop(gpu);
+        self.compiling.end(left_out);
     }
 
     fn is_stopped(&self) -> bool {
@@ -281,7 +287,7 @@ mod tests {
     use super::*;
     use crate::{
         constraints::{Instr, Operand, TileLayout},
-        gpu::testing,
+        gpu::{testing, GpuOptions},
     };
     use openvm_stark_sdk::config::baby_bear_poseidon2::F;
     use p3_field::PrimeCharacteristicRing;
@@ -294,9 +300,8 @@ mod tests {
         assert!(is_compilable(&chunk(MAX_GENERATED_INSTRS)) && !is_compilable(&chunk(MAX_GENERATED_INSTRS + 1)));
     }
 
-    /// When time is up, what is left stays with the interpreter.
-    #[test]
-    fn time_that_is_up_leaves_kernels_out() {
+    /// A program of one kernel.
+    fn one_kernel(name: &str) -> (Source, Generated) {
         let instrs = vec![Instr::Accumulate { acc: 0, weight: 0, value: Operand::Constant(0) }];
         let chunk = Chunk { instrs, registers: 1, public_values: vec![] };
         let program = Program {
@@ -310,11 +315,41 @@ mod tests {
         };
         let generated = Generated::new(&program, RowKind::Points);
         let (layout, kind) = (TileLayout::used([]), RowKind::Points);
-        let source = Source { program, in_kernels: None, layout, kind, name: "late".into() };
+        (Source { program, in_kernels: None, layout, kind, name: name.into() }, generated)
+    }
+
+    /// When time is up, what is left stays with the interpreter.
+    #[test]
+    fn time_that_is_up_leaves_kernels_out() {
+        let (source, generated) = one_kernel("late");
         let gpu = testing::gpu();
         assert!(!generated.compile(&gpu, &source, 0, Instant::now()));
         assert!(generated.late.load(Ordering::Relaxed) && !generated.is_ready());
         generated.wait().expect("to be late is no error");
         assert!(generated.compile(&gpu, &source, 0, Instant::now() + COMPILE_TIME_SLOW) && generated.is_ready());
+    }
+
+    /// A process that ends waits for compilers: the next one has what they made.
+    #[test]
+    fn what_is_stopped_is_stored() {
+        if testing::on_machine() || !testing::gpu().capabilities().pipeline_cache {
+            return;
+        }
+        let folder = testing::Folder::new("stopped");
+        let options = GpuOptions { cache_folder: Some(folder.path().into()), ..GpuOptions::default() };
+        let gpu = Gpu::new(&options).unwrap();
+        let (source, generated) = one_kernel("stopped");
+        // another one is still being compiled
+        for _ in 0..2 {
+            generated.pending.begin();
+            generated.compiling.begin();
+            gpu.background().begin();
+        }
+        assert!(generated.compile(&gpu, &source, 0, Instant::now() + COMPILE_TIME_SLOW));
+        let stored = || std::fs::read_dir(folder.path()).unwrap().count();
+        generated.stopped.store(true, Ordering::SeqCst);
+        assert_eq!(stored(), 0);
+        generated.end(gpu.clone(), false);
+        assert_eq!(stored(), 1);
     }
 }
