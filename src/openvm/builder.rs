@@ -226,11 +226,9 @@ impl DeviceChip {
     /// The trace that the host's chip makes.
     fn on_host(&self, records: MatrixRecordArena<F>) -> AirProvingContext<WgpuBackend> {
         let chip = &self.chips.chips()[self.index];
-        let hasher = chip.as_any().downcast_ref::<Arc<Poseidon2PeripheryChip<F>>>();
-        let context = match (&self.field, &self.hashes, hasher) {
-            (Some(field), ..) => field.context(chip.as_any(), records),
-            (None, Some(hashes), Some(hasher)) => hashes.trace(hasher),
-            _ => chip.generate_proving_ctx(records),
+        let context = match &self.field {
+            Some(field) => field.context(chip.as_any(), records),
+            None => chip.generate_proving_ctx(records),
         };
         to_device(&self.target.gpu(), context, vec![])
     }
@@ -241,6 +239,13 @@ impl DeviceChip {
         let host_counts = take_counts(self.chips.chips()[self.index].as_any(), table);
         let common_main = counts.trace(&self.target.gpu(), table, &host_counts);
         Some(only(common_main))
+    }
+
+    /// The trace of the chip that hashes the memory, of what it was asked for.
+    fn hashes(&self) -> Option<AirProvingContext<WgpuBackend>> {
+        let chip = self.chips.chips()[self.index].as_any();
+        let (hashes, hasher) = self.hashes.as_ref().zip(chip.downcast_ref::<Arc<Poseidon2PeripheryChip<F>>>())?;
+        Some(only(hashes.permutations(hasher).trace(&self.target.gpu())))
     }
 
     /// The trace that was made of another chip's records.
@@ -261,7 +266,7 @@ impl DeviceChip {
 }
 
 /// A context with nothing but a trace.
-fn only(common_main: DeviceMatrix<F>) -> AirProvingContext<WgpuBackend> {
+pub(super) fn only(common_main: DeviceMatrix<F>) -> AirProvingContext<WgpuBackend> {
     AirProvingContext { cached_mains: vec![], common_main, public_values: vec![] }
 }
 
@@ -269,7 +274,10 @@ impl Chip<ChipRecords, WgpuBackend> for DeviceChip {
     fn generate_proving_ctx(&self, records: ChipRecords) -> AirProvingContext<WgpuBackend> {
         match records.into_parts() {
             Ok(records) => self.on_device(&records),
-            Err(matrix) => self.of_others().or_else(|| self.table()).unwrap_or_else(|| self.on_host(matrix)),
+            Err(matrix) => {
+                let on_device = self.of_others().or_else(|| self.table()).or_else(|| self.hashes());
+                on_device.unwrap_or_else(|| self.on_host(matrix))
+            }
         }
     }
 

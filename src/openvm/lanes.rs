@@ -42,7 +42,7 @@ use super::{
 use crate::{
     fleet::Cancellation,
     gpu::{Admission, KernelDecl},
-    kernels::openvm::{Counts, Tables},
+    kernels::openvm::{Counts, Permutations, Tables},
     memory::ProofShape,
     WgpuBackend, WgpuDevice,
 };
@@ -428,7 +428,7 @@ impl<'a, B: HostVmBuilder> Execution<'a, B> {
         let segments = self.segments();
         let is_used = |air: usize| segments.iter().any(|segment| segment.trace_heights[air] > 0);
         let used = self.airs.iter().enumerate().filter(|(air, _)| is_used(*air));
-        used.filter_map(|(_, air)| Some(air.kernel?.decl)).chain([Counts::KERNEL]).collect()
+        used.filter_map(|(_, air)| Some(air.kernel?.decl)).chain([Counts::KERNEL, Permutations::KERNEL]).collect()
     }
 
     /// The shape of a segment's traces, by their metered heights.

@@ -18,6 +18,7 @@ mod load_sign_extend;
 mod load_store;
 mod mul;
 mod mulh;
+mod poseidon2;
 mod sha2;
 mod shift;
 mod tables;
@@ -29,7 +30,10 @@ use std::{any::Any, borrow::Cow, sync::Arc};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use rayon::prelude::*;
 
-pub use self::tables::{Counts, Table, Tables};
+pub use self::{
+    poseidon2::Permutations,
+    tables::{Counts, Table, Tables},
+};
 use crate::{
     error::{Error, Result},
     gpu::{DeviceBuffer, DeviceMatrix, Gpu, KernelDecl, Recorder},
@@ -144,7 +148,7 @@ impl TraceKernel {
 /// All kernels of this module.
 pub fn kernels() -> Vec<&'static KernelDecl> {
     let kernels = TRACE_KERNELS.into_iter().flat_map(|kernel| kernel.with_periphery());
-    kernels.map(|kernel| kernel.decl).chain([Counts::KERNEL]).collect()
+    kernels.map(|kernel| kernel.decl).chain([Counts::KERNEL, Permutations::KERNEL]).collect()
 }
 
 /// Rows of a trace that have records, and perhaps those that pad it.

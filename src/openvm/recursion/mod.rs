@@ -9,7 +9,8 @@
 //!
 //! Upstream's CPU traces take longer than the proof: 0.35 s for four children of a leaf, on 16 cores, of which most is one thread's hashing. Here
 //!
-//! - the hashes of opened rows, and the three traces of the module `transcript`, are made on all threads ([`opened`], [`transcript`]);
+//! - the hashes of opened rows, and the three traces of the module `transcript`, are made on all threads ([`opened`], [`transcript`]), but for
+//!   the largest one, Poseidon2's, which the device makes of what is permuted ([`Permutations`]);
 //! - each module's traces go to the device as soon as they are there.
 //!
 //! Every other trace is upstream's own code. All are cell by cell what upstream's CPU backend makes.
@@ -44,12 +45,30 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config as S
 use rayon::prelude::*;
 
 use self::transcript::TranscriptTraces;
-use super::builder::to_device;
-use crate::{gpu::Gpu, WgpuBackend};
+use super::builder::{only, to_device};
+use crate::{gpu::Gpu, kernels::openvm::Permutations, WgpuBackend};
 
 type HostBackend = CpuBackend<SC>;
 type HostContexts = Vec<AirProvingContext<HostBackend>>;
 type Contexts = Vec<AirProvingContext<WgpuBackend>>;
+
+/// The trace of an AIR, as its module has it.
+#[allow(clippy::large_enum_variant)]
+enum Trace {
+    /// Made.
+    Host(AirProvingContext<HostBackend>),
+    /// What the device makes it of.
+    Permutations(Permutations),
+}
+
+impl Trace {
+    fn on_device(self, gpu: &Gpu) -> AirProvingContext<WgpuBackend> {
+        match self {
+            Self::Host(context) => to_device(gpu, context, vec![]),
+            Self::Permutations(permutations) => only(permutations.trace(gpu)),
+        }
+    }
+}
 
 /// Bits up to which grinding is looked up, upstream's `POW_CHECKER_HEIGHT`.
 const POW_HEIGHT: usize = 32;
@@ -118,7 +137,7 @@ impl<const N: usize> DeviceVerifier<N> {
         verified: Verified<'_>,
         records: Option<&CachedTraceRecord>,
         external: &VerifierExternalData,
-        finish: impl Fn(usize, HostContexts) -> R + Sync,
+        finish: impl Fn(usize, Vec<Trace>) -> R + Sync,
     ) -> Option<Vec<R>> {
         let powers = Arc::new(PowerCheckerCpuTraceGenerator::<2, POW_HEIGHT>::default());
         for log in external.power_check_inputs {
@@ -156,7 +175,8 @@ impl<const N: usize> DeviceVerifier<N> {
             return None;
         }
         let tables = [powers.generate_trace_row_major(), exponents.generate_trace_row_major(exponent_height)?];
-        made.push(finish(count, tables.map(AirProvingContext::simple_no_pis).into()));
+        let tables = tables.map(AirProvingContext::simple_no_pis);
+        made.push(finish(count, tables.map(Trace::Host).into()));
         Some(made)
     }
 }
@@ -171,7 +191,7 @@ struct Verified<'a> {
 }
 
 /// Makes a module's traces, of the heights that they shall have.
-type Module<'a> = &'a (dyn Fn(Option<&[usize]>) -> Option<HostContexts> + Sync);
+type Module<'a> = &'a (dyn Fn(Option<&[usize]>) -> Option<Vec<Trace>> + Sync);
 
 /// The traces of a module as upstream makes them.
 fn upstream<'a, M: TraceGenModule<openvm_recursion_circuit::system::GlobalCtxCpu, HostBackend>>(
@@ -179,8 +199,9 @@ fn upstream<'a, M: TraceGenModule<openvm_recursion_circuit::system::GlobalCtxCpu
     (child_vk, proofs, preflights): (&MultiStarkVerifyingKey<SC>, &[Proof<SC>], &[Preflight]),
     context: &M::ModuleSpecificCtx<'a>,
     heights: Option<&[usize]>,
-) -> Option<HostContexts> {
-    module.generate_proving_ctxs(child_vk, proofs, preflights, context, heights)
+) -> Option<Vec<Trace>> {
+    let made: HostContexts = module.generate_proving_ctxs(child_vk, proofs, preflights, context, heights)?;
+    Some(made.into_iter().map(Trace::Host).collect())
 }
 
 /// The heights that each module's traces shall have, and those of the tables behind them.
@@ -257,9 +278,8 @@ impl<const N: usize> VerifierTraceGen<WgpuBackend, SC, Gpu> for DeviceVerifier<N
             CachedTraceCtx::Records(records) => Some(records),
             CachedTraceCtx::PcsData(_) => None,
         };
-        let finish = |_, contexts: HostContexts| -> Contexts {
-            contexts.into_iter().map(|context| to_device(gpu, context, vec![])).collect()
-        };
+        let finish =
+            |_, traces: Vec<Trace>| -> Contexts { traces.into_iter().map(|trace| trace.on_device(gpu)).collect() };
         let made = self.traces(Verified { child_vk, proofs, preflights: &preflights }, records, external, finish)?;
         let mut contexts: Contexts = made.into_iter().flatten().collect();
         match cached {

@@ -1,6 +1,6 @@
 use openvm_recursion_circuit::batch_constraint::commit_child_vk;
 use openvm_stark_backend::{
-    p3_matrix::Matrix,
+    p3_matrix::{dense::RowMajorMatrix, Matrix},
     test_utils::{
         test_system_params_small, CachedFixture11, FibFixture, InteractionsFixture11, PreprocessedAndCachedFixture,
         TestFixture,
@@ -11,6 +11,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
 };
 
 use super::*;
+use crate::gpu::testing;
 
 const MOST: usize = 4;
 
@@ -47,7 +48,10 @@ fn check<Fx: TestFixture<SC>>(params: (usize, usize, usize), fixture: Fx, count:
             required_heights: heights.as_deref(),
             final_transcript_state: None,
         };
-        let made = here.traces(verified, None, &external, |_, contexts| contexts);
+        let gpu = testing::gpu();
+        let finish =
+            |_, traces: Vec<Trace>| -> HostContexts { traces.into_iter().map(|trace| on_host(trace, &gpu)).collect() };
+        let made = here.traces(verified, None, &external, finish);
         assert_eq!(made.is_some(), fits);
         let Some(made) = made else { continue };
         let made: HostContexts = made.into_iter().flatten().collect();
@@ -57,6 +61,17 @@ fn check<Fx: TestFixture<SC>>(params: (usize, usize, usize), fixture: Fx, count:
             assert_eq!(made.public_values, expected.public_values, "{name}");
             assert_eq!(made.common_main.width, expected.common_main.width, "{name}");
             assert!(rows(made, &name) == rows(expected, &name), "{name}");
+        }
+    }
+}
+
+/// The trace, made if that is the device's.
+fn on_host(trace: Trace, gpu: &Gpu) -> AirProvingContext<HostBackend> {
+    match trace {
+        Trace::Host(context) => context,
+        Trace::Permutations(permutations) => {
+            let columns = permutations.trace(gpu).download(gpu).unwrap();
+            AirProvingContext::simple_no_pis(RowMajorMatrix::new(columns, permutations.height).transpose())
         }
     }
 }

@@ -5,17 +5,14 @@
 
 use std::borrow::{Borrow, BorrowMut};
 
-use openvm_poseidon2_air::{Poseidon2Config, Poseidon2SubChip, POSEIDON2_WIDTH};
+use openvm_poseidon2_air::POSEIDON2_WIDTH;
 use openvm_recursion_circuit::{
     system::{Preflight, VerifierExternalData},
     transcript::{merkle_verify::MerkleVerifyCols, poseidon2::CHUNK, transcript::TranscriptCols},
 };
 use openvm_stark_backend::p3_symmetric::Permutation;
 use openvm_stark_backend::{
-    keygen::types::MultiStarkVerifyingKey,
-    p3_matrix::{dense::RowMajorMatrix, Matrix},
-    proof::Proof,
-    prover::AirProvingContext,
+    keygen::types::MultiStarkVerifyingKey, p3_matrix::dense::RowMajorMatrix, proof::Proof, prover::AirProvingContext,
     SystemParams, TranscriptLog,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{
@@ -24,7 +21,8 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{
 use p3_field::{PrimeCharacteristicRing, PrimeField32};
 use rayon::prelude::*;
 
-use super::HostContexts;
+use super::Trace;
+use crate::kernels::openvm::Permutations;
 
 /// Fiat-Shamir, Poseidon2, Merkle paths.
 pub(super) const AIRS: usize = 3;
@@ -40,16 +38,15 @@ const TRANSCRIPT_WIDTH: usize = size_of::<TranscriptCols<u8>>();
 /// Makes the module's traces.
 pub(super) struct TranscriptTraces {
     params: SystemParams,
-    poseidon2: Poseidon2SubChip<F, SBOX_REGISTERS>,
 }
 
 impl TranscriptTraces {
     /// For proofs with these parameters.
     pub(super) fn new(params: SystemParams) -> Self {
-        Self { params, poseidon2: Poseidon2SubChip::new(Poseidon2Config::default().constants) }
+        Self { params }
     }
 
-    /// The contexts of the three AIRs; nothing if one does not fit the height that it shall have.
+    /// The traces of the three AIRs; nothing if one does not fit the height that it shall have.
     pub(super) fn generate(
         &self,
         child_vk: &MultiStarkVerifyingKey<SC>,
@@ -57,7 +54,7 @@ impl TranscriptTraces {
         preflights: &[Preflight],
         external: &VerifierExternalData,
         heights: Option<&[usize]>,
-    ) -> Option<HostContexts> {
+    ) -> Option<Vec<Trace>> {
         let height = |air: usize| heights.map(|heights| heights[air]);
         let (merkle, transcript) = rayon::join(
             || merkle_trace(&self.paths(child_vk, proofs, preflights), self.params.k_whir(), height(2)),
@@ -70,8 +67,9 @@ impl TranscriptTraces {
         let permuted = permuted.chain(external.poseidon2_permute_inputs.iter().copied());
         let compressed = compressed.into_iter().chain(of_preflights(|preflight| &preflight.poseidon2_compress_inputs));
         let compressed = compressed.chain(external.poseidon2_compress_inputs.iter().copied());
-        let poseidon2 = self.poseidon2_trace(permuted.collect(), compressed.collect(), height(1))?;
-        Some([transcript, poseidon2, merkle].map(AirProvingContext::simple_no_pis).into())
+        let poseidon2 = permutations(permuted.collect(), compressed.collect(), height(1))?;
+        let [transcript, merkle] = [transcript, merkle].map(AirProvingContext::simple_no_pis).map(Trace::Host);
+        Some(vec![transcript, Trace::Permutations(poseidon2), merkle])
     }
 
     /// Paths of all proofs in the order of their rows.
@@ -123,40 +121,28 @@ impl TranscriptTraces {
         }
         paths
     }
+}
 
-    /// Rows for distinct inputs, in the order of their canonical words, with how often they are permuted and compressed.
-    fn poseidon2_trace(
-        &self,
-        permuted: Vec<State>,
-        compressed: Vec<State>,
-        height: Option<usize>,
-    ) -> Option<RowMajorMatrix<F>> {
-        let key = |state: &State| state.map(|word| word.as_canonical_u32());
-        let permuted = permuted.par_iter().map(|state| (key(state), [1, 0]));
-        let mut inputs: Vec<_> = permuted.chain(compressed.par_iter().map(|state| (key(state), [0, 1]))).collect();
-        inputs.par_sort_unstable();
-        inputs.dedup_by(|next, kept| {
-            let same = next.0 == kept.0;
-            if same {
-                kept.1 = [kept.1[0] + next.1[0], kept.1[1] + next.1[1]];
-            }
-            same
-        });
-        let height = padded(inputs.len().max(1), height)?;
-        let mut states: Vec<State> = inputs.par_iter().map(|(key, _)| key.map(F::from_u32)).collect();
-        states.resize(height, [F::ZERO; POSEIDON2_WIDTH]);
-        let inner = self.poseidon2.generate_trace(states);
-        let width = inner.width() + 2;
-        let mut trace = F::zero_vec(height * width);
-        trace.par_chunks_mut(width).zip(inner.values.par_chunks(inner.width())).enumerate().for_each(
-            |(at, (row, inner))| {
-                let (cells, counts) = row.split_at_mut(inner.len());
-                cells.copy_from_slice(inner);
-                counts.copy_from_slice(&inputs.get(at).map_or([0; 2], |(_, counts)| *counts).map(F::from_u32));
-            },
-        );
-        Some(RowMajorMatrix::new(trace, width))
-    }
+/// Distinct inputs in the order of their canonical words, with how often they are permuted and compressed.
+fn permutations(permuted: Vec<State>, compressed: Vec<State>, height: Option<usize>) -> Option<Permutations> {
+    let key = |state: &State| state.map(|word| word.as_canonical_u32());
+    let permuted = permuted.par_iter().map(|state| (key(state), [1, 0]));
+    let mut inputs: Vec<_> = permuted.chain(compressed.par_iter().map(|state| (key(state), [0, 1]))).collect();
+    inputs.par_sort_unstable();
+    inputs.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 = [kept.1[0] + next.1[0], kept.1[1] + next.1[1]];
+        }
+        same
+    });
+    Some(Permutations {
+        height: padded(inputs.len().max(1), height)?,
+        inputs: inputs.par_iter().map(|(key, _)| key.map(F::from_u32)).collect(),
+        times: inputs.iter().flat_map(|(_, times)| *times).collect(),
+        lookups: 2,
+        registers: SBOX_REGISTERS,
+    })
 }
 
 /// The height of a trace of `rows` rows that shall have `height`; nothing if they do not fit.

@@ -37,7 +37,7 @@ use super::{
     guest_memory::{copy_used, extend_to_touched},
     records::ChipRecords,
 };
-use crate::WgpuBackend;
+use crate::{kernels::openvm::Permutations, WgpuBackend};
 
 type SC = BabyBearPoseidon2Config;
 type HostBackend = CpuBackend<SC>;
@@ -64,14 +64,14 @@ impl Hashes {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The chip's trace for them.
-    pub(super) fn trace(&self, chip: &Poseidon2PeripheryChip<F>) -> AirProvingContext<HostBackend> {
-        poseidon2::trace(chip, std::mem::take(&mut *self.lock()))
+    /// All that the chip permutes, for them and for others.
+    pub(super) fn permutations(&self, chip: &Poseidon2PeripheryChip<F>) -> Permutations {
+        poseidon2::permutations(chip, std::mem::take(&mut *self.lock()))
     }
 }
 
 impl<S: Any> DeviceSystem<S> {
-    /// The system of a machine whose Poseidon2 chip makes its trace by [`Hashes::trace`] if `has_hashes`.
+    /// The system of a machine whose Poseidon2 chip makes its trace of [`Hashes::permutations`] if `has_hashes`.
     pub(super) fn new(host: S, target: Target, hashes: Hashes, has_hashes: bool) -> Self {
         let upstream = (&host as &dyn Any).downcast_ref::<SystemChipInventory<SC>>();
         let fits = |system: &SystemChipInventory<SC>| {

@@ -1,4 +1,4 @@
-//! The trace of the Poseidon2 AIR: a row for each distinct input, in the order of the inputs.
+//! What the Poseidon2 AIR permutes: a row for each distinct input, in the order of the inputs.
 
 use std::sync::atomic::Ordering;
 
@@ -6,16 +6,11 @@ use openvm_circuit::system::{
     memory::CHUNK,
     poseidon2::{Poseidon2PeripheryBaseChip, Poseidon2PeripheryChip, PERIPHERY_POSEIDON2_WIDTH},
 };
-use openvm_stark_backend::{
-    p3_matrix::{dense::RowMajorMatrix, Matrix},
-    prover::AirProvingContext,
-};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
-use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
 
-use super::{tree::Digest, HostBackend};
-use crate::gpu::as_words;
+use super::tree::Digest;
+use crate::{gpu::as_words, kernels::openvm::Permutations};
 
 type Input = [F; PERIPHERY_POSEIDON2_WIDTH];
 
@@ -34,18 +29,18 @@ impl Request {
     }
 }
 
-/// The trace for `requests` and for what the chip has noted itself, which it forgets.
-pub(super) fn trace(chip: &Poseidon2PeripheryChip<F>, requests: Vec<Request>) -> AirProvingContext<HostBackend> {
+/// `requests`, and what the chip has noted itself, which it forgets.
+pub(super) fn permutations(chip: &Poseidon2PeripheryChip<F>, requests: Vec<Request>) -> Permutations {
     match chip {
-        Poseidon2PeripheryChip::Register0(chip) => trace_of(chip, requests),
-        Poseidon2PeripheryChip::Register1(chip) => trace_of(chip, requests),
+        Poseidon2PeripheryChip::Register0(chip) => permutations_of(chip, requests),
+        Poseidon2PeripheryChip::Register1(chip) => permutations_of(chip, requests),
     }
 }
 
-fn trace_of<const R: usize>(
+fn permutations_of<const R: usize>(
     chip: &Poseidon2PeripheryBaseChip<F, R>,
     mut requests: Vec<Request>,
-) -> AirProvingContext<HostBackend> {
+) -> Permutations {
     if chip.nonempty.swap(false, Ordering::Relaxed) {
         let noted = chip.records.iter().map(|noted| {
             let (input, times) = noted.pair();
@@ -55,21 +50,13 @@ fn trace_of<const R: usize>(
         chip.records.clear();
     }
     let distinct = deduplicate(requests);
-    let mut inputs: Vec<Input> = distinct.iter().map(|request| request.input).collect();
-    inputs.resize(if inputs.is_empty() { 0 } else { inputs.len().next_power_of_two() }, [F::ZERO; 2 * CHUNK]);
-    if inputs.is_empty() {
-        let width = openvm_circuit::system::poseidon2::columns::Poseidon2PeripheryCols::<F, R>::width();
-        return AirProvingContext::simple_no_pis(RowMajorMatrix::new(vec![], width));
+    Permutations {
+        inputs: distinct.iter().map(|request| request.input).collect(),
+        times: distinct.iter().map(|request| request.times).collect(),
+        lookups: 1,
+        registers: R,
+        height: if distinct.is_empty() { 0 } else { distinct.len().next_power_of_two() },
     }
-    let inner = chip.subchip.generate_trace(inputs);
-    // the lookups' count is the last column
-    let width = inner.width() + 1;
-    let mut rows = F::zero_vec(inner.height() * width);
-    rows.par_chunks_mut(width).zip(inner.values.par_chunks(width - 1)).for_each(|(row, inner)| {
-        row[..width - 1].copy_from_slice(inner);
-    });
-    rows.par_chunks_mut(width).zip(&distinct).for_each(|(row, request)| row[width - 1] = F::from_u32(request.times));
-    AirProvingContext::simple_no_pis(RowMajorMatrix::new(rows, width))
 }
 
 /// Requests of different inputs, in order.
