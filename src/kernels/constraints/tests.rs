@@ -314,7 +314,7 @@ fn interpreted_fractions() {
 
 #[test]
 fn generated_kernels_equal_the_interpreter() {
-    let shape = DagShape { operations: 250, constraints: 20, ..DagShape::small() };
+    let shape = DagShape { operations: 120, constraints: 12, ..DagShape::small() };
     let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Generated);
     assert!(fixture.evaluator.programs().into_iter().all(DeviceProgram::is_generated));
     check_all_points(&mut fixture, &[(1, 1), (7, 32), (129, 6), (65, 8), (3, 512)]);
@@ -326,7 +326,7 @@ fn generated_kernels_equal_the_interpreter() {
 /// A kernel that holds several chunks, each the code of some workgroups.
 #[test]
 fn chunks_share_a_kernel() {
-    let shape = DagShape { operations: 300, constraints: 300, interactions: 100, ..DagShape::small() };
+    let shape = DagShape { operations: 150, constraints: 150, interactions: 50, ..DagShape::small() };
     let mut fixture = Fixture::sample(&shape, EvaluatorPolicy::Interpreter);
     let (gpu, programs) = (fixture.gpu.clone(), fixture.programs.clone());
     let layout = programs.round0_layout();
@@ -413,7 +413,7 @@ fn keccak_round_0_generated() {
 /// The MLE rounds have kernels for small AIRs only.
 #[test]
 fn a_part_of_keccak_generated_on_lines() {
-    let mut fixture = keccak_generated(60);
+    let mut fixture = keccak_generated(150);
     fixture.evaluator.mle_zerocheck.wait_for_kernels().unwrap();
     assert!(fixture.evaluator.mle_zerocheck.is_generated());
     check_lines(&mut fixture, false, Domain::lines(2, 3));

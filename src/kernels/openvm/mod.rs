@@ -31,7 +31,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use rayon::prelude::*;
 
 pub use self::{
-    poseidon2::Permutations,
+    poseidon2::{Permutations, Request},
     tables::{Counts, Table, Tables},
 };
 use crate::{

@@ -1,7 +1,8 @@
 //! Poseidon2 as an AIR: its trace out of what is permuted (`wgsl/openvm/poseidon2.wgsl`).
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
-use p3_field::PrimeCharacteristicRing;
+use p3_field::{PrimeCharacteristicRing, PrimeField32};
+use rayon::prelude::*;
 
 use crate::{
     error::Result,
@@ -17,6 +18,9 @@ kernel! {
         params { height, first_column, columns, permuted, registers, lookups }
     }
 }
+
+/// An input, and how often it is looked up for each of `L` columns.
+pub type Request<const L: usize> = ([F; WIDTH], [u32; L]);
 
 /// What a machine permutes.
 #[derive(Clone, Debug)]
@@ -36,6 +40,27 @@ pub struct Permutations {
 impl Permutations {
     /// What makes the trace.
     pub const KERNEL: &'static KernelDecl = PermutationRows::DECL;
+
+    /// A row for each different input of `requests`, in the order of their canonical words; none if there are none.
+    pub fn of<const L: usize>(requests: Vec<Request<L>>, registers: usize) -> Self {
+        let canonical = |(input, times): Request<L>| (input.map(|word| word.as_canonical_u32()), times);
+        let mut requests: Vec<_> = requests.into_par_iter().map(canonical).collect();
+        requests.par_sort_unstable();
+        requests.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 = std::array::from_fn(|i| kept.1[i] + next.1[i]);
+            }
+            same
+        });
+        Self {
+            height: if requests.is_empty() { 0 } else { requests.len().next_power_of_two() },
+            inputs: requests.par_iter().map(|(input, _)| input.map(F::from_u32)).collect(),
+            times: requests.iter().flat_map(|(_, times)| *times).collect(),
+            lookups: L,
+            registers,
+        }
+    }
 
     /// Columns: a one and the input, 8 full rounds, 13 partial ones, lookups.
     pub fn width(&self) -> usize {
@@ -132,9 +157,18 @@ mod tests {
     }
 
     #[test]
+    fn requests_of_one_input_share_a_row() {
+        let input = |word: u32| [F::from_u32(word); WIDTH];
+        let permutations = Permutations::of(vec![(input(7), [1, 0]), (input(2), [0, 3]), (input(7), [4, 1])], 1);
+        assert_eq!(permutations.inputs, [input(2), input(7)]);
+        assert_eq!(permutations.times, [0, 3, 5, 1]);
+        assert_eq!((permutations.height, permutations.lookups, permutations.registers), (2, 2, 1));
+    }
+
+    #[test]
     fn nothing_has_no_rows() {
         let gpu = testing::gpu();
-        let nothing = Permutations { inputs: vec![], times: vec![], lookups: 1, registers: 1, height: 0 };
+        let nothing = Permutations::of::<1>(vec![], 1);
         let trace = nothing.trace(&gpu);
         trace.check().unwrap();
         assert_eq!((trace.height(), trace.width()), (0, nothing.width()));

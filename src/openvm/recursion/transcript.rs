@@ -123,26 +123,12 @@ impl TranscriptTraces {
     }
 }
 
-/// Distinct inputs in the order of their canonical words, with how often they are permuted and compressed.
+/// What is permuted and compressed, each input in one row.
 fn permutations(permuted: Vec<State>, compressed: Vec<State>, height: Option<usize>) -> Option<Permutations> {
-    let key = |state: &State| state.map(|word| word.as_canonical_u32());
-    let permuted = permuted.par_iter().map(|state| (key(state), [1, 0]));
-    let mut inputs: Vec<_> = permuted.chain(compressed.par_iter().map(|state| (key(state), [0, 1]))).collect();
-    inputs.par_sort_unstable();
-    inputs.dedup_by(|next, kept| {
-        let same = next.0 == kept.0;
-        if same {
-            kept.1 = [kept.1[0] + next.1[0], kept.1[1] + next.1[1]];
-        }
-        same
-    });
-    Some(Permutations {
-        height: padded(inputs.len().max(1), height)?,
-        inputs: inputs.par_iter().map(|(key, _)| key.map(F::from_u32)).collect(),
-        times: inputs.iter().flat_map(|(_, times)| *times).collect(),
-        lookups: 2,
-        registers: SBOX_REGISTERS,
-    })
+    let permuted = permuted.into_iter().map(|state| (state, [1, 0]));
+    let requests = permuted.chain(compressed.into_iter().map(|state| (state, [0, 1])));
+    let permutations = Permutations::of(requests.collect(), SBOX_REGISTERS);
+    Some(Permutations { height: padded(permutations.inputs.len().max(1), height)?, ..permutations })
 }
 
 /// The height of a trace of `rows` rows that shall have `height`; nothing if they do not fit.

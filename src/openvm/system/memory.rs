@@ -21,10 +21,11 @@ use p3_field::{Field, PrimeCharacteristicRing};
 use rayon::prelude::*;
 
 use super::{
-    poseidon2::Request,
+    poseidon2::compression,
     tree::{Block, Digest, MemoryHasher, MemoryTree},
     HostBackend,
 };
+use crate::kernels::openvm::Request;
 
 type MerkleRow = MemoryMerkleCols<F, CHUNK>;
 type BoundaryRow = PersistentBoundaryCols<F, CHUNK>;
@@ -63,7 +64,7 @@ struct Node {
 pub(super) struct MemoryTraces {
     pub boundary: AirProvingContext<HostBackend>,
     pub merkle: AirProvingContext<HostBackend>,
-    pub requests: Vec<Request>,
+    pub requests: Vec<Request<1>>,
 }
 
 impl MemoryChips {
@@ -92,7 +93,7 @@ impl MemoryChips {
         let touched = chunks(&tree, touched);
         let [boundary_height, merkle_height] = self.heights.map_or([None; 2], |heights| heights.map(Some));
         let boundary = boundary_trace(&touched, boundary_height);
-        let mut requests: Vec<Request> = touched
+        let mut requests: Vec<Request<1>> = touched
             .par_iter()
             .flat_map_iter(|chunk| requests_of(chunk.values.map(|v| (v, [F::ZERO; CHUNK]))))
             .collect();
@@ -105,10 +106,10 @@ impl MemoryChips {
 }
 
 /// Two requests that are often the same.
-fn requests_of([old, new]: [(Digest, Digest); 2]) -> impl Iterator<Item = Request> {
+fn requests_of([old, new]: [(Digest, Digest); 2]) -> impl Iterator<Item = Request<1>> {
     let same = old == new;
     let times = if same { 2 } else { 1 };
-    [Some(Request::new(old, times)), (!same).then(|| Request::new(new, times))].into_iter().flatten()
+    [Some(compression(old, times)), (!same).then(|| compression(new, times))].into_iter().flatten()
 }
 
 /// What was touched, by chunks, in order.
@@ -173,7 +174,7 @@ struct Child {
 }
 
 /// The parents of what was touched, from those of leaves up to the root, each layer in order; notes which compressions they need.
-fn layers(tree: &MemoryTree, touched: &[Touched], requests: &mut Vec<Request>) -> Vec<Vec<Parent>> {
+fn layers(tree: &MemoryTree, touched: &[Touched], requests: &mut Vec<Request<1>>) -> Vec<Vec<Parent>> {
     let mut nodes: Vec<Node> = touched
         .par_iter()
         .map(|chunk| Node { index: tree.leaf(chunk.space, chunk.label), old: chunk.hashes[0], new: chunk.hashes[1] })

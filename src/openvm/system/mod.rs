@@ -29,7 +29,6 @@ use rayon::prelude::*;
 
 use self::{
     memory::{MemoryChips, MemoryTraces},
-    poseidon2::Request,
     tree::MemoryTree,
 };
 use super::{
@@ -37,7 +36,10 @@ use super::{
     guest_memory::{copy_used, extend_to_touched},
     records::ChipRecords,
 };
-use crate::{kernels::openvm::Permutations, WgpuBackend};
+use crate::{
+    kernels::openvm::{Permutations, Request},
+    WgpuBackend,
+};
 
 type SC = BabyBearPoseidon2Config;
 type HostBackend = CpuBackend<SC>;
@@ -57,10 +59,10 @@ pub struct DeviceSystem<S> {
 
 /// What the memory's traces ask of the Poseidon2 chip.
 #[derive(Clone, Default)]
-pub(super) struct Hashes(Arc<Mutex<Vec<Request>>>);
+pub(super) struct Hashes(Arc<Mutex<Vec<Request<1>>>>);
 
 impl Hashes {
-    fn lock(&self) -> MutexGuard<'_, Vec<Request>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Request<1>>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 

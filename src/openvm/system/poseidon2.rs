@@ -1,36 +1,23 @@
-//! What the Poseidon2 AIR permutes: a row for each distinct input, in the order of the inputs.
+//! What the Poseidon2 AIR permutes: a row for each distinct input.
 
 use std::sync::atomic::Ordering;
 
 use openvm_circuit::system::{
     memory::CHUNK,
-    poseidon2::{Poseidon2PeripheryBaseChip, Poseidon2PeripheryChip, PERIPHERY_POSEIDON2_WIDTH},
+    poseidon2::{Poseidon2PeripheryBaseChip, Poseidon2PeripheryChip},
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
-use rayon::prelude::*;
 
 use super::tree::Digest;
-use crate::{gpu::as_words, kernels::openvm::Permutations};
+use crate::kernels::openvm::{Permutations, Request};
 
-type Input = [F; PERIPHERY_POSEIDON2_WIDTH];
-
-/// An input of the permutation, and how often it is looked up.
-#[derive(Clone, Copy)]
-pub(super) struct Request {
-    input: Input,
-    times: u32,
-}
-
-impl Request {
-    /// The compression of two digests.
-    pub(super) fn new((left, right): (Digest, Digest), times: u32) -> Self {
-        let input = std::array::from_fn(|i| if i < CHUNK { left[i] } else { right[i - CHUNK] });
-        Self { input, times }
-    }
+/// The compression of two digests, which is looked up so many times.
+pub(super) fn compression((left, right): (Digest, Digest), times: u32) -> Request<1> {
+    (std::array::from_fn(|i| if i < CHUNK { left[i] } else { right[i - CHUNK] }), [times])
 }
 
 /// `requests`, and what the chip has noted itself, which it forgets.
-pub(super) fn permutations(chip: &Poseidon2PeripheryChip<F>, requests: Vec<Request>) -> Permutations {
+pub(super) fn permutations(chip: &Poseidon2PeripheryChip<F>, requests: Vec<Request<1>>) -> Permutations {
     match chip {
         Poseidon2PeripheryChip::Register0(chip) => permutations_of(chip, requests),
         Poseidon2PeripheryChip::Register1(chip) => permutations_of(chip, requests),
@@ -39,35 +26,12 @@ pub(super) fn permutations(chip: &Poseidon2PeripheryChip<F>, requests: Vec<Reque
 
 fn permutations_of<const R: usize>(
     chip: &Poseidon2PeripheryBaseChip<F, R>,
-    mut requests: Vec<Request>,
+    mut requests: Vec<Request<1>>,
 ) -> Permutations {
     if chip.nonempty.swap(false, Ordering::Relaxed) {
-        let noted = chip.records.iter().map(|noted| {
-            let (input, times) = noted.pair();
-            Request { input: *input, times: times.load(Ordering::Relaxed) }
-        });
+        let noted = chip.records.iter().map(|noted| (*noted.key(), [noted.value().load(Ordering::Relaxed)]));
         requests.extend(noted);
         chip.records.clear();
     }
-    let distinct = deduplicate(requests);
-    Permutations {
-        inputs: distinct.iter().map(|request| request.input).collect(),
-        times: distinct.iter().map(|request| request.times).collect(),
-        lookups: 1,
-        registers: R,
-        height: if distinct.is_empty() { 0 } else { distinct.len().next_power_of_two() },
-    }
-}
-
-/// Requests of different inputs, in order.
-fn deduplicate(mut requests: Vec<Request>) -> Vec<Request> {
-    requests.par_sort_unstable_by(|a, b| as_words(&a.input).cmp(as_words(&b.input)));
-    requests.dedup_by(|next, kept| {
-        let same = next.input == kept.input;
-        if same {
-            kept.times += next.times;
-        }
-        same
-    });
-    requests
+    Permutations::of(requests, R)
 }
