@@ -35,7 +35,6 @@ use openvm_stark_backend::{
 use openvm_stark_sdk::config::baby_bear_poseidon2::{
     BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine, Digest, F,
 };
-use openvm_verify_stark_host::{vk::VerificationBaseline, VmStarkProof};
 use openvm_wgpu_backend::{
     internals::gpu::{DeviceMatrix, Gpu},
     openvm::{
@@ -240,43 +239,29 @@ fn a_segments_proofs_aggregate() {
     let (first, second) = (device(), device());
     let app_vk = Arc::new(sdk().app_vk().vk);
     let aggregation = AggregationProver::on_device(&first, app_vk, &params, AggregationTreeConfig::default());
-    let mut prover = AppProver::new(&sdk(), exe()).unwrap();
-    let baseline = aggregation.baseline(&prover);
-    // in one flow with the segments
-    let (segments, mut app) = (Mutex::new(vec![]), None);
-    assert_aggregates(&aggregation, &baseline, 0, |step| {
-        let segment = |report: &SegmentReport| segments.lock().unwrap().push(report.segment);
-        let (proved, proof) = aggregation.prove_program(&mut prover, input(1, MESSAGE), segment, step).unwrap();
-        app = Some(proved);
-        proof
-    });
-    assert_eq!(segments.into_inner().unwrap(), [0]);
-    let app = app.unwrap();
-    assert_proves_chain(&app, prover.exe_commit(), 1);
-    // of proofs that are there, and without the first device, on another one; bytes differ, as rows of the recursion come in the order in which
-    // upstream's threads ask for them
     let aggregation = aggregation.also_on(&second).unwrap();
-    first.gpu().lose();
-    assert_aggregates(&aggregation, &baseline, 1, |step| aggregation.prove(app.clone(), step).unwrap());
+    let mut prover = AppProver::new(&sdk(), exe()).unwrap();
+    let app = prover.prove(input(1, MESSAGE)).unwrap();
+    // one device is lost when the leaf is there, and the other one goes on
+    let steps = Mutex::new(vec![]);
+    let step = |step: &AggregationStep| {
+        let device = step.device.unwrap();
+        steps.lock().unwrap().push((step.level, step.children, device));
+        if step.level == "leaf" {
+            [&first, &second][device].gpu().lose();
+        }
+    };
+    let proof = aggregation.prove(app.clone(), step).unwrap();
+    let steps = steps.into_inner().unwrap();
+    let (lost, other) = (steps[0].2, 1 - steps[0].2);
+    let levels = [("leaf", lost), ("internal for leaf", other), ("internal recursive", other), ("wrap", other)];
+    assert!(steps.iter().eq(&levels.map(|(level, device)| (level, 1, device))), "{steps:?}");
+    let vk = aggregation.verifying_key().as_ref().clone();
+    WgpuSdk::verify_proof(vk, aggregation.baseline(&prover), &proof).unwrap();
     // and without any
-    second.gpu().lose();
+    [&first, &second][other].gpu().lose();
     let error = aggregation.prove(app, |_| ()).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("no device is left"), "{error:#}");
-}
-
-/// Aggregates on device number `device`.
-fn assert_aggregates(
-    aggregation: &AggregationProver,
-    baseline: &VerificationBaseline,
-    device: usize,
-    prove: impl FnOnce(&(dyn Fn(&AggregationStep) + Sync)) -> VmStarkProof,
-) {
-    let levels = Mutex::new(vec![]);
-    let proof = prove(&|step| levels.lock().unwrap().push((step.level, step.children, step.device)));
-    let expected = [("leaf", 1), ("internal for leaf", 1), ("internal recursive", 1), ("wrap", 1)];
-    assert_eq!(levels.into_inner().unwrap(), expected.map(|(level, children)| (level, children, Some(device))));
-    let vk = aggregation.verifying_key().as_ref().clone();
-    WgpuSdk::verify_proof(vk, baseline.clone(), &proof).unwrap();
 }
 
 // ---- what goes wrong ----
