@@ -123,13 +123,13 @@ impl Kernel<'_> {
         ensure(entry.workgroup_size == [source.workgroup, 1, 1], || {
             format!("workgroup of {:?}, {} declared", entry.workgroup_size, source.workgroup)
         })?;
-        let storage = self.storage()?;
-        ensure(storage == source.bindings, || format!("bindings {storage:?}, {:?} declared", source.bindings))?;
+        let bound = self.bound()?;
+        ensure(bound == source.bindings, || format!("bindings {bound:?}, {:?} declared", source.bindings))?;
         for (_, variable) in self.module.global_variables.iter() {
             let ty = &self.module.types[variable.ty].inner;
             match variable.space {
                 AddressSpace::Immediate => self.check_params(ty)?,
-                AddressSpace::Uniform => {
+                AddressSpace::Uniform if !matches!(ty, TypeInner::Array { .. }) => {
                     self.check_params(ty)?;
                     let binding = ResourceBinding { group: 0, binding: source.bindings.len() as u32 };
                     let found = variable.binding;
@@ -141,15 +141,19 @@ impl Kernel<'_> {
         Ok(())
     }
 
-    /// Access of the storage bindings of group 0 in order.
-    fn storage(&self) -> Check<Vec<Access>> {
+    /// Access of the bindings of group 0 in order, without the parameters.
+    fn bound(&self) -> Check<Vec<Access>> {
         let mut bound = BTreeMap::new();
         for (_, variable) in self.module.global_variables.iter() {
-            if let AddressSpace::Storage { access } = variable.space {
-                let at = variable.binding.ok_or("unbound storage")?;
-                let writes = access.contains(StorageAccess::STORE);
-                bound.insert((at.group, at.binding), if writes { Access::ReadWrite } else { Access::Read });
-            }
+            let is_array = matches!(self.module.types[variable.ty].inner, TypeInner::Array { .. });
+            let access = match variable.space {
+                AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => Access::ReadWrite,
+                AddressSpace::Storage { .. } => Access::Read,
+                AddressSpace::Uniform if is_array => Access::Constant,
+                _ => continue,
+            };
+            let at = variable.binding.ok_or("not bound")?;
+            bound.insert((at.group, at.binding), access);
         }
         let in_order = bound.keys().copied().eq((0..bound.len()).map(|i| (0, i as u32)));
         ensure(in_order, || format!("bindings {:?}", bound.keys()))?;

@@ -25,6 +25,8 @@ pub enum Access {
     Read,
     /// `var<storage, read_write>`
     ReadWrite,
+    /// `var<uniform>`: few words, which all threads read at the same place at the same time. Some drivers load them once for all threads.
+    Constant,
 }
 
 /// A kernel variant as the shader compiler gets it.

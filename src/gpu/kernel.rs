@@ -23,14 +23,14 @@ pub struct KernelDecl {
     pub generated: Option<GeneratedForm>,
 }
 
-/// A storage buffer of a kernel.
+/// A buffer of a kernel.
 #[derive(Debug)]
 pub struct BindingDecl {
     /// Name of the variable.
     pub name: &'static str,
     /// How the kernel uses it.
     pub access: Access,
-    /// WGSL type of its elements.
+    /// WGSL type of its elements; of constants a Rust array of them.
     pub element: &'static str,
 }
 
@@ -81,8 +81,12 @@ impl KernelDecl {
 fn interface(bindings: &[BindingDecl], params: &[&str]) -> String {
     let mut text = String::new();
     for (i, BindingDecl { name, access, element }) in bindings.iter().enumerate() {
-        let access = if *access == Access::Read { "read" } else { "read_write" };
-        text += &format!("@group(0) @binding({i}) var<storage, {access}> {name}: array<{element}>;\n");
+        let (space, elements) = match access {
+            Access::Read => ("storage, read", (*element).to_owned()),
+            Access::ReadWrite => ("storage, read_write", (*element).to_owned()),
+            Access::Constant => ("uniform", element.trim_matches(['[', ']']).replace(';', ",")),
+        };
+        text += &format!("@group(0) @binding({i}) var<{space}> {name}: array<{elements}>;\n");
     }
     let members: String = params.iter().map(|name| format!("    {name}: u32,\n")).collect();
     if !params.is_empty() {
@@ -185,7 +189,8 @@ pub fn raw<T: Element>(buffer: &DeviceBuffer<T>) -> &RawBuffer {
 /// ```
 ///
 /// The WGSL file has a line `#interface`, and gets from here what it would else have to repeat: the bindings from `@binding(0)` on and, when
-/// there are parameters, `struct Params { len: u32 }` with `var<immediate> params: Params`. `write` is `var<storage, read_write>`.
+/// there are parameters, `struct Params { len: u32 }` with `var<immediate> params: Params`. `write` is `var<storage, read_write>`, `constant` is
+/// `var<uniform>`, of so many elements: `constant table: F as [vec4<u32>; 16]`.
 /// Elements are `u32` or `vec4<u32>` by their size, or what follows `as`: `read entries: u32 as vec2<u32>`, or an alias of the file. Several
 /// kernels may be made from one file, with interfaces of their own.
 ///
@@ -270,6 +275,7 @@ macro_rules! kernel {
     };
     (@access read) => { $crate::gpu::Access::Read };
     (@access write) => { $crate::gpu::Access::ReadWrite };
+    (@access constant) => { $crate::gpu::Access::Constant };
 }
 
 pub(crate) use kernel;
@@ -287,7 +293,7 @@ mod tests {
         generated(workgroup = 128)
         {
             buffers { read pairs: u32 as Pair, write sums: EF }
-            own { read table: F }
+            own { read table: F, constant factors: F as [vec4<u32>; 3] }
             params { len, first }
         }
     }
@@ -308,9 +314,10 @@ mod tests {
             "fn f() {}",
         ];
         assert!(text.lines().eq(lines), "{text}");
-        let own = "@group(0) @binding(2) var<storage, read> table: array<u32>;\n";
+        let own = "@group(0) @binding(2) var<storage, read> table: array<u32>;\n\
+            @group(0) @binding(3) var<uniform> factors: array<vec4<u32>, 3>;\n";
         assert!(decl.wgsl().contains(own) && decl.wgsl().ends_with("#generated\n"));
-        assert_eq!((decl.bindings.len(), decl.generated_bindings().len()), (3, 2));
+        assert_eq!((decl.bindings.len(), decl.generated_bindings().len()), (4, 2));
     }
 
     #[test]

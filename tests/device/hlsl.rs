@@ -33,6 +33,7 @@ pub fn options(bindings: &[Access], params: Option<bool>, shader_model: ShaderMo
     let register = |access: &Access| match access {
         Access::Read => views.next(),
         Access::ReadWrite => unordered.next(),
+        Access::Constant => constants.next(),
     };
     let mut targets: Vec<_> = bindings.iter().map(register).collect();
     if params == Some(false) {

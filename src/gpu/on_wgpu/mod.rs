@@ -34,6 +34,9 @@ use crate::error::{fault, Fault};
 /// Uploads of at least this many bytes are the work of several threads.
 const BULK_THRESHOLD: usize = 1 << 20;
 
+/// Up to this size memory can be bound as constants: as much of it as every device binds so.
+const MAX_CONSTANT_BYTES: u64 = 16 << 10;
+
 /// A device of wgpu.
 pub(super) struct OnWgpu {
     /// Only where its memory is asked for.
@@ -102,6 +105,7 @@ impl Executor for OnWgpu {
         let _inside = process::enter();
         let mut usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         usage.set(wgpu::BufferUsages::MAP_WRITE, self.capabilities.direct_upload());
+        usage.set(wgpu::BufferUsages::UNIFORM, bytes <= MAX_CONSTANT_BYTES);
         let descriptor = wgpu::BufferDescriptor { label: Some(what), size: bytes, usage, mapped_at_creation: false };
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&descriptor);

@@ -108,9 +108,12 @@ fn shader_module(device: &wgpu::Device, kernel: &LinkedKernel) -> wgpu::ShaderMo
 }
 
 fn bind_group_layout(device: &wgpu::Device, kernel: &LinkedKernel, uniform: bool) -> wgpu::BindGroupLayout {
-    let storage =
-        kernel.bindings.iter().map(|access| wgpu::BufferBindingType::Storage { read_only: *access == Access::Read });
-    let types = storage.chain(uniform.then_some(wgpu::BufferBindingType::Uniform));
+    let bound = kernel.bindings.iter().map(|access| match access {
+        Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+        Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+        Access::Constant => wgpu::BufferBindingType::Uniform,
+    });
+    let types = bound.chain(uniform.then_some(wgpu::BufferBindingType::Uniform));
     let entries: Vec<_> = types
         .enumerate()
         .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
