@@ -2,13 +2,16 @@
 //
 // The state is four vec4 (word i is component i % 4 of vector i / 4), so that the external matrix is the same 4x4
 // circulant inside every vector followed by a sum across vectors. Rounds are loops: unrolling them only grows the code.
-// A kernel that imports this declares `round_constants: array<vec4<u32>>`, in storage or as constants (kernels::poseidon2::round_constants):
+// A kernel that imports this declares `round_constants`, as an `array<vec4<u32>>` in storage or as constants (kernels::poseidon2::round_constants):
 // 8 external rounds of four vectors, then 13 internal constants, one in the x of a vector each (in the y: the internal diagonal).
 // Host reference: p3_baby_bear::default_babybear_poseidon2_16.
 #import field/baby_bear
 
 /// Words of the state that a sponge absorbs or gives out with one permutation.
 const RATE: u32 = 8u;
+
+/// All that `kernels::poseidon2::round_constants` has.
+alias RoundConstants = array<vec4<u32>, 112>;
 
 struct Poseidon2State {
     a: vec4<u32>,

@@ -30,7 +30,7 @@ pub struct BindingDecl {
     pub name: &'static str,
     /// How the kernel uses it.
     pub access: Access,
-    /// WGSL type of its elements; of constants a Rust array of them.
+    /// WGSL type of its elements; of constants, which have a fixed size, that of the whole.
     pub element: &'static str,
 }
 
@@ -81,12 +81,12 @@ impl KernelDecl {
 fn interface(bindings: &[BindingDecl], params: &[&str]) -> String {
     let mut text = String::new();
     for (i, BindingDecl { name, access, element }) in bindings.iter().enumerate() {
-        let (space, elements) = match access {
-            Access::Read => ("storage, read", (*element).to_owned()),
-            Access::ReadWrite => ("storage, read_write", (*element).to_owned()),
-            Access::Constant => ("uniform", element.trim_matches(['[', ']']).replace(';', ",")),
+        let variable = match access {
+            Access::Read => format!("var<storage, read> {name}: array<{element}>"),
+            Access::ReadWrite => format!("var<storage, read_write> {name}: array<{element}>"),
+            Access::Constant => format!("var<uniform> {name}: {element}"),
         };
-        text += &format!("@group(0) @binding({i}) var<{space}> {name}: array<{elements}>;\n");
+        text += &format!("@group(0) @binding({i}) {variable};\n");
     }
     let members: String = params.iter().map(|name| format!("    {name}: u32,\n")).collect();
     if !params.is_empty() {
@@ -190,7 +190,7 @@ pub fn raw<T: Element>(buffer: &DeviceBuffer<T>) -> &RawBuffer {
 ///
 /// The WGSL file has a line `#interface`, and gets from here what it would else have to repeat: the bindings from `@binding(0)` on and, when
 /// there are parameters, `struct Params { len: u32 }` with `var<immediate> params: Params`. `write` is `var<storage, read_write>`, `constant` is
-/// `var<uniform>`, of so many elements: `constant table: F as [vec4<u32>; 16]`.
+/// `var<uniform>`, of a type of the file: `constant table: F as Table`.
 /// Elements are `u32` or `vec4<u32>` by their size, or what follows `as`: `read entries: u32 as vec2<u32>`, or an alias of the file. Several
 /// kernels may be made from one file, with interfaces of their own.
 ///
@@ -289,11 +289,11 @@ mod tests {
     kernel! {
         #[allow(dead_code)]
         /// Declared for [`interfaces_come_from_declarations`].
-        struct Framed("test" = "alias Pair = vec2<u32>;\n#interface\n#generated\n", workgroup = 64)
+        struct Framed("test" = "alias Pair = vec2<u32>;\nalias Factors = array<vec4<u32>, 3>;\n#interface\n#generated\n", workgroup = 64)
         generated(workgroup = 128)
         {
             buffers { read pairs: u32 as Pair, write sums: EF }
-            own { read table: F, constant factors: F as [vec4<u32>; 3] }
+            own { read table: F, constant factors: F as Factors }
             params { len, first }
         }
     }
@@ -304,6 +304,7 @@ mod tests {
         let text = decl.generated_wgsl("fn f() {}\n");
         let lines = [
             "alias Pair = vec2<u32>;",
+            "alias Factors = array<vec4<u32>, 3>;",
             "@group(0) @binding(0) var<storage, read> pairs: array<Pair>;",
             "@group(0) @binding(1) var<storage, read_write> sums: array<vec4<u32>>;",
             "struct Params {",
@@ -315,7 +316,7 @@ mod tests {
         ];
         assert!(text.lines().eq(lines), "{text}");
         let own = "@group(0) @binding(2) var<storage, read> table: array<u32>;\n\
-            @group(0) @binding(3) var<uniform> factors: array<vec4<u32>, 3>;\n";
+            @group(0) @binding(3) var<uniform> factors: Factors;\n";
         assert!(decl.wgsl().contains(own) && decl.wgsl().ends_with("#generated\n"));
         assert_eq!((decl.bindings.len(), decl.generated_bindings().len()), (4, 2));
     }

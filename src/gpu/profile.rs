@@ -148,7 +148,7 @@ impl Capabilities {
         self.unified_memory && self.mappable_storage
     }
 
-    /// Links WGSL for this device with further flags; `bindings` counts the storage buffers, behind which the parameters are bound
+    /// Links WGSL for this device with further flags; `bindings` counts the buffers, behind which the parameters are bound
     /// where there are no immediates.
     ///
     /// # Errors

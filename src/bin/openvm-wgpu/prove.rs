@@ -403,10 +403,7 @@ impl<'a> Run<'a> {
         self.watch.end_bars();
         trouble.iter().for_each(|trouble| self.speech.note(&format!("warning: {trouble}")));
         self.speech.result(value, &text)?;
-        if self.devices.gpus().iter().any(|gpu| gpu.kernel_progress().pending > 0) {
-            let line = "waiting for kernels in the driver's compiler, which later proofs will have; Ctrl-C twice leaves at once";
-            self.speech.note(line);
-        }
+        self.watch.waits_for_kernels();
         Ok(())
     }
 }

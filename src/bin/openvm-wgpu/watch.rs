@@ -180,6 +180,14 @@ impl Watch {
             bar.finish_and_clear();
         }
     }
+
+    /// Says that the process will wait at its end, where kernels are still being compiled.
+    pub fn waits_for_kernels(&self) {
+        if self.shared.kernels().0 > 0 {
+            let line = "waiting for kernels in the driver's compiler, which later proofs will have; Ctrl-C twice leaves at once";
+            self.speech.note(line);
+        }
+    }
 }
 
 impl Drop for Watch {
@@ -210,15 +218,19 @@ impl Shared {
         }
     }
 
+    /// Generated kernels of all devices: those that are not compiled yet, and those that are.
+    fn kernels(&self) -> (usize, usize) {
+        let progress = self.gpus.get().into_iter().flatten().map(Gpu::kernel_progress);
+        progress.fold((0, 0), |sum, one| (sum.0 + one.pending, sum.1 + one.done))
+    }
+
     /// Device memory, and kernels that are being compiled.
     fn state(&self) -> String {
         let Some(gpus) = self.gpus.get() else { return String::new() };
         let memory = gpus.iter().map(|gpu| gpu.metrics().bytes_in_use).sum();
-        let kernels = gpus.iter().map(Gpu::kernel_progress);
-        let (pending, done) = kernels.fold((0, 0), |sum, one| (sum.0 + one.pending, sum.1 + one.done));
-        let kernels = match pending {
-            0 => String::new(),
-            pending => format!("; compiling {pending} of {} kernels", pending + done),
+        let kernels = match self.kernels() {
+            (0, _) => String::new(),
+            (pending, done) => format!("; compiling {pending} of {} kernels", pending + done),
         };
         format!("; {} of device memory{kernels}", bytes(memory))
     }

@@ -13,7 +13,7 @@ use crate::{
 kernel! {
     /// Each row's sponge absorbs the columns of a panel
     struct Absorb("merkle/absorb.wgsl", workgroup = 128) {
-        buffers { read panel: F, write digests: Digest, constant round_constants: F as [vec4<u32>; 112] }
+        buffers { read panel: F, write digests: Digest, constant round_constants: F as RoundConstants }
         params { rows, first_row, first_state, rate_start, columns, column_stride, row_stride, position, flags }
     }
 }

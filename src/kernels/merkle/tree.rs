@@ -13,7 +13,7 @@ use crate::{
 kernel! {
     /// dst[x stride + y] = compress(left[2 x stride + y], right[2 x stride + y])
     struct Bundle("merkle/bundle.wgsl", workgroup = 128) {
-        buffers { read left: Digest, read right: Digest, write dst: Digest, constant round_constants: F as [vec4<u32>; 112] }
+        buffers { read left: Digest, read right: Digest, write dst: Digest, constant round_constants: F as RoundConstants }
         params { len, log_stride, left_start, right_start, dst_start }
     }
 }
@@ -21,7 +21,7 @@ kernel! {
 kernel! {
     /// Layers above `len` nodes
     pub struct Layers("merkle/tree.wgsl", workgroup = 256) {
-        buffers { write nodes: Digest, write root: Digest, constant round_constants: F as [vec4<u32>; 112] }
+        buffers { write nodes: Digest, write root: Digest, constant round_constants: F as RoundConstants }
         params { start, len, levels }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 kernel! {
     /// The trace of Poseidon2's AIR.
     struct PermutationRows("openvm/poseidon2.wgsl", workgroup = 256) {
-        buffers { read inputs: F as vec4<u32>, read times: u32, constant round_constants: F as [vec4<u32>; 112], write out: F }
+        buffers { read inputs: F as vec4<u32>, read times: u32, constant round_constants: F as RoundConstants, write out: F }
         params { height, first_column, columns, permuted, registers, lookups }
     }
 }
